@@ -1,0 +1,60 @@
+# Every target starts from a bare clone with python3 (3.11), git and make.
+PYTHON ?= python3
+CORES ?= all
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := uv==0.13.9
+# The environment is made again when this text changes.
+ENVIRONMENT := $(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
+STAMP := $(VENV)/made-$(ENVIRONMENT)
+SOURCES := src tests benchmarks workflow
+SMK := Snakefile workflow/Snakefile workflow/*.smk workflow/rules/*.smk
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := src
+
+.PHONY: env reproduce test lint bench lock pictures
+
+env: $(STAMP)
+
+$(STAMP):
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and \
+	  "error: %s is Python %d.%d; requirements.lock is for 3.11 (make PYTHON=python3.11 ...)" \
+	  % (sys.executable, *v))'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(UV)
+	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	rm -f $(VENV)/made-*
+	touch $@
+
+reproduce: env
+	snakemake --cores $(CORES) --quiet rules host
+	dvc repro --quiet
+	python -m bnblind.review.published
+
+test: env
+	python -m pytest
+
+lint: env
+	ruff check $(SOURCES)
+	ruff format --check $(SOURCES)
+	snakefmt --check $(SMK)
+	snakemake --lint
+	mypy
+
+bench: env
+	python -m bnblind.numerics portable 1 python benchmarks/norms.py
+
+# Refresh requirements.lock to the newest versions that pyproject.toml allows.
+lock: env
+	uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 \
+	  --extra pipeline --extra dev --output-file requirements.lock pyproject.toml
+
+# Refresh the pictures of the README from a finished run.
+pictures: env
+	mkdir -p docs/images
+	snakemake --rulegraph --quiet all | python docs/rulegraph.py docs/images/rulegraph.svg
+	cp reports/figures/classification/digits-head-lr0.01-curves.svg docs/images/classification.svg
+	cp reports/figures/theorems/passing.svg docs/images/theorems.svg

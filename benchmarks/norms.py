@@ -1,0 +1,87 @@
+"""Cost of the norm variants and of the closed-form backward, as ratios measured in one run.
+
+    make bench
+
+Each variant's forward and backward pass is timed in turn with torch's own batch norm on the
+same features; the closed form T4 in turn with autograd through the standardization.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional as F
+
+from bnblind import numerics
+from bnblind.norms import NORMS, build_norm, freeze_statistics
+from bnblind.standardization import bn_backward, standardize
+
+SHAPES = {"features (16, 32)": (16, 32), "images (64, 32, 8, 8)": (64, 32, 8, 8)}
+PAIRS = 31
+CALLS = 20
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    for _ in range(CALLS):
+        call()
+    return (time.perf_counter() - start) / CALLS
+
+
+def ratio(call: Callable[[], object], reference: Callable[[], object]) -> tuple[float, float]:
+    """Median time of ``call`` in microseconds, and its median ratio to ``reference``."""
+    pairs = [(seconds(call), seconds(reference)) for _ in range(PAIRS)]
+    return (
+        1e6 * statistics.median(a for a, _ in pairs),
+        statistics.median(a / b for a, b in pairs),
+    )
+
+
+def norm_rows(shape: tuple[int, ...]) -> list[tuple[str, float, float]]:
+    x = torch.randn(shape, requires_grad=True)
+    weight, bias = (
+        torch.ones(shape[1], requires_grad=True),
+        torch.zeros(shape[1], requires_grad=True),
+    )
+    mean, var = torch.zeros(shape[1]), torch.ones(shape[1])
+
+    def reference() -> None:
+        F.batch_norm(x, mean, var, weight, bias, training=True).sum().backward()
+
+    rows = []
+    for name in NORMS:
+        if name == "in" and len(shape) == 2:
+            continue
+        norm = build_norm(name, shape[1:])
+        freeze_statistics(norm, x.detach())
+        rows.append((name, *ratio(lambda norm=norm: norm(x).sum().backward(), reference)))
+    return rows
+
+
+def backward_row(shape: tuple[int, ...]) -> tuple[str, float, float]:
+    x = torch.randn(shape, requires_grad=True)
+    y, sigma = standardize(x)
+    G = torch.randn(shape)
+    fixed = y.detach(), sigma.detach()
+    return (
+        "closed form T4 / autograd",
+        *ratio(
+            lambda: bn_backward(G, *fixed),
+            lambda: torch.autograd.grad(y, x, G, retain_graph=True),
+        ),
+    )
+
+
+def main() -> None:
+    numerics.check("portable", 1)
+    for label, shape in SHAPES.items():
+        print(f"{label}: forward + backward, median of {PAIRS} pairs, ratio to F.batch_norm")
+        for name, microseconds, share in norm_rows(shape):
+            print(f"  {name:26} {microseconds:9.1f} us  x {share:.2f}")
+        name, microseconds, share = backward_row(shape)
+        print(f"  {name:26} {microseconds:9.1f} us  x {share:.2f}")
+
+
+if __name__ == "__main__":
+    main()

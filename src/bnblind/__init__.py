@@ -1,0 +1,38 @@
+"""Batch normalization is blind to the first and second derivatives of the loss.
+
+The library splits a loss at a normalization layer and says how much of its gradient
+the layer blocks; the pipeline on top of it reproduces arXiv:2205.15146.
+
+Names are loaded on first use: ``import bnblind`` alone loads nothing but this file, and
+using the library loads torch only.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bnblind.errors import BadInput
+    from bnblind.norms import build_norm
+    from bnblind.standardization import bn_backward, standardize
+    from bnblind.taylor import Expansion, expand
+
+_HOME = {
+    "BadInput": "bnblind.errors",
+    "Expansion": "bnblind.taylor",
+    "bn_backward": "bnblind.standardization",
+    "build_norm": "bnblind.norms",
+    "expand": "bnblind.taylor",
+    "standardize": "bnblind.standardization",
+}
+
+__all__ = ["BadInput", "Expansion", "bn_backward", "build_norm", "expand", "standardize"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'bnblind' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

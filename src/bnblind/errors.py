@@ -1,0 +1,16 @@
+"""Errors whose message is all a user needs: what was found, and what is allowed."""
+
+from collections.abc import Iterable
+
+
+class BadInput(ValueError):
+    """Wrong input. The message names the thing, what was found and what is allowed."""
+
+
+class Diverged(RuntimeError):
+    """The training loss is no longer finite. The message names run, epoch and step."""
+
+
+def unknown(kind: str, found: object, allowed: Iterable[str]) -> BadInput:
+    """The error for a name that is not in a registry."""
+    return BadInput(f"unknown {kind} {found!r}; allowed: {', '.join(allowed)}")

@@ -1,0 +1,1 @@
+"""Data sets, batchings, models, training and theorem checks: computation without file paths."""

@@ -1,0 +1,56 @@
+"""Loss and accuracy of a classifier in the three modes of the experiments.
+
+``eval``: evaluation mode. ``random`` and ``label``: training mode, so that batch norm takes its
+statistics from the batch, on random and on label-pure batches. The model is left as found.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bnblind.experiments.batching import Batches, make_batches
+from bnblind.experiments.datasets import Part
+from bnblind.experiments.randomness import stream
+
+MODES = ("eval", "random", "label")
+
+
+@contextmanager
+def _preserved(model: nn.Module) -> Iterator[None]:
+    """Put back every buffer and every module's mode afterwards."""
+    buffers = [(b, b.clone()) for b in model.buffers()]
+    modes = [(m, m.training) for m in model.modules()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        for module, training in modes:
+            module.training = training
+
+
+def evaluate(
+    model: nn.Module, part: Part, mode: str, batch_size: int, seed: int
+) -> tuple[float, float]:
+    """Mean cross-entropy a sample in nats, and accuracy as a share, of ``model`` on ``part``.
+
+    Args:
+        mode: one of ``MODES``.
+        batch_size: of the batches in training mode.
+        seed: of the batches' order, the same at every call.
+    """
+    batches: Batches = [torch.arange(len(part.labels))]
+    if mode != "eval":
+        batches = make_batches(mode, part.labels, batch_size, stream(seed, "evaluation", mode))
+    loss = correct = 0.0
+    with _preserved(model), torch.no_grad():
+        model.train(mode != "eval")
+        for batch in batches:
+            logits, labels = model(part.images[batch]), part.labels[batch]
+            loss += F.cross_entropy(logits, labels, reduction="sum").item()
+            correct += (logits.argmax(1) == labels).sum().item()
+    return loss / len(part.labels), correct / len(part.labels)

@@ -1,0 +1,1 @@
+"""Figures: from a table to a matplotlib figure, in one visual language."""

@@ -1,0 +1,128 @@
+"""Figures of the classification experiment."""
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bnblind.figures.style import COLUMN, LOOKS
+
+BATCHING_TITLES = {"random": "trained on random batches", "label": "trained on label-pure batches"}
+MODE_TITLES = {
+    "eval": "evaluation mode",
+    "random": "training mode,\nrandom batches",
+    "label": "training mode,\nlabel-pure batches",
+}
+
+
+def _rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
+    columns = ["norm", "batching", "seed", "epoch"]
+    return results.loc[results["metric"] == metric, [*columns, "value"]]
+
+
+def _draw_seeds(axes: Axes, rows: pd.DataFrame) -> None:
+    """For each norm the mean over the seeds, and the range of the seeds around it."""
+    for norm in (n for n in LOOKS if n in set(rows["norm"])):
+        look = LOOKS[norm]
+        by_epoch = rows[rows["norm"] == norm].groupby("epoch")["value"].agg(["mean", "min", "max"])
+        axes.plot(
+            by_epoch.index, by_epoch["mean"], color=look.color, marker=look.marker, label=look.label
+        )
+        axes.fill_between(
+            by_epoch.index, by_epoch["min"], by_epoch["max"], color=look.color, alpha=0.25, lw=0
+        )
+
+
+def _column_titles(panels: list[Axes], batchings: list[str]) -> None:
+    for axes, batching in zip(panels, batchings, strict=True):
+        axes.set_title(BATCHING_TITLES[batching])
+
+
+def training_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Training loss above, test accuracy in evaluation mode below, against the epoch.
+
+    Args:
+        results: one grid in long form, columns norm, batching, seed, epoch, metric, value.
+    """
+    metrics = {"train.loss": "training loss\n(nats)", "test.eval.accuracy": "test accuracy"}
+    batchings = [b for b in BATCHING_TITLES if b in set(results["batching"])]
+    figure, panels = plt.subplots(
+        len(metrics),
+        len(batchings),
+        figsize=(2 * COLUMN, 1.15 * COLUMN),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+    )
+    for row, (metric, unit) in zip(panels, metrics.items(), strict=True):
+        rows = _rows(results, metric)
+        for axes, batching in zip(row, batchings, strict=True):
+            _draw_seeds(axes, rows[rows["batching"] == batching])
+        row[0].set_ylabel(unit)
+    for axes in panels[-1]:
+        axes.set(xlabel="epoch", ylim=(0, 1.03))
+        axes.axhline(0.1, color="grey", lw=0.8, ls=":", zorder=0)
+    panels[-1][0].annotate(
+        "chance", (1, 0.1), xycoords=("axes fraction", "data"), xytext=(0, 2), ha="right",
+        textcoords="offset points", fontsize=6, color="grey",
+    )  # fmt: skip
+    _column_titles(list(panels[0]), batchings)
+    panels[0][-1].legend(loc="center right")
+    drawn = results[results["metric"].isin(list(metrics))]
+    return figure, drawn
+
+
+def final_accuracies(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Final test accuracy of every seed, in the three modes of evaluation.
+
+    Args:
+        results: as in :func:`training_curves`.
+    """
+    last = results[results["epoch"] == results["epoch"].max()]
+    batchings = [b for b in BATCHING_TITLES if b in set(results["batching"])]
+    norms = [n for n in LOOKS if n in set(results["norm"])]
+    figure, panels = plt.subplots(
+        1, len(batchings), figsize=(2 * COLUMN, 0.7 * COLUMN), sharey=True, squeeze=False
+    )
+    step = 0.22
+    for axes, batching in zip(panels[0], batchings, strict=True):
+        for i, norm in enumerate(norms):
+            look, shift = LOOKS[norm], (i - (len(norms) - 1) / 2) * step
+            for position, mode in enumerate(MODE_TITLES):
+                rows = _rows(last, f"test.{mode}.accuracy")
+                values = rows.loc[(rows["norm"] == norm) & (rows["batching"] == batching), "value"]
+                axes.plot(
+                    [position + shift] * len(values),
+                    values,
+                    linestyle="",
+                    marker=look.marker,
+                    color=look.color,
+                    alpha=0.7,
+                    label=look.label if position == 0 else None,
+                )
+        axes.axhline(0.1, color="grey", lw=0.8, ls=":", zorder=0)
+        axes.set_xticks(range(len(MODE_TITLES)), list(MODE_TITLES.values()))
+        axes.set(ylim=(0, 1.03), xlim=(-0.5, len(MODE_TITLES) - 0.5))
+    panels[0][0].set_ylabel("final test accuracy, each seed")
+    panels[0][0].legend(loc="lower left", bbox_to_anchor=(0, 0.12))
+    _column_titles(list(panels[0]), batchings)
+    drawn = last[last["metric"].isin([f"test.{mode}.accuracy" for mode in MODE_TITLES])]
+    return figure, drawn
+
+
+def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Final test accuracy, mean and range over the seeds: a row a (batching, norm)."""
+    last = results[results["epoch"] == results["epoch"].max()]
+    columns = {}
+    for mode, title in MODE_TITLES.items():
+        rows = last[last["metric"] == f"test.{mode}.accuracy"]
+        by_cell = rows.groupby(["batching", "norm"])["value"].agg(["mean", "min", "max", "size"])
+        columns[title.replace("\n", " ")] = by_cell.apply(
+            lambda v: f"{v['mean']:.3f} ({v['min']:.3f} to {v['max']:.3f})", axis=1
+        )
+        columns["seeds"] = by_cell["size"]
+    seeds = columns.pop("seeds")
+    table = pd.DataFrame({**columns, "seeds": seeds}).reset_index()
+    order = {name: i for i, name in enumerate([*BATCHING_TITLES, *LOOKS])}
+    table = table.sort_values(["batching", "norm"], key=lambda c: c.map(order), ignore_index=True)
+    return table.assign(norm=table["norm"].map(lambda norm: LOOKS[norm].label))

@@ -1,0 +1,66 @@
+"""The visual language of all figures: one colour, marker and name for each norm variant."""
+
+from dataclasses import dataclass
+
+import matplotlib
+import seaborn
+from matplotlib import font_manager
+
+COLUMN = 3.4
+"""Width of one journal column in inches; a figure is at most two wide."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a norm variant is drawn and called."""
+
+    label: str
+    color: str
+    marker: str
+
+
+# Okabe & Ito's palette, distinguishable under the common kinds of colour blindness; the
+# controls of BN share its hue family and differ by marker.
+LOOKS = {
+    "none": Look("none", "#000000", "o"),
+    "bn": Look("BN", "#D55E00", "s"),
+    "ln": Look("LN", "#0072B2", "^"),
+    "gn": Look("GN", "#009E73", "D"),
+    "in": Look("IN", "#56B4E9", "v"),
+    "bn_center": Look("BN, centering only", "#E69F00", "<"),
+    "bn_scale": Look("BN, scaling only", "#CC79A7", ">"),
+    "bn_affine": Look("BN, affine phase only", "#999999", "P"),
+    "bn_detached": Look("BN, statistics detached", "#8C510A", "X"),
+    "bn_frozen": Look("BN, statistics frozen", "#7B3294", "p"),
+}
+
+
+def use_style() -> None:
+    """Set matplotlib to this project's style, whatever the user's settings and fonts are."""
+    matplotlib.use("agg")
+    matplotlib.rcdefaults()
+    bundled = matplotlib.get_data_path()
+    manager = font_manager.fontManager
+    manager.ttflist = [font for font in manager.ttflist if font.fname.startswith(bundled)]
+    seaborn.set_theme(
+        context="paper",
+        style="ticks",
+        rc={
+            "font.family": "DejaVu Sans",
+            "font.size": 8,
+            "axes.titlesize": 8,
+            "axes.labelsize": 8,
+            "xtick.labelsize": 7,
+            "ytick.labelsize": 7,
+            "legend.fontsize": 7,
+            "legend.frameon": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "lines.linewidth": 1.2,
+            "lines.markersize": 4,
+            "figure.constrained_layout.use": True,
+            "savefig.dpi": 300,
+            "svg.hashsalt": "bnblind",
+            "pdf.fonttype": 42,
+        },
+    )

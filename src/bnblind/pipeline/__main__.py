@@ -1,0 +1,46 @@
+"""Start a step under pinned numerics. Nothing numerical may be imported before the pin."""
+
+import argparse
+import importlib
+import sys
+
+from bnblind import numerics
+from bnblind.errors import BadInput, Diverged
+
+STEPS = (
+    "collect",
+    "contact_sheet",
+    "export_data",
+    "index",
+    "notebook",
+    "prepare_data",
+    "theorems",
+    "train",
+)
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bnblind.pipeline", add_help=False)
+    parser.add_argument("step", choices=STEPS)
+    parser.add_argument(
+        "--numerics",
+        nargs=2,
+        metavar=("MODE", "THREADS"),
+        default=("portable", "1"),
+        help="how numbers are computed (default: portable 1)",
+    )
+    known, rest = parser.parse_known_args(argv)
+    mode, threads = known.numerics
+    if not threads.isdecimal():
+        parser.error(f"THREADS must be a number; found {threads!r}")
+    try:
+        numerics.pin(mode, int(threads))
+        step = importlib.import_module(f"bnblind.pipeline.{known.step}")
+        numerics.check(mode, int(threads))
+        step.main(rest)
+    except (BadInput, Diverged, OSError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,98 @@
+"""Checkpoints of a training job, so that an interrupted one goes on where it was.
+
+A checkpoint lies outside the job's declared outputs, which Snakemake would remove with it. It
+names the settings, data and code that it belongs to, and is taken up only by a job of the
+same; to the last bit, the job then ends as if it had never been interrupted.
+"""
+
+import dataclasses
+import fcntl
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import Tensor
+
+from bnblind.errors import BadInput
+from bnblind.experiments.training import Run, Trainer
+from bnblind.pipeline.files import publish
+from bnblind.pipeline.tensors import read_tensors, tensors_bytes
+
+
+def identity_of(settings: str, data: Path) -> str:
+    """A hash of all that a job's result depends on: settings, data, and this package's code."""
+    modules = {n: m for n, m in sys.modules.items() if n.split(".")[0] == "bnblind"}
+    files = {str(m.__file__) for m in modules.values() if m.__file__}
+    contents = [settings.encode(), data.read_bytes()]
+    contents += [Path(file).read_bytes() for file in sorted(files)]
+    digests = (hashlib.sha256(content).digest() for content in contents)
+    return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold ``path``'s lock; raise BadInput if another process, such as an orphan, holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadInput(
+                f"another process is at work on {path}; wait for it or stop it"
+            ) from error
+        yield
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """The file ``path``, for a job of the given ``identity``."""
+
+    path: Path
+    identity: str
+
+    def save(self, finished: list[Run], trainer: Trainer) -> None:
+        """Replace the checkpoint: the finished seeds' runs, and the one under way."""
+        runs = [*finished, trainer.run]
+        weights = {
+            f"weights/{i}/{epoch}/{name}": tensor
+            for i, run in enumerate(runs)
+            for epoch, kept in run.weights.items()
+            for name, tensor in kept.items()
+        }
+        description = {
+            "identity": self.identity,
+            "epoch": trainer.epoch,
+            "runs": [{"seed": run.seed, "metrics": run.metrics} for run in runs],
+        }
+        state = {f"state/{name}": tensor for name, tensor in trainer.state().items()}
+        publish({self.path: tensors_bytes(weights | state, description)})
+
+    def load(self) -> tuple[list[Run], int, dict[str, Tensor]] | None:
+        """Runs, epoch of the last one, and its trainer's state; None if there is nothing to use.
+
+        A checkpoint of other settings, data or code is of no use, nor is a damaged one.
+        """
+        if not self.path.is_file():
+            return None
+        try:
+            tensors, description = read_tensors(self.path)
+        except BadInput:
+            return None
+        if description.get("identity") != self.identity:
+            return None
+        runs = [Run(run["seed"], run["metrics"]) for run in description["runs"]]
+        state = {}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition("/")
+            if part == "state":
+                state[rest] = tensor
+            else:
+                i, epoch, key = rest.split("/", 2)
+                runs[int(i)].weights.setdefault(int(epoch), {})[key] = tensor
+        return runs, description["epoch"], state
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.path.with_suffix(".lock").unlink(missing_ok=True)

@@ -1,0 +1,114 @@
+"""The configuration: checked against the schema and the registries in the code.
+
+Imports no numerical library, so that planning a run stays fast.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from bnblind.errors import BadInput
+
+SCHEMA = Path("workflow/schemas/config.schema.yaml")
+DATASETS = Path("config/datasets.yaml")
+REGISTRIES = {
+    "norm": ("src/bnblind/norms.py", "NORMS"),
+    "model": ("src/bnblind/experiments/models.py", "MODELS"),
+    "batching": ("src/bnblind/experiments/batching.py", "BATCHINGS"),
+    "optimizer": ("src/bnblind/experiments/optimizers.py", "OPTIMIZERS"),
+    "loss": ("src/bnblind/experiments/theorems.py", "LOSSES"),
+}
+
+
+def read_yaml(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def registered_names(kind: str) -> list[str]:
+    """The words a configuration may use for ``kind``: data sets from their registry, others
+    from the keys of a dict display in the code, read without importing it.
+    """
+    if kind == "dataset":
+        return list(read_yaml(DATASETS))
+    file, variable = REGISTRIES[kind]
+    for node in ast.parse(Path(file).read_text(encoding="utf-8")).body:
+        if (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and node.target.id == variable
+            and isinstance(node.value, ast.Dict)
+        ):
+            return [ast.literal_eval(key) for key in node.value.keys if key]
+    raise LookupError(f"{file} defines no dict {variable}")
+
+
+def _resolved(schema: Any) -> Any:
+    """The schema with each ``registered: KIND`` replaced by the enum of KIND's names."""
+    if isinstance(schema, list):
+        return [_resolved(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "registered" in schema:
+        return {"enum": registered_names(schema["registered"])}
+    return {key: _resolved(value) for key, value in schema.items()}
+
+
+def _place(error: jsonschema.ValidationError) -> str:
+    """Where the error lies, such as ``classification.digits-head.norms[0]``."""
+    steps = (f"[{s}]" if isinstance(s, int) else f".{s}" for s in error.absolute_path)
+    return "".join(steps).removeprefix(".") or "top level"
+
+
+def _explained(error: jsonschema.ValidationError) -> str:
+    if error.validator == "additionalProperties" and isinstance(error.schema, dict):
+        allowed = error.schema.get("properties", {})
+        wrong = [key for key in error.instance if key not in allowed]
+        return f"unknown key {', '.join(map(repr, wrong))}; allowed: {', '.join(allowed)}"
+    found = f"found {error.instance!r}"
+    if error.validator == "enum":
+        return f"{found}; allowed: {', '.join(map(str, error.validator_value))}"
+    if error.validator == "type":
+        return f"{found} ({type(error.instance).__name__}); allowed: {error.validator_value}"
+    return error.message
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Check a whole configuration.
+
+    Raises:
+        BadInput: names every offending key with what was found and what is allowed.
+    """
+    validator = jsonschema.Draft202012Validator(_resolved(read_yaml(SCHEMA)))
+    lines = sorted(
+        f"{_place(error)}: {_explained(error)}" for error in validator.iter_errors(dict(config))
+    )
+    for name, grid in {} if lines else config["classification"].items():
+        if grid["dataset"] not in config["data"]:
+            lines.append(
+                f"classification.{name}.dataset: found {grid['dataset']!r}, which `data` does "
+                f"not prepare; allowed: {', '.join(config['data'])}"
+            )
+    if lines:
+        raise BadInput("configuration: " + "\n  ".join(lines))
+
+
+def cells(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every cell of the classification grids: grid, norm, batching, lr."""
+    for name, grid in config["classification"].items():
+        for norm in grid["norms"]:
+            for batching in grid["batchings"]:
+                for lr in grid["learning_rates"]:
+                    yield {"grid": name, "norm": norm, "batching": batching, "lr": lr}
+
+
+def cell_settings(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
+    """All that defines the cell's runs, and nothing else: what its training depends on."""
+    grid = config["classification"][cell["grid"]]
+    shared = ("dataset", "model", "batch_size", "epochs", "seeds", "snapshots", "optimizer")
+    settings = {key: grid[key] for key in shared}
+    own = {"norm": cell["norm"], "batching": cell["batching"], "lr": float(cell["lr"])}
+    return settings | own

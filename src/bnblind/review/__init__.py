@@ -1,0 +1,1 @@
+"""The reviewer's tools: they read what the pipeline made and judge it."""

@@ -1,0 +1,79 @@
+"""Compare this run's outputs with the published ones, by the hashes in ``dvc.lock``.
+
+    python -m bnblind.review.published
+
+Published is the ``dvc.lock`` of the last commit; this run's is the one in the working tree,
+which ``dvc repro`` has brought up to date. Exits 1 if an output differs.
+"""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bnblind.errors import BadInput
+
+LOCK = "dvc.lock"
+
+
+def hashes(lock: Mapping[str, Any], kind: str) -> dict[str, str]:
+    """Path -> hash of every ``outs`` or ``deps`` entry of a parsed ``dvc.lock``."""
+    return {
+        entry["path"]: entry.get("md5", "")
+        for stage in lock.get("stages", {}).values()
+        for entry in stage.get(kind, [])
+    }
+
+
+def differences(published: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """One line for each path whose hash differs or that only one side has."""
+    lines = []
+    for path in sorted({*published, *found}):
+        if path not in found:
+            lines.append(f"{path}: missing in this run")
+        elif path not in published:
+            lines.append(f"{path}: not among the published outputs")
+        elif published[path] != found[path]:
+            lines.append(f"{path}: published {published[path]}, this run {found[path]}")
+    return lines
+
+
+def compare(published: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Lines on differing outputs, and paths of differing code, configuration and inputs."""
+    outs = differences(hashes(published, "outs"), hashes(found, "outs"))
+    made = {*hashes(published, "outs"), *hashes(found, "outs")}
+    old, new = hashes(published, "deps"), hashes(found, "deps")
+    changed = sorted(p for p in {*old, *new} - made if old.get(p) != new.get(p))
+    return outs, changed
+
+
+def published_lock() -> dict[str, Any]:
+    """The committed ``dvc.lock``.
+
+    Raises:
+        BadInput: the last commit holds none.
+    """
+    shown = subprocess.run(["git", "show", f"HEAD:{LOCK}"], capture_output=True, text=True)
+    if shown.returncode:
+        raise BadInput(f"nothing to compare with: {shown.stderr.strip()}")
+    lock: dict[str, Any] = yaml.safe_load(shown.stdout)
+    return lock
+
+
+def main() -> None:
+    found = yaml.safe_load(Path(LOCK).read_text(encoding="utf-8"))
+    try:
+        outs, changed = compare(published_lock(), found)
+    except BadInput as error:
+        raise SystemExit(f"error: {error}") from error
+    if changed:
+        print(f"changed since the published run: {', '.join(changed)}")
+    if outs:
+        raise SystemExit("different from the published hashes:\n  " + "\n  ".join(outs))
+    print(f"identical to the published hashes: {', '.join(sorted(hashes(found, 'outs')))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The standardization phase of batch normalization, and its exact backward pass."""
+
+import torch
+from torch import Tensor
+
+from bnblind.errors import BadInput
+
+
+def pooled_axes(x: Tensor) -> tuple[int, ...]:
+    """The axes over which batch statistics pool: all but axis 1, the channels."""
+    return (0, *range(2, x.dim()))
+
+
+def per_channel(v: Tensor, x: Tensor) -> Tensor:
+    """View ``v`` of shape (C,) so that it broadcasts against ``x`` of shape (n, C, *spatial)."""
+    return v.view(1, -1, *[1] * (x.dim() - 2))
+
+
+def standardize(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """Standardize each channel with the batch's own mean and biased variance.
+
+    Args:
+        x: features, floating point, (n, D) or (n, C, *spatial); statistics pool over all axes
+            but axis 1.
+        eps: added to the variance, >= 0.
+
+    Returns:
+        ``y`` of the shape and dtype of ``x``, and ``sigma = sqrt(var + eps)`` of shape (C,).
+
+    Raises:
+        BadInput: ``x`` has fewer than two axes or is not floating point, ``eps`` is negative,
+            or ``eps`` is 0 and a channel is constant (y would be 0/0).
+
+    Source: arXiv:2205.15146, the standardization phase; one batch is one expansion point.
+    """
+    if x.dim() < 2 or not x.is_floating_point():
+        raise BadInput(
+            f"features must be floating point of shape (n, C, *spatial); "
+            f"found {x.dtype} of shape {tuple(x.shape)}"
+        )
+    if eps < 0:
+        raise BadInput(f"eps must be >= 0; found {eps}")
+    var, mean = torch.var_mean(x, dim=pooled_axes(x), correction=0)
+    if eps == 0 and bool((var == 0).any()):
+        constant = (var == 0).nonzero().flatten().tolist()
+        raise BadInput(f"eps is 0 and these channels are constant: {constant}; use eps > 0")
+    sigma = (var + eps).sqrt()
+    return (x - per_channel(mean, x)) / per_channel(sigma, x), sigma
+
+
+def bn_backward(G: Tensor, y: Tensor, sigma: Tensor) -> Tensor:
+    """Gradient before the standardization phase, in closed form.
+
+    ``dX = (G - mean(G) - y * mean(y * G)) / sigma``, means over the pooled axes. Exact for
+    every loss, every ``G`` and every ``eps >= 0`` (T4 in docs/theory.md).
+
+    Args:
+        G: gradient of the loss with respect to ``y``, (n, C, *spatial).
+        y: standardized features, same shape.
+        sigma: (C,), as returned by :func:`standardize`.
+
+    Returns:
+        Gradient with respect to the features before standardization, shape of ``G``.
+    """
+    axes = pooled_axes(y)
+    along_constant = per_channel(G.mean(axes), y)
+    along_y = y * per_channel((y * G).mean(axes), y)
+    return (G - along_constant - along_y) / per_channel(sigma, y)

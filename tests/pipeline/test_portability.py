@@ -1,0 +1,71 @@
+"""Portable numerics: the newest and the oldest x86-64 processor compute the same bytes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bnblind.numerics import environment
+from tests.pipeline.clones import Clone, user_environment
+
+OLD_PROCESSOR = ("qemu-x86_64", "-cpu", "Nehalem")
+CELL = {
+    "dataset": "digits",
+    "model": "head",
+    "norm": "bn",
+    "batching": "label",
+    "lr": 0.01,
+    "batch_size": 64,
+    "epochs": 1,
+    "seeds": [0],
+    "snapshots": [],
+    "optimizer": {"name": "sgd", "momentum": 0.9},
+}
+CHECK = {
+    "norms": ["bn", "ln"],
+    "losses": ["quadratic", "softmax_mlp"],
+    "batch_sizes": [8],
+    "dims": [4],
+    "eps": [1e-5],
+    "seeds": [0],
+    "leak": {"channels": 6, "batch_size": 16, "eps": [1e-5]},
+}
+
+
+def run_steps(clone: Clone, folder: Path, *emulator: str) -> dict[str, bytes]:
+    """A training step and an analysis step of the clone; every file that they wrote.
+
+    The environment is set from outside: an emulated process that executes itself anew would
+    go on natively.
+    """
+    folder.mkdir()
+    prepared = str(clone.path / "data/prepared/digits.safetensors")
+    steps = {
+        "train": {"cell": json.dumps(CELL), "prepared": prepared, "weights": "w", "results": "r"},
+        "theorems": {
+            "settings": json.dumps(CHECK),
+            **{name: name for name in ("passing", "errors", "leak", "metrics")},
+        },
+    }
+    for step, options in steps.items():
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        subprocess.run(
+            [*emulator, sys.executable, "-m", "bnblind.pipeline", step, *words],
+            cwd=folder,
+            env=user_environment(PYTHONPATH=str(clone.path / "src"), **environment("portable", 1)),
+            check=True,
+        )
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.mark.skipif(
+    shutil.which(OLD_PROCESSOR[0]) is None, reason="needs qemu-x86_64 (Debian package qemu-user)"
+)
+def test_a_processor_without_avx_computes_the_same_bytes(first: Clone, tmp_path: Path) -> None:
+    native = run_steps(first, tmp_path / "native")
+    emulated = run_steps(first, tmp_path / "emulated", *OLD_PROCESSOR)
+    assert len(native) == 6
+    assert emulated == native

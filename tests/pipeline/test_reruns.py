@@ -1,0 +1,70 @@
+"""A change reruns exactly the jobs that depend on it; taking it back reruns nothing."""
+
+import pytest
+
+from tests.pipeline.clones import Clone
+
+TRAINING = {"train": 4, "collect": 1, "classification_page": 1, "index": 1}
+EVERYTHING = {
+    "export_data": 1,
+    "prepare_data": 1,
+    "contact_sheet": 1,
+    "theorems": 1,
+    "theorems_page": 1,
+    **TRAINING,
+}
+
+CHANGES = {
+    "the optimizer's momentum": ("config/config.yaml", "momentum: 0.9", "momentum: 0.8", TRAINING),
+    "the theorem check's seeds": (
+        "config/config.yaml",
+        "eps: [0.0, 1.0e-5]\n  seeds: [0]",
+        "eps: [0.0, 1.0e-5]\n  seeds: [1]",
+        {"theorems": 1, "theorems_page": 1, "index": 1},
+    ),
+    "numerics": ("config/config.yaml", "numerics: portable", "numerics: fast", EVERYTHING),
+    "a figure's code": (
+        "src/bnblind/figures/theorems.py",
+        "FLOOR = 1e-18",
+        "FLOOR = 1e-17",
+        {"theorems_page": 1},
+    ),
+    "the training loop": (
+        "src/bnblind/experiments/training.py",
+        "model.train()",
+        "model.train(True)",
+        TRAINING,
+    ),
+    "a notebook": (
+        "notebooks/classification.ipynb",
+        "# Classification",
+        "# The classification",
+        {"classification_page": 1},
+    ),
+    "a data set's registered licence": (
+        "config/datasets.yaml",
+        "licence: CC BY 4.0",
+        "licence: CC0",
+        {rule: n for rule, n in EVERYTHING.items() if not rule.startswith("theorems")},
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_reruns_what_depends_on_it(first: Clone, change: str) -> None:
+    file, old, new, expected = CHANGES[change]
+    first.edit(file, old, new)
+    try:
+        assert first.planned() == expected
+    finally:
+        first.edit(file, new, old)
+    assert first.planned() == {}
+
+
+def test_a_deleted_output_is_made_again(first: Clone) -> None:
+    figure = first.path / "reports/figures/theorems/leak.svg"
+    content = figure.read_bytes()
+    figure.unlink()
+    assert "theorems_page" in first.planned()
+    first.run("snakemake", "--cores", "2", "--quiet", "all")
+    assert figure.read_bytes() == content

@@ -1,0 +1,88 @@
+"""An interrupted training job goes on to the same bits; nothing else takes up its checkpoint."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bnblind.errors import BadInput
+from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.training import Cell, Run, Trainer, train
+from bnblind.pipeline.checkpoint import Checkpoint, alone
+from bnblind.pipeline.train import results_table, train_seeds, weights_bytes
+
+CELL = Cell(
+    dataset="digits",
+    model="head",
+    norm="bn",
+    batching="label",
+    lr=0.01,
+    batch_size=64,
+    epochs=2,
+    seeds=(0, 1),
+    snapshots=(1,),
+    optimizer={"name": "sgd", "momentum": 0.9, "weight_decay": 0.01},
+)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("epochs_done", [1, 2, 3])
+def test_an_interrupted_job_ends_with_the_same_bits(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs_done: int
+) -> None:
+    """Interrupted in the first seed, between the seeds, and in the second."""
+    checkpoint = Checkpoint(tmp_path / "c", "this job")
+    save, saved = Checkpoint.save, []
+
+    def interrupting_save(self: Checkpoint, finished: list[Run], trainer: Trainer) -> None:
+        save(self, finished, trainer)
+        saved.append(trainer.epoch)
+        if len(saved) == epochs_done:
+            raise Interrupted
+
+    monkeypatch.setattr(Checkpoint, "save", interrupting_save)
+    with pytest.raises(Interrupted):
+        train_seeds(CELL, digits, checkpoint)
+    resumed = train_seeds(CELL, digits, checkpoint)
+    assert len(saved) == CELL.epochs * len(CELL.seeds), "an epoch was trained twice"
+
+    uninterrupted = [train(CELL, seed, digits) for seed in CELL.seeds]
+    assert weights_bytes(CELL, resumed) == weights_bytes(CELL, uninterrupted)
+    assert results_table(CELL, resumed).equals(results_table(CELL, uninterrupted))
+
+
+def test_without_the_optimizers_state_the_bits_would_differ(digits: Dataset) -> None:
+    """So the test above sees a checkpoint that forgets it."""
+    ended = train(CELL, 0, digits).weights[2]
+    half, fresh = Trainer(CELL, 0, digits), Trainer(CELL, 0, digits)
+    half.advance()
+    state = {name: t for name, t in half.state().items() if not name.startswith("optimizer")}
+    fresh.resume(state, half.run, 1)
+    fresh.advance()
+    assert any(not torch.equal(fresh.run.weights[2][name], ended[name]) for name in ended)
+
+
+def test_a_checkpoint_of_another_job_or_a_damaged_one_is_not_taken_up(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    checkpoint = Checkpoint(tmp_path / "c", "this job")
+    trainer = Trainer(CELL, 0, digits)
+    trainer.advance()
+    checkpoint.save([], trainer)
+    assert checkpoint.load() is not None
+    assert Checkpoint(tmp_path / "c", "another job").load() is None
+    content = checkpoint.path.read_bytes()
+    checkpoint.path.write_bytes(content[:-100])
+    assert checkpoint.load() is None
+
+
+def test_two_processes_cannot_train_the_same_cell(tmp_path: Path) -> None:
+    with (
+        alone(tmp_path / "c"),
+        pytest.raises(BadInput, match="another process is at work"),
+        alone(tmp_path / "c"),
+    ):
+        pass

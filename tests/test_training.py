@@ -1,0 +1,186 @@
+"""Training one cell: repeatable, complete in what it reports, and the paper's effect is there."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from bnblind import BadInput
+from bnblind.errors import Diverged
+from bnblind.experiments.batching import make_batches
+from bnblind.experiments.datasets import Part
+from bnblind.experiments.evaluation import MODES
+from bnblind.experiments.optimizers import build_optimizer
+from bnblind.experiments.randomness import stream
+from bnblind.experiments.training import Cell, initial_model, train, train_epoch
+from bnblind.norms import NORMS
+
+SETTINGS = {
+    "dataset": "digits",
+    "model": "head",
+    "norm": "bn",
+    "batching": "random",
+    "lr": 0.01,
+    "batch_size": 16,
+    "epochs": 1,
+    "seeds": [0],
+    "snapshots": [],
+    "optimizer": {"name": "sgd", "momentum": 0.9, "weight_decay": 0.01},
+}
+
+
+def cell(**changes):
+    return Cell.from_settings({**SETTINGS, **changes})
+
+
+def values(run, metric):
+    return [row["value"] for row in run.metrics if row["metric"] == metric]
+
+
+def same_weights(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def run(digits):
+    """One run that several tests look at."""
+    return train(cell(epochs=3, snapshots=[1]), 0, digits)
+
+
+def test_a_seed_gives_the_same_run_bit_for_bit(run, digits):
+    """Whatever the global generator holds, and without touching it."""
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    again = train(cell(epochs=3, snapshots=[1]), 0, digits)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert again.metrics == run.metrics
+    assert all(same_weights(again.weights[epoch], run.weights[epoch]) for epoch in run.weights)
+
+
+def test_another_seed_gives_another_run(run, digits):
+    other = train(cell(epochs=1), 1, digits)
+    assert values(other, "train.loss")[0] != values(run, "train.loss")[0]
+    assert not torch.equal(other.weights[0]["1.weight"], run.weights[0]["1.weight"])
+
+
+def test_a_seed_gives_the_same_initial_weights_under_every_norm(digits):
+    models = {n: initial_model(cell(norm=n), 0, digits) for n in NORMS if n != "in"}
+    for model in models.values():
+        for layer in (1, 3, 5):
+            assert torch.equal(model[layer].weight, models["none"][layer].weight)
+            assert torch.equal(model[layer].bias, models["none"][layer].bias)
+
+
+def test_frozen_statistics_are_the_training_part_s(digits):
+    model = initial_model(cell(norm="bn_frozen"), 0, digits)
+    before_norm = model[:4](digits.train.images).detach()
+    torch.testing.assert_close(model[4].running_mean, before_norm.mean(0))
+    torch.testing.assert_close(model[4].running_var, before_norm.var(0, correction=0))
+
+
+def test_metrics_are_complete(run):
+    """Epoch 0 has what can be measured before training; no row twice."""
+    measured = {
+        f"{part}.{mode}.{figure}"
+        for part in ("validation", "test")
+        for mode in MODES
+        for figure in ("loss", "accuracy")
+    }
+    trained = {"train.loss", "train.accuracy"}
+    rows = [(row["epoch"], row["metric"]) for row in run.metrics]
+    assert len(rows) == len(set(rows))
+    assert set(rows) == {(0, m) for m in measured} | {
+        (epoch, m) for epoch in (1, 2, 3) for m in measured | trained
+    }
+    assert all(math.isfinite(row["value"]) for row in run.metrics)
+    assert all(0 <= r["value"] <= 1 for r in run.metrics if r["metric"].endswith("accuracy"))
+
+
+def test_weights_are_kept_at_the_start_the_snapshots_and_the_end(run, digits):
+    assert list(run.weights) == [0, 1, 3]
+    initial = initial_model(cell(), 0, digits).state_dict()
+    assert same_weights(run.weights[0], initial)
+    assert same_weights(run.weights[1], train(cell(epochs=1), 0, digits).weights[1])
+    assert not torch.equal(run.weights[3]["1.weight"], run.weights[1]["1.weight"])
+
+
+def test_training_metrics_are_means_over_the_samples(digits):
+    """With a learning rate of 0 and no norm they are the loss of the initial weights."""
+    still = cell(norm="none", lr=0.0)
+    found = train(still, 0, digits)
+    with torch.no_grad():
+        logits = initial_model(still, 0, digits)(digits.train.images)
+    expected = torch.nn.functional.cross_entropy(logits, digits.train.labels).item()
+    assert values(found, "train.loss")[0] == pytest.approx(expected, rel=1e-5)
+    correct = (logits.argmax(1) == digits.train.labels).float().mean().item()
+    assert values(found, "train.accuracy")[0] == pytest.approx(correct, abs=2e-3)
+
+
+@pytest.mark.parametrize("norm", [n for n in NORMS if n != "in"])
+def test_every_norm_trains_on_random_batches(norm, digits):
+    """From chance (0.1) to most digits in two epochs, in training mode, also the controls."""
+    found = values(train(cell(norm=norm, epochs=2), 0, digits), "test.random.accuracy")
+    assert found[0] < 0.4
+    assert found[-1] > 0.6
+
+
+def test_bn_learns_nothing_from_label_batches_and_ln_does(digits):
+    """C5 in its strongest form, and T6: BN's loss cannot leave log 10."""
+    bn, ln = (train(cell(norm=n, batching="label", epochs=2), 0, digits) for n in ("bn", "ln"))
+    assert values(bn, "train.loss")[-1] > math.log(10) - 0.05
+    assert values(bn, "test.eval.accuracy")[-1] < 0.4
+    assert values(ln, "train.loss")[-1] < math.log(10) - 1
+    assert values(ln, "test.eval.accuracy")[-1] > 0.7
+
+
+def test_a_run_that_diverges_names_run_epoch_and_step(digits):
+    where = r"^digits head none random lr 1e\+30 seed 7 epoch 1 step \d+: .* is (nan|inf)$"
+    with pytest.raises(Diverged, match=where):
+        train(cell(norm="none", lr=1e30), 7, digits)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_divergence_stops_before_the_step_that_would_spoil_the_weights(value, digits):
+    images = digits.train.images.clone()
+    images[20] = value
+    data = dataclasses.replace(digits, train=Part(images, digits.train.labels))
+    model = initial_model(cell(norm="none"), 0, digits)
+    optimizer = build_optimizer("sgd", model.parameters(), 0.01)
+    batches = [torch.arange(16), torch.arange(16, 32)]
+    with pytest.raises(Diverged, match="here step 1: the training loss is nan"):
+        train_epoch(model, optimizer, data, batches, "here")
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_batches_differ_between_epochs_and_not_between_norms(digits, monkeypatch):
+    drawn = []
+
+    def spy(*args):
+        drawn.append(make_batches(*args))
+        return drawn[-1]
+
+    monkeypatch.setattr("bnblind.experiments.training.make_batches", spy)
+    for norm in ("bn", "ln"):
+        train(cell(norm=norm, epochs=2), 3, digits)
+    orders = [torch.cat(batches).tolist() for batches in drawn]
+    assert orders[:2] == orders[2:]
+    assert orders[0] != orders[1]
+    expected = make_batches("random", digits.train.labels, 16, stream(3, "batches", 1))
+    assert orders[0] == torch.cat(expected).tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "vgg"}, "unknown model 'vgg'; allowed: head"),
+        ({"norm": "BN"}, "unknown norm 'BN'; allowed: none, bn"),
+        ({"norm": "in"}, r"norm 'in' needs .*found \(32,\)"),
+        ({"batching": "sorted"}, "unknown batching 'sorted'; allowed: random"),
+        ({"optimizer": {"name": "lion"}}, "unknown optimizer 'lion'; allowed: sgd"),
+        ({"snapshots": [1, 2, 5]}, r"snapshots \[2, 5\] lie after the last epoch, 1"),
+    ],
+)
+def test_a_wrong_word_is_refused(changes, message, digits):
+    with pytest.raises(BadInput, match=message):
+        train(cell(**changes), 0, digits)

@@ -1,0 +1,42 @@
+# The pipeline: data -> training under each norm -> theorem check -> notebooks -> report.
+# A profile (config/*.yaml) is complete in itself; the default is read only when none is given,
+# because Snakemake would merge the two.
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+if "profile" not in config:
+
+    configfile: "config/config.yaml"
+
+
+# Used only with --software-deployment-method; the environment is requirements.lock.
+container: "docker://python:3.11-bookworm"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/analysis.smk"
+include: "rules/report.smk"
+
+
+# Outputs are marked `update`: they stay in place until a job has new ones, so a failed job's are
+# those of an earlier run. Snakemake records them as made by the failed one; say otherwise.
+onerror:
+    for job in workflow.scheduler.failed:
+        workflow.persistence.started(job)
+
+
+localrules:
+    all,
+    prepared,
+    trained,
+    analysed,
+    reported,
+
+
+def deliverables():
+    targets = (rules.prepared, rules.trained, rules.analysed, rules.reported)
+    return [target.input for target in targets]

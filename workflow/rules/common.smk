@@ -1,0 +1,88 @@
+import json
+import sys
+
+# The code of this tree, not of the tree that happens to be installed.
+sys.path.insert(0, "src")
+
+from bnblind.pipeline import config as configuration
+from bnblind.pipeline.closure import import_closure
+
+shell.prefix("export PYTHONPATH=src; ")
+
+configuration.check_config(config)
+
+DATASETS = configuration.read_yaml(configuration.DATASETS)
+CELLS = list(configuration.cells(config))
+NUMERICS = [config["numerics"], config["numeric_threads"]]
+
+MODEL_FILE = "data/models/classification/{grid}/{norm}-{batching}-lr{lr}.safetensors"
+RESULT_FILE = "data/results/classification/{grid}/{norm}-{batching}-lr{lr}.parquet"
+
+
+wildcard_constraints:
+    dataset="[a-z0-9_]+",
+    grid="[a-z][a-z0-9-]*",
+    norm="[a-z_]+",
+    batching="[a-z_]+",
+    lr="[0-9.e-]+",
+
+
+def at(path):
+    """A path below the profile's root."""
+    return path if config["root"] == "." else f"{config['root']}/{path}"
+
+
+def code_of(step):
+    """Every file of the package that a step imports."""
+    entries = ["src/bnblind/pipeline/__main__.py", f"src/bnblind/pipeline/{step}.py"]
+    return import_closure(entries)
+
+
+def code_of_notebook(name):
+    """The notebook, what it imports, and the step that executes it."""
+    step = code_of("notebook")
+    templates = [
+        f"src/bnblind/pipeline/templates/{f}" for f in ("page.html.j2", "style.css")
+    ]
+    return sorted({*step, *templates, *import_closure([f"notebooks/{name}.ipynb"])})
+
+
+def raw_file(dataset):
+    return at(f"data/raw/{dataset}/{DATASETS[dataset]['file']}")
+
+
+def kept(*paths):
+    """Outputs that stay as they are when the job that would replace them fails."""
+    return [update(path) for path in paths]
+
+
+def figure_files(*stems):
+    formats = ("svg", "pdf", "png", "csv")
+    return [
+        at(f"reports/figures/{stem}.{suffix}") for stem in stems for suffix in formats
+    ]
+
+
+def classification_figures():
+    grids = config["classification"].values()
+    runs = {(g["dataset"], g["model"], lr) for g in grids for lr in g["learning_rates"]}
+    stems = [f"classification/{d}-{m}-lr{lr}" for d, m, lr in sorted(runs)]
+    return [f"{stem}-{figure}" for stem in stems for figure in ("curves", "final")]
+
+
+def prepared_files():
+    raw = [raw_file(dataset) for dataset in config["data"]]
+    prepared = expand(
+        at("data/prepared/{dataset}.{suffix}"),
+        dataset=config["data"],
+        suffix=["safetensors", "json"],
+    )
+    return raw + prepared
+
+
+def trained_files():
+    return [
+        at(pattern.format(**cell))
+        for cell in CELLS
+        for pattern in (MODEL_FILE, RESULT_FILE)
+    ]

@@ -1,0 +1,104 @@
+rule contact_sheet:
+    input:
+        code=code_of("contact_sheet"),
+        prepared=at("data/prepared/{dataset}.safetensors"),
+    output:
+        kept(*figure_files("data/{dataset}")),
+    log:
+        at("logs/contact_sheet/{dataset}.log"),
+    params:
+        numerics=NUMERICS,
+        figures=lambda wildcards: at("reports/figures"),
+    shell:
+        "python -m bnblind.pipeline contact_sheet --numerics {params.numerics}"
+        " --dataset {wildcards.dataset} --prepared {input.prepared}"
+        " --figures {params.figures} > {log} 2>&1"
+
+
+rule theorems_page:
+    input:
+        code=code_of_notebook("theorems"),
+        notebook="notebooks/theorems.ipynb",
+        passing=rules.theorems.output.passing,
+        errors=rules.theorems.output.errors,
+        leak=rules.theorems.output.leak,
+    output:
+        kept(*figure_files("theorems/passing", "theorems/leak")),
+        executed=update(at("reports/pages/theorems.ipynb")),
+        page=update(at("reports/pages/theorems.html")),
+    log:
+        at("logs/theorems_page.log"),
+    params:
+        numerics=NUMERICS,
+        parameters=lambda wildcards, input: json.dumps(
+            {
+                "numerics": NUMERICS,
+                "passing": input.passing,
+                "errors": input.errors,
+                "leak": input.leak,
+                "figures": at("reports/figures"),
+            }
+        ),
+    shell:
+        "python -m bnblind.pipeline notebook --numerics {params.numerics}"
+        " --notebook {input.notebook} --parameters {params.parameters:q}"
+        " --executed {output.executed} --page {output.page} > {log} 2>&1"
+
+
+rule classification_page:
+    input:
+        code=code_of_notebook("classification"),
+        notebook="notebooks/classification.ipynb",
+        results=rules.collect.output.table,
+    output:
+        kept(*figure_files(*classification_figures())),
+        executed=update(at("reports/pages/classification.ipynb")),
+        page=update(at("reports/pages/classification.html")),
+    log:
+        at("logs/classification_page.log"),
+    params:
+        numerics=NUMERICS,
+        parameters=lambda wildcards, input: json.dumps(
+            {
+                "numerics": NUMERICS,
+                "results": input.results,
+                "figures": at("reports/figures"),
+            }
+        ),
+    shell:
+        "python -m bnblind.pipeline notebook --numerics {params.numerics}"
+        " --notebook {input.notebook} --parameters {params.parameters:q}"
+        " --executed {output.executed} --page {output.page} > {log} 2>&1"
+
+
+rule index:
+    input:
+        code=code_of("index"),
+        templates=[
+            f"src/bnblind/pipeline/templates/{f}"
+            for f in ("index.html.j2", "style.css")
+        ],
+        passing=rules.theorems.output.passing,
+        theorems=rules.theorems.output.metrics,
+        results=rules.collect.output.table,
+        manifests=expand(at("data/prepared/{dataset}.json"), dataset=config["data"]),
+    output:
+        index=update(at("reports/index.html")),
+    log:
+        at("logs/index.log"),
+    params:
+        numerics=NUMERICS,
+        profile=config["profile"],
+    shell:
+        "python -m bnblind.pipeline index --numerics {params.numerics}"
+        " --profile {params.profile} --passing {input.passing} --theorems {input.theorems}"
+        " --results {input.results} --manifests {input.manifests}"
+        " --index {output.index} > {log} 2>&1"
+
+
+rule reported:
+    input:
+        expand(rules.contact_sheet.output, dataset=config["data"]),
+        rules.theorems_page.output,
+        rules.classification_page.output,
+        rules.index.output,
