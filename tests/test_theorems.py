@@ -126,5 +126,5 @@ def test_unknown_loss_is_refused():
 
 
 def test_in_needs_a_dim_that_holds_positions():
-    with pytest.raises(BadInput, match="divisible by 4; found 6"):
+    with pytest.raises(BadInput, match="divisible by 8; found 6"):
         passing_by_term(Case("in", "linear", 8, 6, 0.0, 0))

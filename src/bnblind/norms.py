@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnblind.errors import BadInput, unknown
-from bnblind.standardization import per_channel, pooled_axes
+from bnblind.standardization import per_channel, pooled_axes, square_root
 
 
 class Norm(nn.Module):
@@ -135,7 +135,7 @@ class BatchStatistics(Norm):
 
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, var = self.moments(x)
-        return per_channel(mean, x), per_channel((var + self.eps).sqrt(), x)
+        return per_channel(mean, x), per_channel(square_root(var + self.eps), x)
 
 
 class BatchNorm(Fused, BatchStatistics):
@@ -196,7 +196,7 @@ class LayerNorm(Fused):
 
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         var, mean = torch.var_mean(x, dim=tuple(range(1, x.dim())), correction=0, keepdim=True)
-        return mean, (var + self.eps).sqrt()
+        return mean, square_root(var + self.eps)
 
     def fused(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         return F.layer_norm(x, self.shape, weight, bias, self.eps)
@@ -219,7 +219,7 @@ class GroupNorm(Fused):
         share = (x.shape[0], -1, *[1] * (x.dim() - 2))
         repeats = x.shape[1] // self.groups()
         mean, var = (v.repeat_interleave(repeats, 1).view(share) for v in (mean, var))
-        return mean, (var + self.eps).sqrt()
+        return mean, square_root(var + self.eps)
 
     def fused(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         return F.group_norm(x, self.groups(), weight, bias, self.eps)
@@ -235,7 +235,7 @@ class InstanceNorm(Fused):
 
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         var, mean = torch.var_mean(x, dim=tuple(range(2, x.dim())), correction=0, keepdim=True)
-        return mean, (var + self.eps).sqrt()
+        return mean, square_root(var + self.eps)
 
     def fused(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         return F.instance_norm(x, weight=weight, bias=bias, eps=self.eps)

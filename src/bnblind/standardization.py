@@ -16,6 +16,15 @@ def per_channel(v: Tensor, x: Tensor) -> Tensor:
     return v.view(1, -1, *[1] * (x.dim() - 2))
 
 
+def square_root(v: Tensor) -> Tensor:
+    """Square root of ``v`` >= 0, the same bits on every x86-64 processor.
+
+    torch.sqrt, like asin, acos and atan, is Intel MKL's, which starts from the processor's own
+    estimate of 1 / sqrt(v); these estimates differ between processors, and so do the last bits.
+    """
+    return v.rsqrt().reciprocal()
+
+
 def standardize(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
     """Standardize each channel with the batch's own mean and biased variance.
 
@@ -44,7 +53,7 @@ def standardize(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
     if eps == 0 and bool((var == 0).any()):
         constant = (var == 0).nonzero().flatten().tolist()
         raise BadInput(f"eps is 0 and these channels are constant: {constant}; use eps > 0")
-    sigma = (var + eps).sqrt()
+    sigma = square_root(var + eps)
     return (x - per_channel(mean, x)) / per_channel(sigma, x), sigma
 
 

@@ -28,7 +28,7 @@ CHECK = {
     "norms": ["bn", "ln"],
     "losses": ["quadratic", "softmax_mlp"],
     "batch_sizes": [8],
-    "dims": [4],
+    "dims": [8],
     "eps": [1e-5],
     "seeds": [0],
     "leak": {"channels": 6, "batch_size": 16, "eps": [1e-5]},
@@ -44,7 +44,11 @@ def run_steps(clone: Clone, folder: Path, *emulator: str) -> dict[str, bytes]:
     folder.mkdir()
     prepared = str(clone.path / "data/prepared/digits.safetensors")
     steps = {
-        "train": {"cell": json.dumps(CELL), "prepared": prepared, "weights": "w", "results": "r"},
+        "train": {
+            "cell": json.dumps(CELL),
+            "prepared": prepared,
+            **{name: name for name in ("checkpoint", "weights", "results")},
+        },
         "theorems": {
             "settings": json.dumps(CHECK),
             **{name: name for name in ("passing", "errors", "leak", "metrics")},
@@ -61,9 +65,26 @@ def run_steps(clone: Clone, folder: Path, *emulator: str) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-@pytest.mark.skipif(
+needs_emulator = pytest.mark.skipif(
     shutil.which(OLD_PROCESSOR[0]) is None, reason="needs qemu-x86_64 (Debian package qemu-user)"
 )
+
+
+@needs_emulator
+def test_the_emulated_processor_has_no_avx() -> None:
+    """So that the next test compares with something else than this machine."""
+    code = "from numpy._core._multiarray_umath import __cpu_features__ as f; print(f['AVX'])"
+    printed = subprocess.run(
+        [*OLD_PROCESSOR, sys.executable, "-c", code],
+        env=user_environment(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1"),
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert printed.strip() == "False"
+
+
+@needs_emulator
 def test_a_processor_without_avx_computes_the_same_bytes(first: Clone, tmp_path: Path) -> None:
     native = run_steps(first, tmp_path / "native")
     emulated = run_steps(first, tmp_path / "emulated", *OLD_PROCESSOR)

@@ -16,11 +16,12 @@ from torch.nn import functional as F
 from bnblind.errors import BadInput, unknown
 from bnblind.experiments.randomness import stream
 from bnblind.norms import build_norm, freeze_statistics
-from bnblind.standardization import bn_backward, standardize
+from bnblind.standardization import bn_backward, square_root, standardize
 from bnblind.taylor import Expansion, SampleLoss, expand
 
 CLASSES = 10
 HIDDEN = 32
+POSITIONS = 8
 
 
 def linear_loss(dim: int, generator: torch.Generator) -> SampleLoss:
@@ -93,12 +94,12 @@ class Case:
         return LOSSES[self.loss](self.dim, stream(self.seed, "loss", self.dim))
 
     def feature_shape(self) -> tuple[int, ...]:
-        """One sample's features as the norm sees them: ``in`` needs positions, 4 a channel."""
+        """One sample's features as the norm sees them: ``in`` gets 8 positions a channel."""
         if self.norm != "in":
             return (self.dim,)
-        if self.dim % 4:
-            raise BadInput(f"norm 'in' needs a dim divisible by 4; found {self.dim}")
-        return (self.dim // 4, 4)
+        if self.dim % POSITIONS:
+            raise BadInput(f"norm 'in' needs a dim divisible by {POSITIONS}; found {self.dim}")
+        return (self.dim // POSITIONS, POSITIONS)
 
 
 def passing_by_term(case: Case) -> dict[str, float]:
@@ -193,5 +194,5 @@ def leak_by_channel(
     before, after = torch.autograd.grad(expansion.terms(y)["diag"].sum(), (x, y))
     measured = (sigma * before).norm(dim=0) / after.norm(dim=0)
     var = x.var(0, correction=0)
-    rows = torch.stack([var.sqrt(), measured, eps / (var + eps)]).T
+    rows = torch.stack([square_root(var), measured, eps / (var + eps)]).T
     yield from map(tuple, rows.tolist())

@@ -1,0 +1,81 @@
+"""The report opens anywhere: no request leaves a page, every link leads somewhere."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.pipeline.clones import ROOT, Clone
+
+PAGES = ("reports/index.html", "reports/pages/theorems.html", "reports/pages/classification.html")
+
+
+class References(HTMLParser):
+    """What a page loads (``src``, stylesheets, scripts) and what it links to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.linked: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.loaded += [v for v in (values.get("src"),) if v]
+        if tag == "link":
+            self.loaded.append(values["href"] or "")
+        if tag == "a":
+            self.linked.append(values["href"] or "")
+        if tag == "img":
+            assert values.get("alt"), "an image without a description"
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def references(clone: Clone, page: str) -> References:
+    parsed = References()
+    parsed.feed((clone.path / page).read_text())
+    return parsed
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_reference_is_a_file_of_the_report(first: Clone, page: str) -> None:
+    found = references(first, page)
+    folder = (first.path / page).parent
+    assert any(src.endswith(".svg") or "svg+xml" in src for src in found.loaded)
+    for target in found.loaded:
+        assert target.startswith("data:") or (folder / target).is_file(), target
+    for target in found.linked:
+        known = target.startswith(("https://arxiv.org/", "#"))
+        assert known or (folder / target).is_file(), target
+
+
+def test_the_index_shows_figures_and_final_accuracies(first: Clone) -> None:
+    found = references(first, "reports/index.html")
+    assert "figures/theorems/passing.svg" in found.loaded
+    assert "figures/classification/digits-head-lr0.01-curves.svg" in found.loaded
+    metrics = json.loads((first.path / "data/results/classification.json").read_text())
+    text = " ".join(found.texts)
+    for cell in metrics.values():
+        assert f"{cell['test.eval.accuracy']['mean']:.3f}" in text
+
+
+def test_beside_each_figure_lie_its_formats_and_numbers(first: Clone) -> None:
+    figures = first.path / "reports/figures"
+    stems = {file.relative_to(figures).with_suffix("") for file in figures.rglob("*.csv")}
+    assert len(stems) >= 5
+    for file in figures.rglob("*.*"):
+        stem = str(file.relative_to(figures)).removesuffix(file.suffix)
+        assert all(
+            (figures / f"{stem}{s}").stat().st_size for s in (".svg", ".pdf", ".png", ".csv")
+        )
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=str)
+def test_notebooks_are_stored_without_outputs(notebook) -> None:
+    cells = json.loads(notebook.read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert code
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+    assert any("parameters" in cell["metadata"].get("tags", []) for cell in code)

@@ -1,0 +1,142 @@
+"""Figures: one look a norm, the same bytes, the numbers beside the picture."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+
+from bnblind.figures.classification import accuracy_table, final_accuracies, training_curves
+from bnblind.figures.style import COLUMN, LOOKS, use_style
+from bnblind.figures.theorems import leak_curve, passing_heat_map
+from bnblind.norms import NORMS
+from bnblind.pipeline.publishing import publish_figure
+from tests.conftest import ROOT
+
+
+@pytest.fixture(autouse=True)
+def style() -> None:
+    use_style()
+
+
+@pytest.fixture
+def results() -> pd.DataFrame:
+    """Two epochs of BN and LN on both batchings; accuracy tells norm, batching and seed."""
+    metrics = ["train.loss", *(f"test.{mode}.accuracy" for mode in ("eval", "random", "label"))]
+    rows = [
+        (norm, batching, seed, epoch, metric, 0.1 * seed + 0.3 * (norm == "ln"))
+        for norm in ("bn", "ln")
+        for batching in ("random", "label")
+        for seed in (0, 1)
+        for epoch in (1, 2)
+        for metric in metrics
+    ]
+    return pd.DataFrame(rows, columns=["norm", "batching", "seed", "epoch", "metric", "value"])
+
+
+@pytest.fixture
+def passing() -> pd.DataFrame:
+    rows = [
+        (norm, loss, term, eps, 1e-16 if norm == "bn" else 1.0)
+        for norm in ("none", "bn")
+        for loss, terms in {"linear": ["first"], "quadratic": ["first", "diag"]}.items()
+        for term in terms
+        for eps in (0.0, 1e-5)
+    ]
+    return pd.DataFrame(rows, columns=["norm", "loss", "term", "eps", "passing"])
+
+
+def test_every_norm_has_its_own_look() -> None:
+    assert list(LOOKS) == list(NORMS)
+    for part in ("label", "color", "marker"):
+        assert len({getattr(look, part) for look in LOOKS.values()}) == len(NORMS)
+
+
+def test_main_norms_differ_in_lightness_too() -> None:
+    """So that they can be told apart in grey print and with any colour vision."""
+    weights = (0.2126, 0.7152, 0.0722)
+    light = [
+        sum(w * c for w, c in zip(weights, to_rgb(LOOKS[norm].color), strict=True))
+        for norm in ("none", "bn", "ln")
+    ]
+    gaps = [abs(a - b) for i, a in enumerate(light) for b in light[:i]]
+    assert min(gaps) > 0.05
+
+
+def test_figures_fit_the_page_and_name_their_axes(
+    results: pd.DataFrame, passing: pd.DataFrame
+) -> None:
+    leak = pd.DataFrame({"eps": [1e-5] * 2, "std": [0.1, 1.0], "measured": [0.1, 1e-5]})
+    curves, _ = training_curves(results)
+    for figure in (
+        curves,
+        final_accuracies(results)[0],
+        passing_heat_map(passing)[0],
+        leak_curve(leak)[0],
+    ):
+        assert figure.get_figwidth() <= 2 * COLUMN
+    labels = {text for axes in curves.axes for text in (axes.get_xlabel(), axes.get_ylabel())}
+    assert {"epoch", "training loss\n(nats)", "test accuracy"} <= labels
+
+
+def test_the_drawn_numbers_are_the_given_ones(results: pd.DataFrame, passing: pd.DataFrame) -> None:
+    figure, drawn = passing_heat_map(passing)
+    bn = drawn[drawn["norm"] == "bn"]
+    assert (bn["median"] == 1e-16).all()
+    colours = figure.axes[0].collections[0].get_array()
+    assert (colours[1] == -16).all()
+    assert (colours[0] == 0).all()
+
+    _, finals = final_accuracies(results)
+    assert set(finals["epoch"]) == {2}
+    table = accuracy_table(results)
+    assert (
+        table["evaluation mode"].tolist()
+        == [
+            "0.050 (0.000 to 0.100)",
+            "0.350 (0.300 to 0.400)",
+        ]
+        * 2
+    )
+
+
+def test_a_figure_is_published_in_four_files(
+    results: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = publish_figure(*training_curves(results), str(tmp_path), "a/b", "A < B.")
+    files = {f.name: f.read_bytes() for f in (tmp_path / "a").iterdir()}
+    assert set(files) == {"b.svg", "b.pdf", "b.png", "b.csv"}
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "a/b.csv"), training_curves(results)[1].reset_index(drop=True)
+    )
+    html = shown._repr_html_()
+    assert "A &lt; B." in html
+    assert "../figures/a/b.pdf" in html
+
+
+DRAW = """
+import sys
+import pandas as pd
+from bnblind.figures.style import use_style
+from bnblind.figures.theorems import leak_curve
+from bnblind.pipeline.publishing import publish_figure
+use_style()
+leak = pd.DataFrame({"eps": [1e-5] * 2, "std": [0.1, 1.0], "measured": [0.1, 1e-5]})
+publish_figure(*leak_curve(leak), sys.argv[1], "leak", "Leak.")
+"""
+
+
+def test_the_users_matplotlib_settings_change_nothing(tmp_path: Path) -> None:
+    """Nor does the date."""
+    (tmp_path / "matplotlibrc").write_text("font.size: 20\nlines.linewidth: 9\nsavefig.dpi: 30\n")
+    bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "HOME": str(tmp_path)}
+    settings = {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLBACKEND": "pdf"}
+    found = []
+    for name, extra in {"plain": {}, "changed": {**settings, "TZ": "Asia/Tokyo"}}.items():
+        command = [sys.executable, "-c", DRAW, str(tmp_path / name)]
+        subprocess.run(command, env={**bare, **extra}, check=True)
+        found.append({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()})
+    assert found[0] == found[1]
