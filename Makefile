@@ -8,7 +8,7 @@ UV := uv==0.13.9
 # The environment is made again when this text changes.
 ENVIRONMENT := $(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 STAMP := $(VENV)/made-$(ENVIRONMENT)
-SOURCES := src tests benchmarks workflow
+SOURCES := src tests benchmarks workflow docs
 SMK := Snakefile workflow/Snakefile workflow/*.smk workflow/rules/*.smk
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
