@@ -5,8 +5,8 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 UV := uv==0.13.9
-# The environment is made again when this text changes.
-ENVIRONMENT := $(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
+# The environment is made again when these texts change, or the clone's place.
+ENVIRONMENT := $(shell (pwd; cat requirements.lock pyproject.toml) | cksum | tr ' ' '-')
 STAMP := $(VENV)/made-$(ENVIRONMENT)
 SOURCES := src tests benchmarks workflow docs
 SMK := Snakefile workflow/Snakefile workflow/*.smk workflow/rules/*.smk
@@ -22,6 +22,7 @@ $(STAMP):
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and \
 	  "error: %s is Python %d.%d; requirements.lock is for 3.11 (make PYTHON=python3.11 ...)" \
 	  % (sys.executable, *v))'
+	@echo "Installing the locked packages into $(VENV) (6 GB) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(UV)
 	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock

@@ -6,6 +6,7 @@ snakemake --rulegraph --quiet all | python docs/rulegraph.py docs/images/rulegra
 import re
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import networkx as nx
 from matplotlib import pyplot as plt
@@ -19,30 +20,59 @@ BUNDLES = {"all", "prepared", "trained", "analysed", "reported"}
 
 
 def read_graph(dot: str) -> nx.DiGraph:
-    """Rules and which rule's files each one reads, without what follows from other edges."""
+    """Rules and which rule's files each one reads, without what follows from other edges.
+
+    Sorted, because Snakemake's order and that of networkx's sets change from run to run.
+    """
     names = dict(re.findall(r'^\s*(\d+)\[label = "([^"\\]+)', dot, re.MULTILINE))
+    found = nx.DiGraph((names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", dot))
+    found.remove_nodes_from(BUNDLES)
     graph = nx.DiGraph()
-    graph.add_nodes_from(names.values())
-    graph.add_edges_from((names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", dot))
-    graph.remove_nodes_from(BUNDLES)
-    return nx.transitive_reduction(graph)
+    graph.add_nodes_from(sorted(found))
+    graph.add_edges_from(sorted(nx.transitive_reduction(found).edges))
+    return graph
+
+
+def columns_of(graph: nx.DiGraph) -> list[list[str]]:
+    """A rule that others read stands before its first reader, any other after what it reads."""
+    late = [*nx.topological_generations(graph.reverse())]
+    column = {rule: x for x, rules in enumerate(reversed(late)) for rule in rules}
+    for rule in (r for r in graph if graph.in_degree(r) and not graph.out_degree(r)):
+        column[rule] = 1 + max(column[read] for read in graph.predecessors(rule))
+    return [[r for r in graph if column[r] == x] for x in range(len(late))]
+
+
+def layout(graph: nx.DiGraph) -> dict[str, tuple[float, float]]:
+    """Places from left to right; in its column a rule is level with those it is joined to."""
+    columns = columns_of(graph)
+    height = dict.fromkeys(graph, 0.0)
+    for sweep in range(8):
+        for column in columns if sweep % 2 else reversed(columns):
+            joined = {r: [height[other] for other in nx.all_neighbors(graph, r)] for r in column}
+            column.sort(key=lambda rule: (fmean(joined[rule] or [0.0]), rule))
+            height |= {rule: i - (len(column) - 1) / 2 for i, rule in enumerate(column)}
+    return {rule: (x, height[rule]) for x, column in enumerate(columns) for rule in column}
 
 
 def draw(graph: nx.DiGraph) -> Figure:
-    """Boxes from left to right, each rule in the column after the last rule that it reads."""
-    for column, rules in enumerate(nx.topological_generations(graph)):
-        for rule in rules:
-            graph.nodes[rule]["column"] = column
-    places = nx.multipartite_layout(graph, subset_key="column", align="vertical")
-    figure, axes = plt.subplots(figsize=(2 * COLUMN, 0.5 * COLUMN))
-    nx.draw_networkx_edges(
-        graph, places, ax=axes, node_size=1500, node_shape="s", edge_color="#777777", arrowsize=8
-    )
-    for rule, (x, y) in places.items():
-        box = {"boxstyle": "round,pad=0.4", "fc": "white", "ec": LOOKS["ln"].color}
-        axes.text(x, y, rule.replace("_", "\n"), ha="center", va="center", fontsize=7, bbox=box)
+    """Boxes from left to right, and an arrow from each rule to those that read its files."""
+    places = layout(graph)
+    figure, axes = plt.subplots(figsize=(2 * COLUMN, 0.55 * COLUMN))
     axes.set_axis_off()
-    axes.margins(0.08, 0.2)
+    widest = max(abs(y) for _, y in places.values()) + 0.4
+    axes.set(xlim=(-0.45, max(x for x, _ in places.values()) + 0.55), ylim=(-widest, widest))
+    style = {"boxstyle": "round,pad=0.4", "fc": "white", "ec": LOOKS["ln"].color}
+    boxes = {
+        rule: axes.text(
+            x, y, rule.replace("_", "\n"), ha="center", va="center", fontsize=7, bbox=style
+        )
+        for rule, (x, y) in places.items()
+    }
+    figure.canvas.draw()  # gives the boxes their size, at which the arrows end
+    for start, end in graph.edges:
+        arrow = {"arrowstyle": "-|>", "color": "#777777", "shrinkA": 0, "shrinkB": 1}
+        patches = {"patchA": boxes[start].get_bbox_patch(), "patchB": boxes[end].get_bbox_patch()}
+        axes.annotate("", places[end], places[start], arrowprops=arrow | patches, zorder=0)
     return figure
 
 

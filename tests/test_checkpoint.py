@@ -8,7 +8,7 @@ import torch
 from bnblind.errors import BadInput
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.training import Cell, Run, Trainer, train
-from bnblind.pipeline.checkpoint import Checkpoint, alone
+from bnblind.pipeline.checkpoint import Checkpoint, alone, identity_of
 from bnblind.pipeline.train import results_table, train_seeds, weights_bytes
 
 CELL = Cell(
@@ -34,7 +34,7 @@ def test_an_interrupted_job_ends_with_the_same_bits(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs_done: int
 ) -> None:
     """Interrupted in the first seed, between the seeds, and in the second."""
-    checkpoint = Checkpoint(tmp_path / "c", "this job")
+    checkpoint = Checkpoint(tmp_path / "c", "this job", interval=0)
     save, saved = Checkpoint.save, []
 
     def interrupting_save(self: Checkpoint, finished: list[Run], trainer: Trainer) -> None:
@@ -77,6 +77,35 @@ def test_a_checkpoint_of_another_job_or_a_damaged_one_is_not_taken_up(
     content = checkpoint.path.read_bytes()
     checkpoint.path.write_bytes(content[:-100])
     assert checkpoint.load() is None
+
+
+def test_the_identity_holds_numerics_settings_and_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a run could end with bits that are half portable and half not."""
+    data = tmp_path / "data"
+    data.write_bytes(b"1")
+    before = identity_of("settings", data)
+    assert identity_of("settings", data) == before
+    assert identity_of("other settings", data) != before
+    with monkeypatch.context() as changed:
+        changed.setenv("ATEN_CPU_CAPABILITY", "something else")
+        assert identity_of("settings", data) != before
+    with monkeypatch.context() as changed:
+        changed.setattr(torch, "__version__", "0.0")
+        assert identity_of("settings", data) != before
+    data.write_bytes(b"2")
+    assert identity_of("settings", data) != before
+
+
+def test_a_checkpoint_is_saved_when_it_is_due(digits: Dataset, tmp_path: Path) -> None:
+    trainer = Trainer(CELL, 0, digits)
+    seldom = Checkpoint(tmp_path / "seldom", "job", interval=3600)
+    seldom.save_if_due([], trainer)
+    assert not seldom.path.exists()
+    often = Checkpoint(tmp_path / "often", "job", interval=0)
+    often.save_if_due([], trainer)
+    assert often.path.exists()
 
 
 def test_two_processes_cannot_train_the_same_cell(tmp_path: Path) -> None:

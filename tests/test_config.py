@@ -77,6 +77,14 @@ MISTAKES = {
     "a YAML number without a dot": (f"{GRID}/learning_rates", ["1e-3"], "allowed: number"),
     "a single value for a list": (f"{GRID}/seeds", 10, "found 10 (int); allowed: array"),
     "a batch of one": (f"{GRID}/batch_size", 1, "1 is less than the minimum of 2"),
+    "a snapshot after the end": (f"{GRID}/snapshots", [13], "snapshots: found [13]; allowed: 1 to"),
+    "a size given twice": ("theorems/dims", [8, 8], "[8, 8] has non-unique elements"),
+    "a rate that is no number": (f"{GRID}/learning_rates", [float("nan")], "finite numbers"),
+    "no training data": (
+        "data/digits",
+        {"seed": 0, "validation": 0.5, "test": 0.5},
+        "data.digits: validation and test leave no training data",
+    ),
     "a path outside the project": ("root", "../elsewhere", "'../elsewhere' does not match"),
 }
 

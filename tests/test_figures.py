@@ -70,10 +70,10 @@ def test_figures_fit_the_page_and_name_their_axes(
     results: pd.DataFrame, passing: pd.DataFrame
 ) -> None:
     leak = pd.DataFrame({"eps": [1e-5] * 2, "std": [0.1, 1.0], "measured": [0.1, 1e-5]})
-    curves, _ = training_curves(results)
+    curves, _ = training_curves(results, 10)
     for figure in (
         curves,
-        final_accuracies(results)[0],
+        final_accuracies(results, 10)[0],
         passing_heat_map(passing)[0],
         leak_curve(leak)[0],
     ):
@@ -90,7 +90,7 @@ def test_the_drawn_numbers_are_the_given_ones(results: pd.DataFrame, passing: pd
     assert (colours[1] == -16).all()
     assert (colours[0] == 0).all()
 
-    _, finals = final_accuracies(results)
+    _, finals = final_accuracies(results, 10)
     assert set(finals["epoch"]) == {2}
     table = accuracy_table(results)
     assert (
@@ -103,14 +103,25 @@ def test_the_drawn_numbers_are_the_given_ones(results: pd.DataFrame, passing: pd
     )
 
 
+def test_runs_of_different_length_and_new_words_are_drawn(results: pd.DataFrame) -> None:
+    """A run that ends earlier keeps its own last epoch; a batching needs no title to be shown."""
+    short = results[(results["norm"] == "ln") & (results["epoch"] == 1)]
+    mixed = pd.concat([results[results["norm"] == "bn"], short]).replace({"random": "sorted"})
+    _, finals = final_accuracies(mixed, 10)
+    assert set(zip(finals["norm"], finals["epoch"], strict=True)) == {("bn", 2), ("ln", 1)}
+    assert set(accuracy_table(mixed)["batching"]) == {"label", "sorted"}
+    figure, _ = training_curves(mixed, 10)
+    assert "trained on sorted batches" in {axes.get_title() for axes in figure.axes}
+
+
 def test_a_figure_is_published_in_four_files(
     results: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = publish_figure(*training_curves(results), str(tmp_path), "a/b", "A < B.")
+    shown = publish_figure(*training_curves(results, 10), str(tmp_path), "a/b", "A < B.")
     files = {f.name: f.read_bytes() for f in (tmp_path / "a").iterdir()}
     assert set(files) == {"b.svg", "b.pdf", "b.png", "b.csv"}
     pd.testing.assert_frame_equal(
-        pd.read_csv(tmp_path / "a/b.csv"), training_curves(results)[1].reset_index(drop=True)
+        pd.read_csv(tmp_path / "a/b.csv"), training_curves(results, 10)[1].reset_index(drop=True)
     )
     html = shown._repr_html_()
     assert "A &lt; B." in html

@@ -50,13 +50,15 @@ def test_two_executions_are_the_same_bytes(notebook: Path) -> None:
     assert "https://" not in page
 
 
-def test_an_unknown_parameter_is_refused(notebook: Path) -> None:
-    with pytest.raises(BadInput, match="has no parameter whom"):
+def test_other_parameters_than_the_notebooks_are_refused(notebook: Path) -> None:
+    with pytest.raises(BadInput, match="needs exactly the parameters who; found whom"):
         execute(notebook, {"whom": "world"})
+    with pytest.raises(BadInput, match="found none"):
+        execute(notebook, {})
 
 
 def test_a_failing_cell_is_named(notebook: Path) -> None:
     content = notebook.read_text().replace("pandas.DataFrame", "pandas.NoFrame")
     notebook.write_text(content)
     with pytest.raises(BadInput, match="NoFrame"):
-        execute(notebook, {})
+        execute(notebook, {"who": "world"})

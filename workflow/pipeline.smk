@@ -6,7 +6,7 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-if "profile" not in config:
+if not workflow.configfiles:
 
     configfile: "config/config.yaml"
 
@@ -20,13 +20,6 @@ include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/analysis.smk"
 include: "rules/report.smk"
-
-
-# Outputs are marked `update`: they stay in place until a job has new ones, so a failed job's are
-# those of an earlier run. Snakemake records them as made by the failed one; say otherwise.
-onerror:
-    for job in workflow.scheduler.failed:
-        workflow.persistence.started(job)
 
 
 localrules:

@@ -4,7 +4,7 @@ Thread counts and CPU instruction sets change the last bits of floating-point re
 training amplifies them. Both are chosen by environment variables that libraries read once,
 when they are loaded; so a step calls :func:`pin` before it loads any of them, and
 :func:`check` afterwards. ``portable`` keeps every library on the instructions that all
-x86-64 machines have in common; ``fast`` leaves the choice to the libraries.
+x86-64 machines since 2008 have in common; ``fast`` leaves the choice to the libraries.
 
     python -m bnblind.numerics portable 1 COMMAND ...
 

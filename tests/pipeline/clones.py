@@ -77,6 +77,11 @@ class Clone:
             for file in self.outputs()
         }
 
+    def log(self, rule: str) -> str:
+        """What the rule's job has printed so far."""
+        path = self.path / f"logs/{rule}.log"
+        return path.read_text() if path.exists() else ""
+
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace the one occurrence of ``old``."""
         path = self.path / file

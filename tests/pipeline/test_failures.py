@@ -1,11 +1,37 @@
 """A failing job: one clear error, the previous results intact, and recovery."""
 
+import os
 import signal
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.pipeline.clones import Clone
+
+
+def wait_for(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+def belongs_to(process: Path, clone: Clone) -> bool:
+    try:
+        return (process / "cwd").resolve(strict=True) == clone.path
+    except OSError:  # gone meanwhile, or another user's
+        return False
+
+
+def trainings(clone: Clone) -> list[int]:
+    """Process ids of this clone's training steps."""
+    return [
+        int(process.name)
+        for process in Path("/proc").glob("[0-9]*")
+        if belongs_to(process, clone) and "\0train\0" in (process / "cmdline").read_text()
+    ]
 
 
 def recover(clone: Clone, before: dict[str, str]) -> None:
@@ -85,10 +111,76 @@ def test_an_interrupted_run_leaves_nothing_half_written_and_goes_on(second: Clon
     before = second.hashes()
     second.edit("config/config.yaml", "momentum: 0.9", "momentum: 0.8")
     process = second.start("snakemake", "--cores", "1", "--", "trained")
-    time.sleep(6)
+    wait_for(lambda: trainings(second))
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
     assert process.returncode != 0
-    second.edit("config/config.yaml", "momentum: 0.8", "momentum: 0.9")
     assert not list(second.path.rglob("*.partial"))
+    # The running job may still end: a cell's weights and results change together or not at all.
+    changed = [Path(file) for file, found in second.hashes().items() if found != before[file]]
+    assert sorted(f.suffix for f in changed) in ([], [".parquet", ".safetensors"])
+    assert len({file.stem for file in changed}) <= 1
+    assert second.planned()["train"] >= 3
+    second.edit("config/config.yaml", "momentum: 0.8", "momentum: 0.9")
     recover(second, before)
+
+
+def test_a_killed_snakemake_cannot_make_a_failed_jobs_old_results_pass_for_new(
+    second: Clone,
+) -> None:
+    """Snakemake records the outputs of a failed job; killed, it gets no chance to take it back."""
+    before = second.hashes()
+    second.edit("config/config.yaml", "channels: 6", "channels: 7")
+    second.edit("config/config.yaml", "epochs: 1", "epochs: 4000")
+    hindrance = second.path / "data/results/theorems/.leak.parquet.partial"
+    hindrance.mkdir()
+    process = second.start("snakemake", "--cores", "2", "--keep-going")
+    wait_for(lambda: "error: cannot write" in second.log("theorems"))
+    time.sleep(2)
+    process.kill()
+    for orphan in trainings(second):
+        os.kill(orphan, signal.SIGKILL)
+    process.communicate(timeout=60)
+    hindrance.rmdir()
+    second.run("snakemake", "--unlock")
+    assert second.hashes() == before
+    assert second.planned()["theorems"] == 1
+    second.edit("config/config.yaml", "channels: 7", "channels: 6")
+    second.edit("config/config.yaml", "epochs: 4000", "epochs: 1")
+    recover(second, before)
+
+
+def test_a_truncated_model_file_is_named_and_nothing_else_is_lost(second: Clone) -> None:
+    weights = second.path / "data/models/classification/digits-head/bn-label-lr0.01.safetensors"
+    content = weights.read_bytes()
+    before = second.hashes()
+    weights.write_bytes(content[:1000])
+    code, printed = second.attempt("snakemake", "--cores", "1")
+    assert code != 0
+    assert "bn-label-lr0.01.safetensors (1000 bytes) is truncated" in printed
+    weights.write_bytes(content)
+    assert second.hashes() == before
+    recover(second, before)
+
+
+def test_a_failure_is_explained_in_quiet_mode_too(second: Clone) -> None:
+    """As `make reproduce` and the DVC stages run it."""
+    before = second.hashes()
+    second.edit("config/config.yaml", "norms: [bn, ln]", "norms: [bn, in]")
+    try:
+        code, printed = second.attempt("snakemake", "--cores", "2", "--quiet", "rules", "host")
+    finally:
+        second.edit("config/config.yaml", "norms: [bn, in]", "norms: [bn, ln]")
+    assert code != 0
+    assert "error: norm 'in' needs features (C, *spatial) a sample; found (32,)" in printed
+    recover(second, before)
+
+
+def test_a_profile_without_its_name_is_refused_and_not_mixed_with_the_default(
+    second: Clone,
+) -> None:
+    (second.path / "config/mine.yaml").write_text("root: runs/mine\n")
+    code, printed = second.attempt("snakemake", "-n", "--configfile", "config/mine.yaml")
+    (second.path / "config/mine.yaml").unlink()
+    assert code != 0
+    assert "'profile' is a required property" in printed

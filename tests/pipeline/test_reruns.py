@@ -4,7 +4,7 @@ import pytest
 
 from tests.pipeline.clones import Clone
 
-TRAINING = {"train": 4, "collect": 1, "classification_page": 1, "index": 1}
+TRAINING = {"train": 4, "list_weights": 1, "collect": 1, "classification_page": 1, "index": 1}
 EVERYTHING = {
     "export_data": 1,
     "prepare_data": 1,

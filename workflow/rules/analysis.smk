@@ -14,9 +14,10 @@ rule theorems:
         numerics=NUMERICS,
         settings=json.dumps(config["theorems"]),
     shell:
-        "python -m bnblind.pipeline theorems --numerics {params.numerics}"
-        " --settings {params.settings:q} --passing {output.passing} --errors {output.errors}"
-        " --leak {output.leak} --metrics {output.metrics} > {log} 2>&1"
+        step(
+            "theorems --settings {params.settings:q} --passing {output.passing} "
+            "--errors {output.errors} --leak {output.leak} --metrics {output.metrics}"
+        )
 
 
 rule collect:
@@ -31,8 +32,10 @@ rule collect:
     params:
         numerics=NUMERICS,
     shell:
-        "python -m bnblind.pipeline collect --numerics {params.numerics} --cells {input.cells}"
-        " --table {output.table} --metrics {output.metrics} > {log} 2>&1"
+        step(
+            "collect --cells {input.cells} --table {output.table} "
+            "--metrics {output.metrics}"
+        )
 
 
 rule analysed:

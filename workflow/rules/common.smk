@@ -1,6 +1,8 @@
 import json
 import sys
 
+from snakemake.jobs import Job
+
 # The code of this tree, not of the tree that happens to be installed.
 sys.path.insert(0, "src")
 
@@ -8,6 +10,25 @@ from bnblind.pipeline import config as configuration
 from bnblind.pipeline.closure import import_closure
 
 shell.prefix("export PYTHONPATH=src; ")
+
+
+def with_failures_remembered(postprocess):
+    """Have Snakemake run a failed job again, whatever becomes of the rest of the run.
+
+    Outputs are marked `update`, so those of a failed job are an earlier run's. Snakemake (9.27)
+    restores them and then records them as made from the present inputs and parameters; marked
+    as incomplete, they do not pass for up to date.
+    """
+
+    async def remembering(job, *args, error=False, **options):
+        await postprocess(job, *args, error=error, **options)
+        if error:
+            job.dag.workflow.persistence.started(job)
+
+    return remembering
+
+
+Job.postprocess = with_failures_remembered(Job.postprocess)
 
 configuration.check_config(config)
 
@@ -24,7 +45,7 @@ wildcard_constraints:
     grid="[a-z][a-z0-9-]*",
     norm="[a-z_]+",
     batching="[a-z_]+",
-    lr="[0-9.e-]+",
+    lr="[0-9.e+-]+",
 
 
 def at(path):
@@ -32,19 +53,29 @@ def at(path):
     return path if config["root"] == "." else f"{config['root']}/{path}"
 
 
-def code_of(step):
+def step(command):
+    """The shell command of a step: logged, and shown where it fails, whatever is quiet."""
+    return (
+        f"python -m bnblind.pipeline {command} --numerics {{params.numerics}} > {{log}} 2>&1"
+        " || {{ tail -n 40 {log} >&2; exit 1; }}"
+    )
+
+
+def code_of(name):
     """Every file of the package that a step imports."""
-    entries = ["src/bnblind/pipeline/__main__.py", f"src/bnblind/pipeline/{step}.py"]
+    entries = ["src/bnblind/pipeline/__main__.py", f"src/bnblind/pipeline/{name}.py"]
     return import_closure(entries)
 
 
 def code_of_notebook(name):
     """The notebook, what it imports, and the step that executes it."""
-    step = code_of("notebook")
+    executing = code_of("notebook")
     templates = [
         f"src/bnblind/pipeline/templates/{f}" for f in ("page.html.j2", "style.css")
     ]
-    return sorted({*step, *templates, *import_closure([f"notebooks/{name}.ipynb"])})
+    return sorted(
+        {*executing, *templates, *import_closure([f"notebooks/{name}.ipynb"])}
+    )
 
 
 def raw_file(dataset):
@@ -65,7 +96,11 @@ def figure_files(*stems):
 
 def classification_figures():
     grids = config["classification"].values()
-    runs = {(g["dataset"], g["model"], lr) for g in grids for lr in g["learning_rates"]}
+    runs = {
+        (g["dataset"], g["model"], float(lr))
+        for g in grids
+        for lr in g["learning_rates"]
+    }
     stems = [f"classification/{d}-{m}-lr{lr}" for d, m, lr in sorted(runs)]
     return [f"{stem}-{figure}" for stem in stems for figure in ("curves", "final")]
 

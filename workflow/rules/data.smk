@@ -9,8 +9,7 @@ rule export_data:
         numerics=NUMERICS,
         registered=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
     shell:
-        "python -m bnblind.pipeline export_data --numerics {params.numerics}"
-        " --registered {params.registered:q} --raw {output.raw} > {log} 2>&1"
+        step("export_data --registered {params.registered:q} --raw {output.raw}")
 
 
 rule prepare_data:
@@ -27,10 +26,11 @@ rule prepare_data:
         registered=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
         split=lambda wildcards: json.dumps(config["data"][wildcards.dataset]),
     shell:
-        "python -m bnblind.pipeline prepare_data --numerics {params.numerics}"
-        " --dataset {wildcards.dataset} --registered {params.registered:q}"
-        " --split {params.split:q} --raw {input.raw}"
-        " --prepared {output.prepared} --manifest {output.manifest} > {log} 2>&1"
+        step(
+            "prepare_data --dataset {wildcards.dataset} --registered {params.registered:q} "
+            "--split {params.split:q} --raw {input.raw} --prepared {output.prepared} "
+            "--manifest {output.manifest}"
+        )
 
 
 rule prepared:

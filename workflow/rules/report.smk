@@ -10,9 +10,10 @@ rule contact_sheet:
         numerics=NUMERICS,
         figures=lambda wildcards: at("reports/figures"),
     shell:
-        "python -m bnblind.pipeline contact_sheet --numerics {params.numerics}"
-        " --dataset {wildcards.dataset} --prepared {input.prepared}"
-        " --figures {params.figures} > {log} 2>&1"
+        step(
+            "contact_sheet --dataset {wildcards.dataset} --prepared {input.prepared} "
+            "--figures {params.figures}"
+        )
 
 
 rule theorems_page:
@@ -40,9 +41,10 @@ rule theorems_page:
             }
         ),
     shell:
-        "python -m bnblind.pipeline notebook --numerics {params.numerics}"
-        " --notebook {input.notebook} --parameters {params.parameters:q}"
-        " --executed {output.executed} --page {output.page} > {log} 2>&1"
+        step(
+            "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
+            "--executed {output.executed} --page {output.page}"
+        )
 
 
 rule classification_page:
@@ -62,13 +64,17 @@ rule classification_page:
             {
                 "numerics": NUMERICS,
                 "results": input.results,
+                "classes": {
+                    name: DATASETS[name]["classes"] for name in config["data"]
+                },
                 "figures": at("reports/figures"),
             }
         ),
     shell:
-        "python -m bnblind.pipeline notebook --numerics {params.numerics}"
-        " --notebook {input.notebook} --parameters {params.parameters:q}"
-        " --executed {output.executed} --page {output.page} > {log} 2>&1"
+        step(
+            "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
+            "--executed {output.executed} --page {output.page}"
+        )
 
 
 rule index:
@@ -90,10 +96,11 @@ rule index:
         numerics=NUMERICS,
         profile=config["profile"],
     shell:
-        "python -m bnblind.pipeline index --numerics {params.numerics}"
-        " --profile {params.profile} --passing {input.passing} --theorems {input.theorems}"
-        " --results {input.results} --manifests {input.manifests}"
-        " --index {output.index} > {log} 2>&1"
+        step(
+            "index --profile {params.profile} --passing {input.passing} "
+            "--theorems {input.theorems} --results {input.results} "
+            "--manifests {input.manifests} --index {output.index}"
+        )
 
 
 rule reported:

@@ -17,11 +17,28 @@ rule train:
             configuration.cell_settings(config, wildcards)
         ),
     shell:
-        "python -m bnblind.pipeline train --numerics {params.numerics} --cell {params.cell:q}"
-        " --prepared {input.prepared} --checkpoint {log}.checkpoint"
-        " --weights {output.weights} --results {output.results} > {log} 2>&1"
+        step(
+            "train --cell {params.cell:q} --prepared {input.prepared} "
+            "--checkpoint {log}.checkpoint --weights {output.weights} "
+            "--results {output.results}"
+        )
+
+
+rule list_weights:
+    input:
+        code=code_of("list_weights"),
+        weights=[at(MODEL_FILE.format(**cell)) for cell in CELLS],
+    output:
+        listing=update(at("data/models/classification.json")),
+    log:
+        at("logs/list_weights.log"),
+    params:
+        numerics=NUMERICS,
+    shell:
+        step("list_weights --weights {input.weights} --listing {output.listing}")
 
 
 rule trained:
     input:
         trained_files(),
+        rules.list_weights.output,

@@ -6,7 +6,7 @@ once for each of its seeds. Nothing here knows a particular model, norm or batch
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import Tensor, nn
@@ -48,6 +48,11 @@ class Cell:
             key: tuple(value) if isinstance(value, list) else value
             for key, value in settings.items()
         }
+        named = {field.name for field in fields(cls)}
+        if set(values) != named:
+            raise BadInput(
+                f"a cell needs exactly the settings {sorted(named)}; found {sorted(values)}"
+            )
         cell = cls(**values)
         late = [epoch for epoch in cell.snapshots if epoch > cell.epochs]
         if late:

@@ -15,6 +15,18 @@ MODE_TITLES = {
 }
 
 
+def last_epochs(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each run's last epoch."""
+    run = [c for c in ("dataset", "model", "norm", "batching", "lr", "seed") if c in results]
+    return results[results["epoch"] == results.groupby(run)["epoch"].transform("max")]
+
+
+def _batchings(results: pd.DataFrame) -> list[str]:
+    """The batchings found: those with a title first, in its order."""
+    found = set(results["batching"])
+    return [*(b for b in BATCHING_TITLES if b in found), *sorted(found - set(BATCHING_TITLES))]
+
+
 def _rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     columns = ["norm", "batching", "seed", "epoch"]
     return results.loc[results["metric"] == metric, [*columns, "value"]]
@@ -35,17 +47,18 @@ def _draw_seeds(axes: Axes, rows: pd.DataFrame) -> None:
 
 def _column_titles(panels: list[Axes], batchings: list[str]) -> None:
     for axes, batching in zip(panels, batchings, strict=True):
-        axes.set_title(BATCHING_TITLES[batching])
+        axes.set_title(BATCHING_TITLES.get(batching, f"trained on {batching} batches"))
 
 
-def training_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
     """Training loss above, test accuracy in evaluation mode below, against the epoch.
 
     Args:
         results: one grid in long form, columns norm, batching, seed, epoch, metric, value.
+        classes: of the data set, for the line at chance.
     """
     metrics = {"train.loss": "training loss\n(nats)", "test.eval.accuracy": "test accuracy"}
-    batchings = [b for b in BATCHING_TITLES if b in set(results["batching"])]
+    batchings = _batchings(results)
     figure, panels = plt.subplots(
         len(metrics),
         len(batchings),
@@ -61,9 +74,9 @@ def training_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         row[0].set_ylabel(unit)
     for axes in panels[-1]:
         axes.set(xlabel="epoch", ylim=(0, 1.03))
-        axes.axhline(0.1, color="grey", lw=0.8, ls=":", zorder=0)
+        axes.axhline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
     panels[-1][0].annotate(
-        "chance", (1, 0.1), xycoords=("axes fraction", "data"), xytext=(0, 2), ha="right",
+        "chance", (1, 1 / classes), xycoords=("axes fraction", "data"), xytext=(0, 2), ha="right",
         textcoords="offset points", fontsize=6, color="grey",
     )  # fmt: skip
     _column_titles(list(panels[0]), batchings)
@@ -72,14 +85,14 @@ def training_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     return figure, drawn
 
 
-def final_accuracies(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
     """Final test accuracy of every seed, in the three modes of evaluation.
 
     Args:
         results: as in :func:`training_curves`.
     """
-    last = results[results["epoch"] == results["epoch"].max()]
-    batchings = [b for b in BATCHING_TITLES if b in set(results["batching"])]
+    last = last_epochs(results)
+    batchings = _batchings(results)
     norms = [n for n in LOOKS if n in set(results["norm"])]
     figure, panels = plt.subplots(
         1, len(batchings), figsize=(2 * COLUMN, 0.7 * COLUMN), sharey=True, squeeze=False
@@ -100,7 +113,7 @@ def final_accuracies(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
                     alpha=0.7,
                     label=look.label if position == 0 else None,
                 )
-        axes.axhline(0.1, color="grey", lw=0.8, ls=":", zorder=0)
+        axes.axhline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
         axes.set_xticks(range(len(MODE_TITLES)), list(MODE_TITLES.values()))
         axes.set(ylim=(0, 1.03), xlim=(-0.5, len(MODE_TITLES) - 0.5))
     panels[0][0].set_ylabel("final test accuracy, each seed")
@@ -112,7 +125,7 @@ def final_accuracies(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
     """Final test accuracy, mean and range over the seeds: a row a (batching, norm)."""
-    last = results[results["epoch"] == results["epoch"].max()]
+    last = last_epochs(results)
     columns = {}
     for mode, title in MODE_TITLES.items():
         rows = last[last["metric"] == f"test.{mode}.accuracy"]
@@ -123,6 +136,6 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
         columns["seeds"] = by_cell["size"]
     seeds = columns.pop("seeds")
     table = pd.DataFrame({**columns, "seeds": seeds}).reset_index()
-    order = {name: i for i, name in enumerate([*BATCHING_TITLES, *LOOKS])}
+    order = {name: i for i, name in enumerate([*_batchings(results), *LOOKS])}
     table = table.sort_values(["batching", "norm"], key=lambda c: c.map(order), ignore_index=True)
     return table.assign(norm=table["norm"].map(lambda norm: LOOKS[norm].label))

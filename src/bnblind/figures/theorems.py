@@ -22,8 +22,9 @@ TERM_LABELS = {
 
 
 def _in_order(found: pd.Series, order: dict[str, str]) -> list[str]:
+    """The names found: those with a label first, in its order."""
     present = set(found)
-    return [name for name in order if name in present]
+    return [*(name for name in order if name in present), *sorted(present - set(order))]
 
 
 def _as_text(share: float) -> str:
@@ -34,7 +35,7 @@ def _head_losses(axes: Axes, losses: list[str]) -> None:
     """Name the loss over its columns, and part it from the next."""
     for loss in dict.fromkeys(losses):
         first, count = losses.index(loss), losses.count(loss)
-        label = LOSS_LABELS[loss].replace(" ", "\n") if count == 1 else LOSS_LABELS[loss]
+        label = LOSS_LABELS.get(loss, loss)
         axes.text(first + count / 2, -0.15, label, ha="center", va="bottom", fontsize=7)
         axes.axvline(first, color="white", lw=4)
 

@@ -12,6 +12,7 @@ STEPS = (
     "contact_sheet",
     "export_data",
     "index",
+    "list_weights",
     "notebook",
     "prepare_data",
     "theorems",
@@ -20,7 +21,11 @@ STEPS = (
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bnblind.pipeline", add_help=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m bnblind.pipeline",
+        description="Run a step of the pipeline; STEP --help shows its options.",
+        add_help=argv[:1] in ([], ["-h"], ["--help"]),
+    )
     parser.add_argument("step", choices=STEPS)
     parser.add_argument(
         "--numerics",
@@ -38,8 +43,12 @@ def main(argv: list[str]) -> None:
         step = importlib.import_module(f"bnblind.pipeline.{known.step}")
         numerics.check(mode, int(threads))
         step.main(rest)
-    except (BadInput, Diverged, OSError) as error:
+    except (BadInput, Diverged) as error:
         raise SystemExit(f"error: {error}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        place = f"{error.filename}: " if error.filename else ""
+        raise SystemExit(f"error: {place}{reason}") from error
 
 
 if __name__ == "__main__":

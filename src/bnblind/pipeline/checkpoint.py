@@ -5,27 +5,32 @@ names the settings, data and code that it belongs to, and is taken up only by a 
 same; to the last bit, the job then ends as if it had never been interrupted.
 """
 
-import dataclasses
 import fcntl
 import hashlib
+import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from bnblind.errors import BadInput
 from bnblind.experiments.training import Run, Trainer
+from bnblind.numerics import environment
 from bnblind.pipeline.files import publish
 from bnblind.pipeline.tensors import read_tensors, tensors_bytes
 
 
 def identity_of(settings: str, data: Path) -> str:
-    """A hash of all that a job's result depends on: settings, data, and this package's code."""
+    """A hash of all that a job's bits depend on: settings, data, code, libraries, numerics."""
     modules = {n: m for n, m in sys.modules.items() if n.split(".")[0] == "bnblind"}
     files = {str(m.__file__) for m in modules.values() if m.__file__}
-    contents = [settings.encode(), data.read_bytes()]
+    numerics = {name: os.environ.get(name) for name in environment("portable", 1)}
+    contents = [settings.encode(), data.read_bytes(), repr(numerics).encode()]
+    contents.append(torch.__version__.encode())
     contents += [Path(file).read_bytes() for file in sorted(files)]
     digests = (hashlib.sha256(content).digest() for content in contents)
     return hashlib.sha256(b"".join(digests)).hexdigest()
@@ -35,6 +40,7 @@ def identity_of(settings: str, data: Path) -> str:
 def alone(path: Path) -> Iterator[None]:
     """Hold ``path``'s lock; raise BadInput if another process, such as an orphan, holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # The lock's file stays: removing it would let two processes hold locks of the same name.
     with path.with_suffix(".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -45,12 +51,18 @@ def alone(path: Path) -> Iterator[None]:
         yield
 
 
-@dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """The file ``path``, for a job of the given ``identity``."""
+    """The file ``path``, for a job of the given ``identity``; saved every ``interval`` seconds."""
 
-    path: Path
-    identity: str
+    def __init__(self, path: Path, identity: str, interval: float = 30.0) -> None:
+        self.path, self.identity, self.interval = path, identity, interval
+        self.last = time.monotonic()
+
+    def save_if_due(self, finished: list[Run], trainer: Trainer) -> None:
+        """Save, unless the last save (or the start) is less than ``interval`` seconds ago."""
+        if time.monotonic() - self.last >= self.interval:
+            self.save(finished, trainer)
+            self.last = time.monotonic()
 
     def save(self, finished: list[Run], trainer: Trainer) -> None:
         """Replace the checkpoint: the finished seeds' runs, and the one under way."""
@@ -95,4 +107,3 @@ class Checkpoint:
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
-        self.path.with_suffix(".lock").unlink(missing_ok=True)

@@ -18,6 +18,8 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         BadInput: the file is truncated or no Parquet file.
     """
+    if not path.is_file():
+        raise BadInput(f"there is no table {path}")
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:

@@ -4,6 +4,7 @@ Imports no numerical library, so that planning a run stays fast.
 """
 
 import ast
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,25 @@ def _explained(error: jsonschema.ValidationError) -> str:
     return error.message
 
 
+def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    """What a schema cannot say: relations between keys."""
+    for name, split in config["data"].items():
+        if split["validation"] + split["test"] >= 1:
+            yield f"data.{name}: validation and test leave no training data; their sum must be < 1"
+    for name, grid in config["classification"].items():
+        place = f"classification.{name}"
+        if grid["dataset"] not in config["data"]:
+            yield (
+                f"{place}.dataset: found {grid['dataset']!r}, which `data` does not prepare; "
+                f"allowed: {', '.join(config['data'])}"
+            )
+        late = [epoch for epoch in grid["snapshots"] if epoch > grid["epochs"]]
+        if late:
+            yield f"{place}.snapshots: found {late}; allowed: 1 to epochs, {grid['epochs']}"
+        if not all(map(math.isfinite, grid["learning_rates"])):
+            yield f"{place}.learning_rates: found {grid['learning_rates']}; allowed: finite numbers"
+
+
 def check_config(config: Mapping[str, Any]) -> None:
     """Check a whole configuration.
 
@@ -86,12 +106,8 @@ def check_config(config: Mapping[str, Any]) -> None:
     lines = sorted(
         f"{_place(error)}: {_explained(error)}" for error in validator.iter_errors(dict(config))
     )
-    for name, grid in {} if lines else config["classification"].items():
-        if grid["dataset"] not in config["data"]:
-            lines.append(
-                f"classification.{name}.dataset: found {grid['dataset']!r}, which `data` does "
-                f"not prepare; allowed: {', '.join(config['data'])}"
-            )
+    if not lines:
+        lines = list(_contradictions(config))
     if lines:
         raise BadInput("configuration: " + "\n  ".join(lines))
 
@@ -102,7 +118,7 @@ def cells(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for norm in grid["norms"]:
             for batching in grid["batchings"]:
                 for lr in grid["learning_rates"]:
-                    yield {"grid": name, "norm": norm, "batching": batching, "lr": lr}
+                    yield {"grid": name, "norm": norm, "batching": batching, "lr": float(lr)}
 
 
 def cell_settings(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:

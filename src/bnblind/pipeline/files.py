@@ -52,4 +52,5 @@ def publish(contents: Mapping[Path, bytes]) -> None:
             os.replace(partial, path)
     finally:
         for partial in partials.values():
-            partial.unlink(missing_ok=True)
+            if not partial.is_dir():
+                partial.unlink(missing_ok=True)

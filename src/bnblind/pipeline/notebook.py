@@ -45,10 +45,19 @@ def _private_jupyter() -> Iterator[None]:
 
 
 def execute(notebook: Path, parameters: dict[str, Any]) -> NotebookNode:
-    """The executed notebook; raises BadInput with the failing cell's traceback."""
-    unknown = set(parameters) - set(papermill.inspect_notebook(notebook))
-    if unknown:
-        raise BadInput(f"{notebook} has no parameter {', '.join(sorted(unknown))}")
+    """The executed notebook.
+
+    Raises:
+        BadInput: the parameters are not exactly the notebook's, or a cell failed (its traceback).
+    """
+    if not notebook.is_file():
+        raise BadInput(f"there is no notebook {notebook}")
+    allowed = set(papermill.inspect_notebook(notebook))
+    if set(parameters) != allowed:
+        raise BadInput(
+            f"{notebook} needs exactly the parameters {', '.join(sorted(allowed))}; "
+            f"found {', '.join(sorted(parameters)) or 'none'}"
+        )
     with _private_jupyter(), tempfile.TemporaryDirectory() as folder:
         try:
             return papermill.execute_notebook(

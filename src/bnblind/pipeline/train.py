@@ -73,7 +73,7 @@ def train_seeds(cell: Cell, data: Dataset, checkpoint: Checkpoint) -> list[Run]:
         while trainer.epoch < cell.epochs:
             trainer.advance()
             progress(trainer)
-            checkpoint.save(runs, trainer)
+            checkpoint.save_if_due(runs, trainer)
         runs.append(trainer.run)
     return runs
 

@@ -63,10 +63,10 @@ def published_lock() -> dict[str, Any]:
 
 
 def main() -> None:
-    found = yaml.safe_load(Path(LOCK).read_text(encoding="utf-8"))
     try:
+        found = yaml.safe_load(Path(LOCK).read_text(encoding="utf-8"))
         outs, changed = compare(published_lock(), found)
-    except BadInput as error:
+    except (BadInput, OSError) as error:
         raise SystemExit(f"error: {error}") from error
     if changed:
         print(f"changed since the published run: {', '.join(changed)}")

@@ -1,0 +1,24 @@
+"""Every legal profile runs to the end, also the smallest one and one with several grids."""
+
+import yaml
+
+from tests.pipeline.clones import Clone
+
+
+def test_a_minimal_profile_and_one_of_two_grids(workspace: Clone) -> None:
+    """One norm, one batching, one eps, a rate given as an integer; two grids of other lengths."""
+    profile = yaml.safe_load((workspace.path / "config/smoke.yaml").read_text())
+    grid = profile["classification"]["digits-head"]
+    small = {"norms": ["bn"], "batchings": ["label"], "learning_rates": [1]}
+    small["optimizer"] = {"name": "sgd"}
+    longer = {"norms": ["none"], "batchings": ["random"], "learning_rates": [1.0e-5], "epochs": 2}
+    profile["classification"] = {"a": grid | small, "b": grid | longer}
+    profile["theorems"] |= {"norms": ["none"], "losses": ["linear"], "eps": [0.0]}
+    profile |= {"profile": "minimal", "root": "runs/minimal"}
+    (workspace.path / "config/minimal.yaml").write_text(yaml.safe_dump(profile))
+
+    workspace.run("snakemake", "--cores", "2", "--configfile", "config/minimal.yaml")
+    index = (workspace.path / "runs/minimal/reports/index.html").read_text()
+    for lr in ("1.0", "1e-05"):
+        assert f"figures/classification/digits-head-lr{lr}-curves.svg" in index
+    assert not workspace.outputs(), "a profile wrote outside its root"
