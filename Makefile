@@ -8,7 +8,6 @@ UV := uv==0.13.9
 # The environment is made again when these texts change, or the clone's place.
 ENVIRONMENT := $(shell (pwd; cat requirements.lock pyproject.toml) | cksum | tr ' ' '-')
 STAMP := $(VENV)/made-$(ENVIRONMENT)
-SOURCES := src tests benchmarks workflow docs
 SMK := Snakefile workflow/Snakefile workflow/*.smk workflow/rules/*.smk
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -39,8 +38,8 @@ test: env
 	python -m pytest
 
 lint: env
-	ruff check $(SOURCES)
-	ruff format --check $(SOURCES)
+	ruff check .
+	ruff format --check .
 	snakefmt --check $(SMK)
 	snakemake --lint
 	mypy

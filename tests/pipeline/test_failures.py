@@ -134,7 +134,7 @@ def test_a_killed_snakemake_cannot_make_a_failed_jobs_old_results_pass_for_new(
     second.edit("config/config.yaml", "epochs: 1", "epochs: 4000")
     hindrance = second.path / "data/results/theorems/.leak.parquet.partial"
     hindrance.mkdir()
-    process = second.start("snakemake", "--cores", "2", "--keep-going")
+    process = second.start("snakemake", "--cores", "8", "--keep-going")
     wait_for(lambda: "error: cannot write" in second.log("theorems"))
     time.sleep(2)
     process.kill()

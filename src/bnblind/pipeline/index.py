@@ -51,8 +51,8 @@ def theorem_statements(passing: pd.DataFrame) -> list[Row]:
         {
             "claim": "BN keeps most of the second-order term from reaching them.",
             "measured": f"Diagonal of the Hessian: {share('bn', 'diag', exact)} at eps = 0, "
-            f"{share('bn', 'diag', with_eps)} with eps. Off-diagonal part, the larger one for "
-            f"these losses: {share('bn', 'offdiag')}.",
+            f"{share('bn', 'diag', with_eps)} with eps. Off-diagonal part: "
+            f"{share('bn', 'offdiag')}.",
             **THEOREMS_PAGE,
         },
         {
