@@ -134,9 +134,12 @@ def test_a_killed_snakemake_cannot_make_a_failed_jobs_old_results_pass_for_new(
     second.edit("config/config.yaml", "epochs: 1", "epochs: 4000")
     hindrance = second.path / "data/results/theorems/.leak.parquet.partial"
     hindrance.mkdir()
+    started = time.time()
     process = second.start("snakemake", "--cores", "8", "--keep-going")
     wait_for(lambda: "error: cannot write" in second.log("theorems"))
-    time.sleep(2)
+    leak = second.path / "data/results/theorems/leak.parquet"
+    wait_for(lambda: leak.stat().st_mtime > started)  # Snakemake has put the old one back
+    time.sleep(3)
     process.kill()
     for orphan in trainings(second):
         os.kill(orphan, signal.SIGKILL)
