@@ -6,11 +6,8 @@ Each variant's forward and backward pass is timed in turn with torch's own batch
 same features; the closed form T4 in turn with autograd through the standardization.
 """
 
-import statistics
-import time
-from collections.abc import Callable
-
 import torch
+from timing import Call, Spread, ratio, rounds
 from torch.nn import functional as F
 
 from bnblind import numerics
@@ -22,19 +19,12 @@ PAIRS = 31
 CALLS = 20
 
 
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    for _ in range(CALLS):
-        call()
-    return (time.perf_counter() - start) / CALLS
-
-
-def ratio(call: Callable[[], object], reference: Callable[[], object]) -> tuple[float, float]:
+def compared(call: Call, reference: Call) -> tuple[float, float]:
     """Median time of ``call`` in microseconds, and its median ratio to ``reference``."""
-    pairs = [(seconds(call), seconds(reference)) for _ in range(PAIRS)]
+    times = rounds({"call": call, "reference": reference}, PAIRS, times=CALLS)
     return (
-        1e6 * statistics.median(a for a, _ in pairs),
-        statistics.median(a / b for a, b in pairs),
+        1e6 * Spread.of(times["call"]).median,
+        ratio(times["call"], times["reference"]).median,
     )
 
 
@@ -55,7 +45,7 @@ def norm_rows(shape: tuple[int, ...]) -> list[tuple[str, float, float]]:
             continue
         norm = build_norm(name, shape[1:])
         freeze_statistics(norm, x.detach())
-        rows.append((name, *ratio(lambda norm=norm: norm(x).sum().backward(), reference)))
+        rows.append((name, *compared(lambda norm=norm: norm(x).sum().backward(), reference)))
     return rows
 
 
@@ -66,7 +56,7 @@ def backward_row(shape: tuple[int, ...]) -> tuple[str, float, float]:
     fixed = y.detach(), sigma.detach()
     return (
         "closed form T4 / autograd",
-        *ratio(
+        *compared(
             lambda: bn_backward(G, *fixed),
             lambda: torch.autograd.grad(y, x, G, retain_graph=True),
         ),

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 
 from bnblind.figures.classification import accuracy_table, final_accuracies, training_curves
 from bnblind.figures.style import COLUMN, LOOKS, use_style
-from bnblind.figures.theorems import leak_curve, passing_heat_map
+from bnblind.figures.theorems import leak_curve, passing_by_point, passing_heat_map
 from bnblind.norms import NORMS
 from bnblind.pipeline.publishing import publish_figure
 from tests.conftest import ROOT
@@ -40,13 +40,14 @@ def results() -> pd.DataFrame:
 @pytest.fixture
 def passing() -> pd.DataFrame:
     rows = [
-        (norm, loss, term, eps, 1e-16 if norm == "bn" else 1.0)
+        (norm, loss, y0, term, eps, 1e-16 if norm == "bn" else 1.0)
         for norm in ("none", "bn")
         for loss, terms in {"linear": ["first"], "quadratic": ["first", "diag"]}.items()
         for term in terms
+        for y0 in ("zero", "mean")
         for eps in (0.0, 1e-5)
     ]
-    return pd.DataFrame(rows, columns=["norm", "loss", "term", "eps", "passing"])
+    return pd.DataFrame(rows, columns=["norm", "loss", "y0", "term", "eps", "passing"])
 
 
 def test_every_norm_has_its_own_look() -> None:
@@ -75,6 +76,7 @@ def test_figures_fit_the_page_and_name_their_axes(
         curves,
         final_accuracies(results, 10)[0],
         passing_heat_map(passing)[0],
+        passing_by_point(passing)[0],
         leak_curve(leak)[0],
     ):
         assert figure.get_figwidth() <= 2 * COLUMN

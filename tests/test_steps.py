@@ -22,8 +22,8 @@ CELL = {
     "optimizer": {"name": "sgd", "momentum": 0.9},
 }
 THEOREMS = {
-    **{"norms": ["bn", "none"], "losses": ["quadratic"], "batch_sizes": [8], "dims": [8]},
-    **{"eps": [0.0, 1e-5], "seeds": [0, 1]},
+    **{"norms": ["bn", "none"], "losses": ["quadratic"], "points": ["zero"]},
+    **{"batch_sizes": [8], "dims": [8], "eps": [0.0, 1e-5], "seeds": [0, 1]},
     "leak": {"channels": 3, "batch_size": 8, "eps": [1e-5]},
 }
 

@@ -12,20 +12,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bnblind.errors import BadInput
+    from bnblind.model_split import split_loss
     from bnblind.norms import build_norm
+    from bnblind.probe import BlindnessProbe
+    from bnblind.shares import Blocked, blocked
+    from bnblind.split import Split, split_head
     from bnblind.standardization import bn_backward, standardize
-    from bnblind.taylor import Expansion, expand
+    from bnblind.swap import swap_norm
 
 _HOME = {
     "BadInput": "bnblind.errors",
-    "Expansion": "bnblind.taylor",
+    "BlindnessProbe": "bnblind.probe",
+    "Blocked": "bnblind.shares",
+    "Split": "bnblind.split",
+    "blocked": "bnblind.shares",
     "bn_backward": "bnblind.standardization",
     "build_norm": "bnblind.norms",
-    "expand": "bnblind.taylor",
+    "split_head": "bnblind.split",
+    "split_loss": "bnblind.model_split",
     "standardize": "bnblind.standardization",
+    "swap_norm": "bnblind.swap",
 }
 
-__all__ = ["BadInput", "Expansion", "bn_backward", "build_norm", "expand", "standardize"]
+__all__ = [
+    "BadInput",
+    "BlindnessProbe",
+    "Blocked",
+    "Split",
+    "blocked",
+    "bn_backward",
+    "build_norm",
+    "split_head",
+    "split_loss",
+    "standardize",
+    "swap_norm",
+]
 
 
 def __getattr__(name: str) -> Any:

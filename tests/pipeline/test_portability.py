@@ -24,9 +24,11 @@ CELL = {
     "snapshots": [],
     "optimizer": {"name": "sgd", "momentum": 0.9},
 }
+PROBING = {"batchings": ["label", "random"], "batch_size": 32, "batches": 1, "probes": 2}
 CHECK = {
     "norms": ["bn", "ln"],
-    "losses": ["quadratic", "softmax_mlp"],
+    "losses": ["quadratic", "logistic", "gaussian_nll", "softmax_relu", "softmax_gelu"],
+    "points": ["zero", "random"],
     "batch_sizes": [8],
     "dims": [8],
     "eps": [1e-5],
@@ -48,6 +50,11 @@ def run_steps(clone: Clone, folder: Path, *emulator: str) -> dict[str, bytes]:
             "cell": json.dumps(CELL),
             "prepared": prepared,
             **{name: name for name in ("checkpoint", "weights", "results")},
+        },
+        "derivatives": {
+            "probing": json.dumps(PROBING),
+            "prepared": prepared,
+            **{name: name for name in ("weights", "terms", "blocked")},
         },
         "theorems": {
             "settings": json.dumps(CHECK),
@@ -88,5 +95,5 @@ def test_the_emulated_processor_has_no_avx() -> None:
 def test_a_processor_without_avx_computes_the_same_bytes(first: Clone, tmp_path: Path) -> None:
     native = run_steps(first, tmp_path / "native")
     emulated = run_steps(first, tmp_path / "emulated", *OLD_PROCESSOR)
-    assert len(native) == 6
+    assert len(native) == 8
     assert emulated == native

@@ -7,7 +7,10 @@ import pytest
 
 from tests.pipeline.clones import ROOT, Clone
 
-PAGES = ("reports/index.html", "reports/pages/theorems.html", "reports/pages/classification.html")
+PAGES = (
+    "reports/index.html",
+    *(f"reports/pages/{name}.html" for name in ("theorems", "classification", "derivatives")),
+)
 
 
 class References(HTMLParser):

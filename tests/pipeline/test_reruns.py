@@ -4,7 +4,11 @@ import pytest
 
 from tests.pipeline.clones import Clone
 
-TRAINING = {"train": 4, "list_weights": 1, "collect": 1, "classification_page": 1, "index": 1}
+ONE_GRID = {
+    **{"train": 4, "list_weights": 1, "collect": 1, "classification_page": 1},
+    **{"derivatives": 1, "derivatives_page": 1, "index": 1},
+}
+TRAINING = {**ONE_GRID, "train": 7, "derivatives": 2}
 EVERYTHING = {
     "export_data": 1,
     "prepare_data": 1,
@@ -15,7 +19,7 @@ EVERYTHING = {
 }
 
 CHANGES = {
-    "the optimizer's momentum": ("config/config.yaml", "momentum: 0.9", "momentum: 0.8", TRAINING),
+    "the optimizer's momentum": ("config/config.yaml", "momentum: 0.9", "momentum: 0.8", ONE_GRID),
     "the theorem check's seeds": (
         "config/config.yaml",
         "eps: [0.0, 1.0e-5]\n  seeds: [0]",
@@ -23,6 +27,18 @@ CHANGES = {
         {"theorems": 1, "theorems_page": 1, "index": 1},
     ),
     "numerics": ("config/config.yaml", "numerics: portable", "numerics: fast", EVERYTHING),
+    "what is measured of the derivatives": (
+        "config/config.yaml",
+        "digits-head: { batchings: [label, random], batch_size: 32,",
+        "digits-head: { batchings: [label, random], batch_size: 16,",
+        {"derivatives": 1, "derivatives_page": 1},
+    ),
+    "the split's code": (
+        "src/bnblind/terms.py",
+        '"""The Taylor terms of',
+        '"""The terms of',
+        {"derivatives": 2, "derivatives_page": 1, "theorems": 1, "theorems_page": 1, "index": 1},
+    ),
     "a figure's code": (
         "src/bnblind/figures/theorems.py",
         "FLOOR = 1e-18",

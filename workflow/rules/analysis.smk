@@ -38,7 +38,34 @@ rule collect:
         )
 
 
+rule derivatives:
+    input:
+        code=code_of("derivatives"),
+        prepared=lambda wildcards: prepared_of(wildcards.grid),
+        weights=lambda wildcards: [
+            at(MODEL_FILE.format(**cell))
+            for cell in CELLS
+            if cell["grid"] == wildcards.grid
+        ],
+    output:
+        terms=update(at("data/results/derivatives/{grid}-terms.parquet")),
+        blocked=update(at("data/results/derivatives/{grid}-blocked.parquet")),
+    log:
+        at("logs/derivatives/{grid}.log"),
+    benchmark:
+        at("logs/benchmarks/derivatives/{grid}.tsv")
+    params:
+        numerics=NUMERICS,
+        probing=lambda wildcards: json.dumps(config["derivatives"][wildcards.grid]),
+    shell:
+        step(
+            "derivatives --probing {params.probing:q} --prepared {input.prepared} "
+            "--weights {input.weights} --terms {output.terms} --blocked {output.blocked}"
+        )
+
+
 rule analysed:
     input:
         rules.theorems.output,
+        expand(rules.derivatives.output, grid=config["derivatives"]),
         rules.collect.output,

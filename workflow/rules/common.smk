@@ -82,6 +82,11 @@ def raw_file(dataset):
     return at(f"data/raw/{dataset}/{DATASETS[dataset]['file']}")
 
 
+def prepared_of(grid):
+    dataset = config["classification"][grid]["dataset"]
+    return at(f"data/prepared/{dataset}.safetensors")
+
+
 def kept(*paths):
     """Outputs that stay as they are when the job that would replace them fails."""
     return [update(path) for path in paths]
@@ -94,15 +99,28 @@ def figure_files(*stems):
     ]
 
 
+def has_controls(grid):
+    return any(norm.startswith("bn_") for norm in grid["norms"])
+
+
 def classification_figures():
-    grids = config["classification"].values()
-    runs = {
-        (g["dataset"], g["model"], float(lr))
-        for g in grids
-        for lr in g["learning_rates"]
-    }
-    stems = [f"classification/{d}-{m}-lr{lr}" for d, m, lr in sorted(runs)]
-    return [f"{stem}-{figure}" for stem in stems for figure in ("curves", "final")]
+    stems = set()
+    for grid in config["classification"].values():
+        for lr in grid["learning_rates"]:
+            stem = f"classification/{grid['dataset']}-{grid['model']}-lr{float(lr)}"
+            stems |= {stem, *([f"{stem}-controls"] if has_controls(grid) else [])}
+    return [
+        f"{stem}-{figure}" for stem in sorted(stems) for figure in ("curves", "final")
+    ]
+
+
+def derivatives_figures():
+    stems = ["derivatives/positions"]
+    for grid in config["derivatives"]:
+        names = ["norms", "blocked"]
+        names += ["controls"] if has_controls(config["classification"][grid]) else []
+        stems += [f"derivatives/{grid}-{name}" for name in names]
+    return stems
 
 
 def prepared_files():

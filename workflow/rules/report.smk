@@ -24,7 +24,7 @@ rule theorems_page:
         errors=rules.theorems.output.errors,
         leak=rules.theorems.output.leak,
     output:
-        kept(*figure_files("theorems/passing", "theorems/leak")),
+        kept(*figure_files("theorems/passing", "theorems/points", "theorems/leak")),
         executed=update(at("reports/pages/theorems.ipynb")),
         page=update(at("reports/pages/theorems.html")),
     log:
@@ -77,6 +77,35 @@ rule classification_page:
         )
 
 
+rule derivatives_page:
+    input:
+        code=code_of_notebook("derivatives"),
+        notebook="notebooks/derivatives.ipynb",
+        terms=expand(rules.derivatives.output.terms, grid=config["derivatives"]),
+        blocked=expand(rules.derivatives.output.blocked, grid=config["derivatives"]),
+    output:
+        kept(*figure_files(*derivatives_figures())),
+        executed=update(at("reports/pages/derivatives.ipynb")),
+        page=update(at("reports/pages/derivatives.html")),
+    log:
+        at("logs/derivatives_page.log"),
+    params:
+        numerics=NUMERICS,
+        parameters=lambda wildcards, input: json.dumps(
+            {
+                "numerics": NUMERICS,
+                "terms": dict(zip(config["derivatives"], input.terms)),
+                "blocked": dict(zip(config["derivatives"], input.blocked)),
+                "figures": at("reports/figures"),
+            }
+        ),
+    shell:
+        step(
+            "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
+            "--executed {output.executed} --page {output.page}"
+        )
+
+
 rule index:
     input:
         code=code_of("index"),
@@ -95,11 +124,13 @@ rule index:
     params:
         numerics=NUMERICS,
         profile=config["profile"],
+        derivatives=list(config["derivatives"]),
     shell:
         step(
             "index --profile {params.profile} --passing {input.passing} "
             "--theorems {input.theorems} --results {input.results} "
-            "--manifests {input.manifests} --index {output.index}"
+            "--derivatives {params.derivatives} --manifests {input.manifests} "
+            "--index {output.index}"
         )
 
 
@@ -108,4 +139,5 @@ rule reported:
         expand(rules.contact_sheet.output, dataset=config["data"]),
         rules.theorems_page.output,
         rules.classification_page.output,
+        rules.derivatives_page.output,
         rules.index.output,

@@ -1,9 +1,7 @@
 rule train:
     input:
         code=code_of("train"),
-        prepared=lambda wildcards: at(
-            f"data/prepared/{config['classification'][wildcards.grid]['dataset']}.safetensors"
-        ),
+        prepared=lambda wildcards: prepared_of(wildcards.grid),
     output:
         weights=update(at(MODEL_FILE)),
         results=update(at(RESULT_FILE)),

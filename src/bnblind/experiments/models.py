@@ -27,7 +27,36 @@ def head(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequ
     )
 
 
-MODELS: dict[str, Callable[[Sequence[int], int, NormFactory], nn.Module]] = {"head": head}
+def conv(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
+    """``conv``: three 3x3 convolutions (16, 32, 32 channels), each with norm and ReLU, average
+    pooling between them, global average pooling before the classifier.
+
+    Average, not maximum: neighbouring positions that see the same background tie in a maximum,
+    whose derivatives are then undefined at the batch mean.
+    """
+    channels, height, width = input_shape
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 3, padding=1),
+        norm((16, height, width)),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        norm((32, height // 2, width // 2)),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(32, 32, 3, padding=1),
+        norm((32, height // 4, width // 4)),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, classes),
+    )
+
+
+MODELS: dict[str, Callable[[Sequence[int], int, NormFactory], nn.Module]] = {
+    "head": head,
+    "conv": conv,
+}
 
 
 def build_model(model: str, norm: str, input_shape: Sequence[int], classes: int) -> nn.Module:

@@ -1,8 +1,8 @@
-"""T1, T2 and T3 checked in float64 on synthetic features, for every norm variant.
+"""T1 to T4 checked in float64 on synthetic features, for every norm variant.
 
 All samples of a batch share one loss of their normalized features (the theorems' hypothesis).
-Its Taylor terms at y0 = 0 come from a dense Hessian; their gradients with respect to the
-features before the norm come from autograd and are compared with the closed forms.
+The engine splits it (:func:`bnblind.split_head`); each term's gradient is carried to the
+features before the norm by autograd and compared with the closed forms.
 See docs/theory.md for the statements.
 """
 
@@ -11,87 +11,50 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bnblind.errors import BadInput, unknown
 from bnblind.experiments.randomness import stream
+from bnblind.experiments.synthetic import SharedLoss, features, quadratic, shared_loss
 from bnblind.norms import build_norm, freeze_statistics
+from bnblind.split import Split, split_head
 from bnblind.standardization import bn_backward, square_root, standardize
-from bnblind.taylor import Expansion, SampleLoss, expand
 
-CLASSES = 10
-HIDDEN = 32
 POSITIONS = 8
 
-
-def linear_loss(dim: int, generator: torch.Generator) -> SampleLoss:
-    """l(y) = a.y, a standard normal."""
-    a = torch.randn(dim, generator=generator, dtype=torch.float64)
-    return lambda y: a @ y
-
-
-def quadratic_loss(dim: int, generator: torch.Generator) -> SampleLoss:
-    """l(y) = a.y + y'Hy / 2, a standard normal, H symmetric with normal entries."""
-    a = torch.randn(dim, generator=generator, dtype=torch.float64)
-    B = torch.randn(dim, dim, generator=generator, dtype=torch.float64)
-    H = (B + B.T) / 2
-    return lambda y: a @ y + 0.5 * y @ H @ y
-
-
-def softmax_mlp_loss(dim: int, generator: torch.Generator) -> SampleLoss:
-    """Cross-entropy for class 0 of a GELU network dim - 32 - 10 with random weights."""
-    W1 = torch.randn(HIDDEN, dim, generator=generator, dtype=torch.float64) / dim**0.5
-    b1 = torch.randn(HIDDEN, generator=generator, dtype=torch.float64)
-    W2 = torch.randn(CLASSES, HIDDEN, generator=generator, dtype=torch.float64) / HIDDEN**0.5
-
-    def loss(y: Tensor) -> Tensor:
-        return -F.log_softmax(W2 @ F.gelu(W1 @ y + b1), dim=0)[0]
-
-    return loss
-
-
-LOSSES: dict[str, Callable[[int, torch.Generator], SampleLoss]] = {
-    "linear": linear_loss,
-    "quadratic": quadratic_loss,
-    "softmax_mlp": softmax_mlp_loss,
-}
-
-# The linear loss has a first-order term only, the quadratic no remainder.
-TERMS_OF = {
-    "linear": ("first",),
-    "quadratic": ("first", "diag", "offdiag"),
-    "softmax_mlp": ("first", "diag", "offdiag", "remainder"),
+# Where to expand, given the normalized features (n, D) of the batch and a random generator.
+POINTS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "zero": lambda y, generator: torch.zeros_like(y[0]),
+    "mean": lambda y, generator: y.mean(0),
+    "random": lambda y, generator: torch.randn(
+        y.shape[1], generator=generator, dtype=torch.float64
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Case:
-    """One batch of synthetic features and one loss of them."""
+    """One batch of synthetic features, one loss of them and one point to expand it at."""
 
     norm: str
     loss: str
+    y0: str
     batch_size: int
     dim: int
     eps: float
     seed: int
 
     def features(self) -> Tensor:
-        """(batch_size, dim) float64: correlated, means not 0, scales from 0.3 to 3."""
-        generator = stream(self.seed, "features", self.batch_size, self.dim)
-        independent = torch.randn(
-            self.batch_size, self.dim, generator=generator, dtype=torch.float64
-        )
-        mixing = torch.eye(self.dim, dtype=torch.float64) + 0.5 * torch.randn(
-            self.dim, self.dim, generator=generator, dtype=torch.float64
-        )
-        mean = 2 * torch.randn(self.dim, generator=generator, dtype=torch.float64)
-        scale = torch.logspace(-0.5, 0.5, self.dim, dtype=torch.float64)
-        return scale * (independent @ mixing) + mean
+        """(batch_size, dim) float64."""
+        return features(self.batch_size, self.dim, self.seed)
 
-    def sample_loss(self) -> SampleLoss:
-        if self.loss not in LOSSES:
-            raise unknown("loss", self.loss, LOSSES)
-        return LOSSES[self.loss](self.dim, stream(self.seed, "loss", self.dim))
+    def shared_loss(self) -> SharedLoss:
+        return shared_loss(self.loss, self.dim, self.seed)
+
+    def point(self, y: Tensor) -> Tensor:
+        """(D,) where to expand, for normalized features ``y`` (n, D)."""
+        if self.y0 not in POINTS:
+            raise unknown("y0", self.y0, POINTS)
+        return POINTS[self.y0](y, stream(self.seed, "y0", self.dim))
 
     def feature_shape(self) -> tuple[int, ...]:
         """One sample's features as the norm sees them: ``in`` gets 8 positions a channel."""
@@ -102,11 +65,24 @@ class Case:
         return (self.dim // POSITIONS, POSITIONS)
 
 
+def split(loss: SharedLoss, y: Tensor, y0: Tensor) -> Split:
+    """The loss of ``y`` (n, D), split at ``y0`` (D,).
+
+    Raises:
+        BadInput: ``y0`` lies on a kink, where the terms are not defined.
+    """
+    found = split_head(loss.head, y, loss.targets(len(y)), y0, loss=loss.loss)
+    if found.undefined:
+        raise BadInput(f"the expansion point lies on {found.kinks} kinks of the loss")
+    return found
+
+
 def passing_by_term(case: Case) -> dict[str, float]:
     """For each Taylor term, the share of its gradient's length that passes the norm.
 
     sigma |d term / dX| / |d term / dY|, Frobenius norms over the batch, each entry of dX times
-    the scale that the norm divided it by; 1 where nothing is blocked.
+    the scale that the norm divided it by; 1 where nothing is blocked. A term that happens to be
+    zero (a Huber loss in its linear range) is left out.
     """
     shape = case.feature_shape()
     norm = build_norm(case.norm, shape, case.eps).double().train()
@@ -114,36 +90,54 @@ def passing_by_term(case: Case) -> dict[str, float]:
     freeze_statistics(norm, x.detach())
     scale = norm.statistics(x.detach())[1]
     y = norm.standardize(x)
-    terms = expand(case.sample_loss(), torch.zeros(case.dim, dtype=torch.float64)).terms(
-        y.flatten(1)
-    )
+    rows = y.detach().flatten(1)
+    loss = case.shared_loss()
+    terms = split(loss, rows, case.point(rows))
     passing = {}
-    for name in TERMS_OF[case.loss]:
-        before, after = torch.autograd.grad(terms[name].sum(), (x, y), retain_graph=True)
-        passing[name] = ((scale * before).norm() / after.norm()).item()
+    for name in loss.terms:
+        after = getattr(terms, name).view_as(y)
+        if bool(after.any()):
+            (before,) = torch.autograd.grad(y, x, after, retain_graph=True)
+            passing[name] = ((scale * before).norm() / after.norm()).item()
     return passing
 
 
-def first_order_gradient(expansion: Expansion, x: Tensor, eps: float) -> Tensor:
+@dataclass(frozen=True)
+class Derivatives:
+    """What the closed forms need of the loss at the expansion point."""
+
+    diagonal: Tensor
+    """(D,) of the Hessian."""
+    off_diagonal: Tensor
+    """(D, D) the Hessian with zeros on its diagonal."""
+
+
+def derivatives_at(loss: SharedLoss, y0: Tensor) -> Derivatives:
+    """Read off a split of a batch of its own: at y0 + e_d, ``offdiag`` is the d-th row of H."""
+    units = torch.eye(len(y0), dtype=y0.dtype)
+    found = split(loss, y0 + units, y0)
+    return Derivatives(found.hdiag, found.offdiag)
+
+
+def first_order_gradient(at: Derivatives, x: Tensor, eps: float) -> Tensor:
     """T1: zero, whatever the loss, the features and eps."""
     return torch.zeros_like(x)
 
 
-def diagonal_gradient(expansion: Expansion, x: Tensor, eps: float) -> Tensor:
+def diagonal_gradient(at: Derivatives, x: Tensor, eps: float) -> Tensor:
     """T2: the leak H_dd eps (x_id - mu_d) / (var_d + eps)^2, zero at eps = 0."""
     var, mean = torch.var_mean(x, dim=0, correction=0)
-    return expansion.hessian.diagonal() * eps * (x - mean) / (var + eps).square()
+    return at.diagonal * eps * (x - mean) / (var + eps).square()
 
 
-def off_diagonal_gradient(expansion: Expansion, x: Tensor, eps: float) -> Tensor:
+def off_diagonal_gradient(at: Derivatives, x: Tensor, eps: float) -> Tensor:
     """T3: (1/sigma_d) sum_{e != d} H_de (y_e - r_de y_d), r_de the mean of y_d y_e."""
     y, sigma = standardize(x, eps)
-    H = expansion.hessian - expansion.hessian.diagonal().diag()
     r = y.T @ y / len(y)
-    return (y @ H - y * (H * r).sum(1)) / sigma
+    return (y @ at.off_diagonal - y * (at.off_diagonal * r).sum(1)) / sigma
 
 
-THEOREMS: dict[str, tuple[str, Callable[[Expansion, Tensor, float], Tensor]]] = {
+THEOREMS: dict[str, tuple[str, Callable[[Derivatives, Tensor, float], Tensor]]] = {
     "T1": ("first", first_order_gradient),
     "T2": ("diag", diagonal_gradient),
     "T3": ("offdiag", off_diagonal_gradient),
@@ -158,19 +152,19 @@ def theorem_errors(case: Case) -> dict[str, float]:
     """
     x = case.features().requires_grad_()
     y, sigma = standardize(x, case.eps)
-    expansion = expand(case.sample_loss(), torch.zeros(case.dim, dtype=torch.float64))
-    terms = expansion.terms(y)
+    rows, loss = y.detach(), case.shared_loss()
+    y0 = case.point(rows)
+    terms, at = split(loss, rows, y0), derivatives_at(loss, y0)
     errors = {}
     for theorem, (name, closed_form) in THEOREMS.items():
-        if name in TERMS_OF[case.loss]:
-            before, after = torch.autograd.grad(terms[name].sum(), (x, y), retain_graph=True)
-            errors[theorem] = _deviation(
-                before, closed_form(expansion, x.detach(), case.eps), after / sigma
-            )
-    before, after = torch.autograd.grad(
-        torch.func.vmap(expansion.loss)(y).sum(), (x, y), retain_graph=True
-    )
-    errors["T4"] = _deviation(before, bn_backward(after, y, sigma), after / sigma)
+        after = getattr(terms, name)
+        if name in loss.terms and bool(after.any()):
+            (before,) = torch.autograd.grad(y, x, after, retain_graph=True)
+            stated = closed_form(at, x.detach(), case.eps)
+            errors[theorem] = _deviation(before, stated, after / sigma)
+    (before,) = torch.autograd.grad(loss.values(y).sum(), x)
+    stated = bn_backward(terms.total, rows, sigma.detach())
+    errors["T4"] = _deviation(before, stated, terms.total / sigma)
     return errors
 
 
@@ -190,9 +184,10 @@ def leak_by_channel(
     x = stds * torch.randn(batch_size, len(stds), generator=generator, dtype=torch.float64)
     x.requires_grad_()
     y, sigma = standardize(x, eps)
-    expansion = expand(quadratic_loss(len(stds), generator), torch.zeros_like(stds))
-    before, after = torch.autograd.grad(expansion.terms(y)["diag"].sum(), (x, y))
+    rows = y.detach()
+    after = split(quadratic(len(stds), generator), rows, torch.zeros_like(rows[0])).diag
+    (before,) = torch.autograd.grad(y, x, after)
     measured = (sigma * before).norm(dim=0) / after.norm(dim=0)
     var = x.var(0, correction=0)
-    rows = torch.stack([square_root(var), measured, eps / (var + eps)]).T
-    yield from map(tuple, rows.tolist())
+    table = torch.stack([square_root(var), measured, eps / (var + eps)]).T
+    yield from map(tuple, table.tolist())

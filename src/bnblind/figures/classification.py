@@ -50,6 +50,11 @@ def _column_titles(panels: list[Axes], batchings: list[str]) -> None:
         axes.set_title(BATCHING_TITLES.get(batching, f"trained on {batching} batches"))
 
 
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 4))
+
+
 def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
     """Training loss above, test accuracy in evaluation mode below, against the epoch.
 
@@ -62,7 +67,7 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
     figure, panels = plt.subplots(
         len(metrics),
         len(batchings),
-        figsize=(2 * COLUMN, 1.15 * COLUMN),
+        figsize=(2 * COLUMN, 1.25 * COLUMN),
         sharex=True,
         sharey="row",
         squeeze=False,
@@ -80,7 +85,7 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
         textcoords="offset points", fontsize=6, color="grey",
     )  # fmt: skip
     _column_titles(list(panels[0]), batchings)
-    panels[0][-1].legend(loc="center right")
+    _legend(figure, panels[0][-1])
     drawn = results[results["metric"].isin(list(metrics))]
     return figure, drawn
 
@@ -95,9 +100,9 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
     batchings = _batchings(results)
     norms = [n for n in LOOKS if n in set(results["norm"])]
     figure, panels = plt.subplots(
-        1, len(batchings), figsize=(2 * COLUMN, 0.7 * COLUMN), sharey=True, squeeze=False
+        1, len(batchings), figsize=(2 * COLUMN, 0.8 * COLUMN), sharey=True, squeeze=False
     )
-    step = 0.22
+    step = min(0.22, 0.8 / len(norms))
     for axes, batching in zip(panels[0], batchings, strict=True):
         for i, norm in enumerate(norms):
             look, shift = LOOKS[norm], (i - (len(norms) - 1) / 2) * step
@@ -117,7 +122,7 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
         axes.set_xticks(range(len(MODE_TITLES)), list(MODE_TITLES.values()))
         axes.set(ylim=(0, 1.03), xlim=(-0.5, len(MODE_TITLES) - 0.5))
     panels[0][0].set_ylabel("final test accuracy, each seed")
-    panels[0][0].legend(loc="lower left", bbox_to_anchor=(0, 0.12))
+    _legend(figure, panels[0][0])
     _column_titles(list(panels[0]), batchings)
     drawn = last[last["metric"].isin([f"test.{mode}.accuracy" for mode in MODE_TITLES])]
     return figure, drawn

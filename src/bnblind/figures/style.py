@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import matplotlib
+import pandas as pd
 import seaborn
 from matplotlib import font_manager
 
@@ -33,6 +34,21 @@ LOOKS = {
     "bn_detached": Look("BN, statistics detached", "#8C510A", "X"),
     "bn_frozen": Look("BN, statistics frozen", "#7B3294", "p"),
 }
+
+
+CONTROLS = tuple(name for name in LOOKS if name.startswith("bn_"))
+"""Variants that isolate what in BN blocks."""
+
+
+def with_controls(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Rows by the ending of their figures' names: "" for the norms and, if there are any,
+    "-controls" for the controls, with BN beside them. The column ``norm`` decides.
+    """
+    controls = table["norm"].isin(CONTROLS)
+    groups = {"": table[~controls]}
+    if controls.any():
+        groups["-controls"] = table[controls | (table["norm"] == "bn")]
+    return groups
 
 
 def use_style() -> None:

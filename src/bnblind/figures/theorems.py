@@ -12,7 +12,17 @@ from bnblind.figures.style import COLUMN, LOOKS
 FLOOR = 1e-18
 """An exact zero is drawn as this."""
 
-LOSS_LABELS = {"linear": "linear", "quadratic": "quadratic", "softmax_mlp": "softmax + MLP"}
+LOSS_LABELS = {
+    "linear": "linear",
+    "quadratic": "quadratic",
+    "mse": "MSE",
+    "huber": "Huber",
+    "logistic": "logistic",
+    "gaussian_nll": "Gaussian NLL",
+    "softmax_relu": "softmax, ReLU",
+    "softmax_gelu": "softmax, GELU",
+}
+POINT_LABELS = {"zero": "y0 = 0", "mean": "y0 = batch mean", "random": "y0 random"}
 TERM_LABELS = {
     "first": "first order",
     "diag": "diagonal",
@@ -28,67 +38,107 @@ def _in_order(found: pd.Series, order: dict[str, str]) -> list[str]:
 
 
 def _as_text(share: float) -> str:
-    return f"{share:.2f}" if share >= 0.005 else f"{share:.0e}".replace("e-0", "e-")
+    if share >= 0.005:
+        return f"{share:.2f}"
+    return f"$10^{{{round(np.log10(max(share, FLOOR)))}}}$"
 
 
-def _head_losses(axes: Axes, losses: list[str]) -> None:
-    """Name the loss over its columns, and part it from the next."""
-    for loss in dict.fromkeys(losses):
-        first, count = losses.index(loss), losses.count(loss)
-        label = LOSS_LABELS.get(loss, loss)
-        axes.text(first + count / 2, -0.15, label, ha="center", va="bottom", fontsize=7)
-        axes.axvline(first, color="white", lw=4)
+def _head_groups(axes: Axes, groups: list[str], labels: dict[str, str]) -> None:
+    """Name each group over its columns, and part it from the next."""
+    for group in dict.fromkeys(groups):
+        first, count = groups.index(group), groups.count(group)
+        # A single column is too narrow for its name.
+        x, align = (first + 1, "right") if count == 1 else (first + count / 2, "center")
+        axes.text(x, -0.15, labels.get(group, group), ha=align, va="bottom", fontsize=6)
+        axes.axvline(first, color="white", lw=3)
 
 
-def passing_heat_map(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """How much of each Taylor term's gradient passes each norm, one panel an eps.
+def _draw_shares(
+    axes: Axes, table: pd.DataFrame, groups: dict[str, str], title: str, *, named: bool
+) -> None:
+    """A heat map: rows norms, columns (group, term); ``named``: with the terms below it."""
+    seaborn.heatmap(
+        np.log10(table.clip(lower=FLOOR)),
+        ax=axes,
+        vmin=-16,
+        vmax=0,
+        cmap="cividis",
+        annot=table.map(_as_text),
+        fmt="",
+        annot_kws={"size": 4.5},
+        linewidths=0.5,
+        cbar=False,
+        xticklabels=[TERM_LABELS[term] for term in table.columns.get_level_values(1)]
+        if named
+        else False,
+        yticklabels=[LOOKS[norm].label for norm in table.index],
+    )
+    axes.tick_params(length=0, pad=2)
+    axes.set_yticklabels(axes.get_yticklabels(), rotation=0)
+    if named:
+        axes.set_xticklabels(axes.get_xticklabels(), rotation=50, ha="right")
+    axes.set(xlabel="", ylabel="")
+    axes.set_title(title, pad=15, loc="left")
+    _head_groups(axes, list(table.columns.get_level_values(0)), groups)
 
-    Args:
-        passing: columns norm, loss, term, eps, passing; a cell shows the median of its rows.
-    """
-    labels = {name: look.label for name, look in LOOKS.items()}
-    keys = ["eps", "norm", "loss", "term"]
-    drawn = passing.groupby(keys, sort=True)["passing"].agg(["median", "min", "max"]).reset_index()
-    columns = [
-        (loss, term)
-        for loss in _in_order(drawn["loss"], LOSS_LABELS)
-        for term in _in_order(drawn.loc[drawn["loss"] == loss, "term"], TERM_LABELS)
-    ]
-    norms = _in_order(drawn["norm"], labels)
-    eps_values = sorted(drawn["eps"].unique())
-    size = (2 * COLUMN, 1.3 + 0.2 * len(norms))
-    figure, panels = plt.subplots(1, len(eps_values), figsize=size, sharey=True, squeeze=False)
-    for axes, eps in zip(panels[0], eps_values, strict=True):
-        rows = drawn[drawn["eps"] == eps]
-        table = rows.pivot(index="norm", columns=["loss", "term"], values="median")
-        table = table.loc[norms, columns]
-        seaborn.heatmap(
-            np.log10(table.clip(lower=FLOOR)),
-            ax=axes,
-            vmin=-16,
-            vmax=0,
-            cmap="cividis",
-            annot=table.map(_as_text),
-            fmt="",
-            annot_kws={"size": 5},
-            linewidths=0.5,
-            cbar=False,
-        )
-        axes.set_xticklabels([TERM_LABELS[term] for _, term in columns], rotation=50, ha="right")
-        axes.set_yticklabels([labels[norm] for norm in norms], rotation=0)
-        axes.set(xlabel="", ylabel="")
-        axes.set_title(f"eps = {eps:g}", pad=18)
-        axes.tick_params(length=0, pad=2)
-        _head_losses(axes, [loss for loss, _ in columns])
+
+def _colour_bar(figure: Figure, panels: list[Axes]) -> None:
     figure.colorbar(
-        panels[0][0].collections[0],
-        ax=list(panels[0]),
+        panels[0].collections[0],
+        ax=panels,
         label="share that passes",
         ticks=[-16, -12, -8, -4, 0],
         format=lambda power, _: f"$10^{{{power:.0f}}}$",
-        aspect=25,
+        aspect=30,
         pad=0.02,
     )
+
+
+def _pivoted(drawn: pd.DataFrame, group: str, labels: dict[str, str]) -> pd.DataFrame:
+    """Rows norms, columns (group, term), both in the order of their labels."""
+    table = drawn.pivot(index="norm", columns=[group, "term"], values="median")
+    columns = [
+        (name, term)
+        for name in _in_order(drawn[group], labels)
+        for term in _in_order(drawn.loc[drawn[group] == name, "term"], TERM_LABELS)
+    ]
+    return table.loc[_in_order(drawn["norm"], dict.fromkeys(LOOKS, ""))][columns]
+
+
+def passing_heat_map(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """How much of each Taylor term's gradient passes each norm at y0 = 0, one panel an eps.
+
+    Args:
+        passing: columns norm, loss, y0, term, eps, passing; a cell shows the median of its rows.
+    """
+    keys = ["eps", "norm", "loss", "term"]
+    rows = passing[passing["y0"] == "zero"].groupby(keys, sort=True)["passing"]
+    drawn = rows.agg(["median", "min", "max"]).reset_index()
+    eps_values = sorted(drawn["eps"].unique())
+    norms = drawn["norm"].nunique()
+    size = (2 * COLUMN, 0.7 + (0.4 + 0.16 * norms) * len(eps_values))
+    figure, panels = plt.subplots(len(eps_values), 1, figsize=size, squeeze=False)
+    for axes, eps in zip(panels[:, 0], eps_values, strict=True):
+        table = _pivoted(drawn[drawn["eps"] == eps], "loss", LOSS_LABELS)
+        _draw_shares(axes, table, LOSS_LABELS, f"eps = {eps:g}", named=eps == eps_values[-1])
+    _colour_bar(figure, list(panels[:, 0]))
+    return figure, drawn
+
+
+def passing_by_point(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """The same at eps = 0 for each expansion point, median over the losses.
+
+    Args:
+        passing: as in :func:`passing_heat_map`.
+    """
+    keys = ["norm", "y0", "term"]
+    rows = passing[passing["eps"] == passing["eps"].min()].groupby(keys, sort=True)["passing"]
+    drawn = rows.agg(["median", "min", "max"]).reset_index()
+    size = (1.6 * COLUMN, 1.2 + 0.16 * drawn["norm"].nunique())
+    figure, axes = plt.subplots(figsize=size)
+    table = _pivoted(drawn, "y0", POINT_LABELS)
+    _draw_shares(axes, table, POINT_LABELS, "", named=True)
+    _colour_bar(figure, [axes])
     return figure, drawn
 
 

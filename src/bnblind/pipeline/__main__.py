@@ -10,6 +10,7 @@ from bnblind.errors import BadInput, Diverged
 STEPS = (
     "collect",
     "contact_sheet",
+    "derivatives",
     "export_data",
     "index",
     "list_weights",

@@ -21,7 +21,8 @@ REGISTRIES = {
     "model": ("src/bnblind/experiments/models.py", "MODELS"),
     "batching": ("src/bnblind/experiments/batching.py", "BATCHINGS"),
     "optimizer": ("src/bnblind/experiments/optimizers.py", "OPTIMIZERS"),
-    "loss": ("src/bnblind/experiments/theorems.py", "LOSSES"),
+    "loss": ("src/bnblind/experiments/synthetic.py", "LOSSES"),
+    "point": ("src/bnblind/experiments/theorems.py", "POINTS"),
 }
 
 
@@ -94,6 +95,17 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{place}.snapshots: found {late}; allowed: 1 to epochs, {grid['epochs']}"
         if not all(map(math.isfinite, grid["learning_rates"])):
             yield f"{place}.learning_rates: found {grid['learning_rates']}; allowed: finite numbers"
+    for name, probing in config["derivatives"].items():
+        place, grid = f"derivatives.{name}", config["classification"].get(name)
+        if grid is None:
+            yield f"{place}: no such grid; allowed: {', '.join(config['classification'])}"
+        elif "bn" not in grid["norms"] or "label" not in grid["batchings"]:
+            yield (
+                f"{place}: found norms {grid['norms']} and batchings {grid['batchings']} in that "
+                "grid; allowed: grids with norm bn and batching label"
+            )
+        if "label" not in probing["batchings"]:
+            yield f"{place}.batchings: found {probing['batchings']}; allowed: with label"
 
 
 def check_config(config: Mapping[str, Any]) -> None:

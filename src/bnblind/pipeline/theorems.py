@@ -19,7 +19,7 @@ from bnblind.pipeline.files import json_bytes, publish, table_bytes
 
 
 def cases(settings: dict[str, Any], norms: list[str]) -> list[Case]:
-    axes = ("losses", "batch_sizes", "dims", "eps", "seeds")
+    axes = ("losses", "points", "batch_sizes", "dims", "eps", "seeds")
     return [Case(*values) for values in itertools.product(norms, *(settings[a] for a in axes))]
 
 

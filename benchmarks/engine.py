@@ -1,0 +1,300 @@
+"""Cost of the derivative engine, as ratios measured in one run, and beside that of others.
+
+    make bench
+
+One thread, the machine's own instructions. Sections can be chosen: ``engine.py head growth``.
+Results: ``logs/benchmarks/engine/``.
+"""
+
+import csv
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass, fields
+from functools import cache
+from pathlib import Path
+
+import growth
+import peers
+import torch
+from memory import peak
+from timing import Call, Spread, ratio, rounds
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import resnet18
+from torchvision.models.vgg import cfgs, make_layers
+
+import bnblind
+
+OUT = Path(__file__).resolve().parents[1] / "logs" / "benchmarks" / "engine"
+CLASSES = 10
+REPEATS = 11
+HESSIAN_ROWS = 32
+
+
+@dataclass(frozen=True)
+class Result:
+    """One measured figure; ``bar`` is what it should not pass, ``""`` if there is none."""
+
+    section: str
+    measure: str
+    median: float
+    low: float
+    high: float
+    repeats: int
+    bar: str
+    verdict: str
+
+
+class Section:
+    """Prints figures as they come and keeps them."""
+
+    def __init__(self, name: str, title: str) -> None:
+        self.name = name
+        self.results: list[Result] = []
+        print(f"\n{title}", flush=True)
+
+    def add(
+        self,
+        measure: str,
+        found: Spread | float,
+        unit: str = "",
+        *,
+        most: float | None = None,
+        least: float | None = None,
+    ) -> None:
+        if not isinstance(found, Spread):
+            found = Spread(found, found, found, 1)
+        bar = verdict = said = ""
+        if most is not None or least is not None:
+            bar = f"<= {most:g}" if most is not None else f">= {least:g}"
+            met = found.median <= most if most is not None else found.median >= (least or 0.0)
+            verdict = "met" if met else "missed"
+            said = f"   bar {bar}{unit}: {verdict}"
+        spread = (
+            f"({found.low:.3g} to {found.high:.3g}, {found.repeats} repeats)"
+            if found.repeats > 1
+            else ""
+        )
+        print(f"  {measure:58} {found.median:8.3g}{unit:4} {spread}{said}", flush=True)
+        self.results.append(Result(self.name, measure, *astuple(found), bar, verdict))
+
+    def add_rows(self, n: int, measured: Spread) -> None:
+        """The bound: the total gradient needs n rows, the split those and C - 1 more."""
+        bound = (n + CLASSES - 1) / n
+        self.add("split / gradient with respect to y only", measured, "x")
+        self.add("  lower bound of that, (n + C - 1) / n", bound, "x")
+        self.add("  measured / lower bound", measured.median / bound, "x")
+
+
+# 1. The classifier of VGG, fully connected.
+
+
+@cache
+def fc_head() -> tuple[nn.Sequential, Tensor, Tensor]:
+    torch.manual_seed(0)
+    head = nn.Sequential(
+        *(nn.Linear(4096, 4096), nn.ReLU()),
+        *(nn.Linear(4096, 4096), nn.ReLU()),
+        nn.Linear(4096, CLASSES),
+    ).double()
+    y, _ = bnblind.standardize(torch.randn(128, 4096, dtype=torch.float64))
+    return head, y, torch.full((128,), 3)
+
+
+def fc_split() -> Call:
+    head, y, target = fc_head()
+    return lambda: bnblind.split_head(head, y, target)
+
+
+def fc_dense() -> Call:
+    head, y, target = fc_head()
+    return lambda: peers.dense_hessian(head, torch.zeros_like(y[0]), target[:1])
+
+
+def fc_plain() -> Call:
+    head, y, target = fc_head()
+    return lambda: growth.plain(head, y, target)
+
+
+def head_section() -> list[Result]:
+    section = Section("head", "Head 4096-4096-4096-10 with ReLU, D = 4096, n = 128, float64")
+    head, y, target = fc_head()
+    times = rounds(
+        {
+            "split": fc_split(),
+            "affine": lambda: bnblind.split_head(head, y, target, hdiag="affine"),
+            "plain": fc_plain(),
+            "gradient": lambda: growth.gradient(head, y, target),
+            "dense": fc_dense(),
+        },
+        REPEATS,
+        few=["dense"],
+    )
+    section.add("split", Spread.of(times["split"]), "s")
+    section.add("forward + backward", Spread.of(times["plain"]), "s")
+    section.add("split / forward + backward", ratio(times["split"], times["plain"]), "x", most=1.4)
+    section.add("  without the guard", ratio(times["affine"], times["plain"]), "x")
+    section.add_rows(128, ratio(times["split"], times["gradient"]))
+    section.add("torch.func.hessian, one sample", Spread.of(times["dense"]), "s")
+    section.add("torch.func.hessian / split", ratio(times["dense"], times["split"]), "x", least=12)
+    section.add("peak memory: split", peak(fc_split), " MiB")
+    section.add("peak memory: forward + backward", peak(fc_plain), " MiB")
+    section.add("peak memory: torch.func.hessian", peak(fc_dense), " MiB")
+    return section.results
+
+
+# 2. A convolutional network at its first normalization point.
+
+
+@cache
+def vgg() -> tuple[nn.Sequential, Tensor, Tensor]:
+    """VGG-11's feature layers with batch norm behind the first convolution."""
+    torch.manual_seed(0)
+    first, *others = make_layers(cfgs["A"], batch_norm=False)
+    model = nn.Sequential(first, nn.BatchNorm2d(64), *others, nn.Flatten(), nn.Linear(512, CLASSES))
+    nn.init.uniform_(model[1].bias)
+    return model, torch.randn(64, 3, 32, 32), torch.full((64,), 3)
+
+
+def vgg_split() -> Call:
+    model, x, target = vgg()
+    return lambda: bnblind.split_loss(model, "1", x, target, dtype=torch.float32)
+
+
+def vgg_plain() -> Call:
+    model, x, target = vgg()
+
+    def call() -> None:
+        model.zero_grad()
+        F.cross_entropy(model(x), target, reduction="sum").backward()
+
+    return call
+
+
+def vgg_section() -> list[Result]:
+    section = Section("vgg", "VGG-11, behind the first convolution, D = 65,536, n = 64, float32")
+    model, _, target = vgg()
+    split = vgg_split()()
+    assert isinstance(split, bnblind.Split)
+    y, point, bn = split.y, split.y0, model[1]
+    affine = nn.Conv2d(64, 64, 1, groups=64)
+    with torch.no_grad():
+        affine.weight.copy_(bn.weight.view(64, 1, 1, 1))
+        affine.bias.copy_(bn.bias)
+    head = nn.Sequential(affine, *model[2:])
+    calls = peers.diagonals(head, point, target[:1])
+    times = rounds(
+        {
+            "split": vgg_split(),
+            "plain": vgg_plain(),
+            "gradient": lambda: growth.gradient(head, y, target),
+            "rows": lambda: peers.hessian_rows(head, point, target[:1], HESSIAN_ROWS),
+            **calls,
+        },
+        5,
+        few=["rows", *(name for name in calls if "curvlinops" in name)],
+    )
+    section.add("split", Spread.of(times["split"]), "s")
+    section.add("forward + backward", Spread.of(times["plain"]), "s")
+    section.add("split / forward + backward", ratio(times["split"], times["plain"]), "x", most=1.7)
+    section.add_rows(64, ratio(times["split"], times["gradient"]))
+    section.add("peak memory: split", peak(vgg_split), " MiB", most=1024)
+    section.add("peak memory: forward + backward", peak(vgg_plain), " MiB")
+    D = point.numel()
+    dense = Spread.of([t * D / HESSIAN_ROWS for t in times["rows"]])
+    section.add(f"dense Hessian, extrapolated from {HESSIAN_ROWS} of its rows", dense, "s")
+    section.add("dense Hessian, memory of the result alone, extrapolated", 4 * D**2 / 2**30, " GiB")
+    exact = peers.exact_diagonal(head, point)
+    section.add("diagonal by split: error", peers.relative_error(split.hdiag.flatten(), exact))
+    for name, call in calls.items():
+        section.add(f"diagonal by {name}", Spread.of(times[name]), "s")
+        section.add("  error", peers.relative_error(call(), exact))
+    return section.results
+
+
+# 3. Growth with D.
+
+
+def growth_section() -> list[Result]:
+    section = Section(
+        "growth",
+        f"Head D-{growth.HIDDEN}-10 with ReLU, n = {growth.N}, float64; medians in milliseconds "
+        "(* extrapolated)",
+    )
+    costs = growth.measure(CLASSES, REPEATS, OUT)
+    for name in ("split", "plain", "gradient"):
+        section.add(
+            f"log-log slope of {growth.LABELS[name]}, D >= {growth.LARGE}",
+            growth.slope(costs, name),
+        )
+    split = growth.slope(costs, "split")
+    section.add(
+        "slope of split / slope of forward + backward",
+        split / growth.slope(costs, "plain"),
+        "x",
+        most=1,
+    )
+    section.add(
+        f"split / forward + backward, D = {growth.SIZES[-1]}",
+        ratio(*(costs[growth.SIZES[-1], name].times for name in ("split", "plain"))),
+        "x",
+    )
+    section.add_rows(
+        growth.N, ratio(*(costs[growth.SIZES[-1], name].times for name in ("split", "gradient")))
+    )
+    return section.results
+
+
+# 4. The probe in a training step.
+
+
+def probe_section() -> list[Result]:
+    section = Section("probe", "BlindnessProbe, ResNet-18, training step on 32 x 3 x 64 x 64")
+    torch.manual_seed(0)
+    model = resnet18(num_classes=CLASSES)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    x, target = torch.randn(32, 3, 64, 64), torch.randint(CLASSES, (32,))
+
+    def plain() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), target).backward()
+        optimizer.step()
+
+    def probed() -> None:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), target)
+        with bnblind.BlindnessProbe(model):
+            loss.backward()
+        optimizer.step()
+
+    times = rounds({"probed": probed, "plain": plain}, REPEATS)
+    section.add("step with the probe", Spread.of(times["probed"]), "s")
+    section.add("step without", Spread.of(times["plain"]), "s")
+    section.add("with / without", ratio(times["probed"], times["plain"]), "x", most=1.15)
+    return section.results
+
+
+SECTIONS: Mapping[str, Callable[[], list[Result]]] = {
+    "head": head_section,
+    "vgg": vgg_section,
+    "growth": growth_section,
+    "probe": probe_section,
+}
+
+
+def main(chosen: list[str]) -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", FutureWarning)  # torch's own, about torch.jit
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name in chosen or SECTIONS:
+        results = SECTIONS[name]()
+        with (OUT / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(field.name for field in fields(Result))
+            writer.writerows(astuple(result) for result in results)
+    print(f"\nwritten to {OUT}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

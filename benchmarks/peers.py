@@ -1,0 +1,121 @@
+"""Other ways to the Hessian's diagonal of one sample's loss at a point of its features.
+
+BackPACK and curvlinops know derivatives with respect to parameters only. So the point becomes a
+parameter: a layer in front of the head, fed with a single 1, whose parameter is its output.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from backpack import backpack, extend
+    from backpack.extensions import DiagGGNExact, DiagHessian
+    from curvlinops import HessianLinearOperator, hutchinson_diag, xdiag
+
+PRODUCTS = 20
+"""Matrix-vector products of the estimators: twice as many as the Hessian has classes."""
+
+
+def _as_parameter(y0: Tensor) -> tuple[nn.Module, nn.Parameter, Tensor]:
+    """A layer, its parameter ``y0`` and an input, such that the output is ``y0[None]``."""
+    place: nn.Linear | nn.ConvTranspose2d
+    if y0.dim() == 1:
+        place = nn.Linear(1, len(y0)).to(y0)
+        place.weight.requires_grad_(False).zero_()
+        parameter, one = place.bias, y0.new_ones(1, 1)
+    else:
+        C, *size = y0.shape
+        place = nn.ConvTranspose2d(1, C, tuple(size), bias=False).to(y0)
+        parameter, one = place.weight, y0.new_ones(1, 1, 1, 1)
+    with torch.no_grad():
+        parameter.copy_(y0.view_as(parameter))
+    return place, parameter, one
+
+
+def _in_front_of(head: nn.Sequential, y0: Tensor) -> tuple[nn.Sequential, nn.Parameter, Tensor]:
+    place, parameter, one = _as_parameter(y0)
+    frozen = copy.deepcopy(head).requires_grad_(False)
+    for layer in frozen:
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = False  # BackPACK reads the inputs of layers
+    return nn.Sequential(place, *frozen), parameter, one
+
+
+def _backpack(
+    head: nn.Sequential, y0: Tensor, target: Tensor, extension: type, result: str
+) -> Callable[[], Tensor]:
+    model, parameter, one = _in_front_of(head, y0)
+    model, loss = extend(model), extend(nn.CrossEntropyLoss(reduction="sum"))
+
+    def diagonal() -> Tensor:
+        parameter.grad = None
+        with backpack(extension()):
+            loss(model(one), target).backward()
+        return getattr(parameter, result).detach().flatten()
+
+    return diagonal
+
+
+def _curvlinops(
+    head: nn.Sequential, y0: Tensor, target: Tensor, estimate: Callable[..., Tensor]
+) -> Callable[[], Tensor]:
+    model, parameter, one = _in_front_of(head, y0)
+    operator = HessianLinearOperator(
+        model,
+        nn.CrossEntropyLoss(reduction="sum"),
+        [parameter],
+        [(one, target)],
+        check_deterministic=False,
+    )
+    return lambda: estimate(operator, PRODUCTS).detach()
+
+
+def diagonals(head: nn.Sequential, y0: Tensor, target: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """Calls that give the diagonal (D,) for the loss of one sample, target (1,)."""
+    return {
+        "BackPACK DiagHessian": _backpack(head, y0, target, DiagHessian, "diag_h"),
+        "BackPACK DiagGGNExact": _backpack(head, y0, target, DiagGGNExact, "diag_ggn_exact"),
+        "curvlinops Hutchinson": _curvlinops(head, y0, target, hutchinson_diag),
+        "curvlinops XDiag": _curvlinops(head, y0, target, xdiag),
+    }
+
+
+def dense_hessian(head: nn.Module, y0: Tensor, target: Tensor) -> Tensor:
+    """(D, D), by ``torch.func.hessian``."""
+    point = y0.flatten()
+
+    def loss(v: Tensor) -> Tensor:
+        return F.cross_entropy(head(v.view(1, *y0.shape)), target)
+
+    return torch.func.hessian(loss)(point).detach()
+
+
+def hessian_rows(head: nn.Module, y0: Tensor, target: Tensor, rows: int) -> Tensor:
+    """The first rows (rows, D) of the same, for what the whole would cost."""
+
+    def loss(v: Tensor) -> Tensor:
+        return F.cross_entropy(head(v.view(1, *y0.shape)), target)
+
+    point = y0.flatten()
+    units = torch.zeros(rows, len(point)).to(point)
+    units[:, :rows].fill_diagonal_(1)
+    gradient = torch.func.grad(loss)
+    product = torch.func.vmap(lambda unit: torch.func.jvp(gradient, (point,), (unit,))[1])
+    return product(units).detach()
+
+
+def exact_diagonal(head: nn.Module, y0: Tensor) -> Tensor:
+    """(D,) of a piecewise linear head with cross entropy, from the Jacobian of its outputs."""
+    J = torch.func.jacrev(lambda v: head(v[None])[0])(y0).detach().flatten(1)
+    p = head(y0[None]).detach().softmax(1)[0]
+    return p @ (J - p @ J).square()
+
+
+def relative_error(found: Tensor, exact: Tensor) -> float:
+    return ((found - exact).norm() / exact.norm()).item()

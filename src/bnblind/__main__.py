@@ -1,0 +1,45 @@
+"""The command ``bnblind``.
+
+A subcommand is a module of ``bnblind.review`` with ``add_arguments(parser)`` and ``run(args)``,
+whose own docstring is its help. It imports what is slow to load in ``run`` only.
+"""
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+
+from bnblind.errors import BadInput
+
+COMMANDS = {"probe": "probe_command"}
+"""Subcommand -> module."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="bnblind", description="What batch normalization blocks of a model's gradient."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        command = import_module(f"bnblind.review.{module}")
+        summary = str(command.__doc__)
+        subparser = commands.add_parser(
+            name, help=summary.partition("\n")[0], description=summary.strip()
+        )
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    args = parser.parse_args(argv)
+    try:
+        args.run(args)
+    except BadInput as error:
+        raise SystemExit(f"error: {error}") from error
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"error: needs {error.name}, which is not installed: pip install 'bnblind[pipeline]'"
+        ) from error
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise SystemExit(f"error: {place}{error.strerror or error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""The Taylor split at the normalization layers of trained networks, on batches of real data."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bnblind.experiments.batching import make_batches
+from bnblind.experiments.datasets import Dataset, Part
+from bnblind.experiments.models import build_model
+from bnblind.experiments.randomness import stream
+from bnblind.model_split import split_loss
+from bnblind.norms import BatchNorm, BatchStatistics, GroupNorm, InstanceNorm, LayerNorm, Norm
+from bnblind.shares import blocked
+from bnblind.split import PARTS, Split
+
+WITHIN_SAMPLE = (LayerNorm, GroupNorm, InstanceNorm)
+
+
+@dataclass(frozen=True)
+class Probing:
+    """On what to measure: so many batches of each batching, of training images.
+
+    A batching's last, short batch is never among them. ``probes``: of the Hessian's diagonal
+    where it has to be estimated.
+    """
+
+    batchings: tuple[str, ...]
+    batch_size: int
+    batches: int
+    probes: int
+
+    def draw(self, part: Part, seed: int) -> Iterator[tuple[str, int, Tensor, Tensor]]:
+        """Batching, number, images and labels of each batch; the same for every network."""
+        for batching in self.batchings:
+            order = stream(seed, "derivatives", batching)
+            drawn = make_batches(batching, part.labels, self.batch_size, order)
+            whole = [batch for batch in drawn if len(batch) == self.batch_size]
+            for number, batch in enumerate(whole[: self.batches]):
+                yield batching, number, part.images[batch], part.labels[batch]
+
+
+def trained_model(model: str, norm: str, data: Dataset, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The network with the weights of some epoch, in training mode; its running statistics are
+    those of the training images.
+
+    The running averages of training lag behind, and at initialization say nothing.
+    """
+    built = build_model(model, norm, data.input_shape, data.classes)
+    built.load_state_dict(dict(weights))
+    built.train()
+    averaging = [m for m in built.modules() if isinstance(m, BatchStatistics)]
+    for layer in averaging:
+        layer.momentum = 1.0
+    with torch.no_grad():
+        built(data.train.images)
+    for layer in averaging:
+        layer.momentum = BatchStatistics.momentum
+    return built
+
+
+def norm_layers(model: nn.Module) -> list[str]:
+    """Names of the network's normalization layers, front to back."""
+    return [name for name, layer in model.named_modules() if isinstance(layer, Norm)]
+
+
+def split_at(model: nn.Module, layer: str, images: Tensor, labels: Tensor, probes: int) -> Split:
+    """The split at the batch mean; later layers with batch statistics are frozen.
+
+    The Hessian's diagonal is exact, but for a layer that LN, GN or IN follow: they make the rest
+    of the network curved, and D products a label too dear; there it is estimated by ``probes``.
+    """
+    layers = norm_layers(model)
+    behind = layers[layers.index(layer) + 1 :]
+    curved = any(isinstance(model.get_submodule(name), WITHIN_SAMPLE) for name in behind)
+    hdiag = probes if curved else "auto"
+    return split_loss(model, layer, images, labels, downstream="frozen", hdiag=hdiag)
+
+
+def describe(split: Split, layer: nn.Module) -> dict[str, Any]:
+    """A split in numbers.
+
+    ``y.A.B`` and ``x.A.B`` are the inner products of the terms A and B after and before the
+    layer; ``passing.A`` is the share |sigma dX|^2 / |dY|^2 of term A's squared gradient that
+    passes the layer, and for batch norm ``mean.A`` and ``scale.A`` are what its centering and
+    its scaling block (T4). NaN where a term is zero. ``constant.diag`` is the share of the squared
+    Hessian diagonal that is constant over a channel's positions (1 for vectors).
+    """
+    row: dict[str, Any] = {
+        "method": split.method,
+        "kinks": split.kinks,
+        "constant.diag": constant_share(split.hdiag, by_sample=split.hdiag.shape == split.y.shape),
+    }
+    for side, gram in (("y", split.gram_y), ("x", split.gram_x)):
+        assert gram is not None
+        for i, a in enumerate(PARTS):
+            for j, b in enumerate(PARTS[: i + 1]):
+                row[f"{side}.{b}.{a}"] = gram[i, j].item()
+    for part in PARTS:
+        G = getattr(split, part)
+        if isinstance(layer, BatchNorm):
+            shares = blocked(G, split.y).layer()
+            row |= {
+                f"{name}.{part}": getattr(shares, name).item()
+                for name in ("mean", "scale", "passing")
+            }
+        else:
+            assert split.carry is not None
+            assert split.sigma is not None
+            through = (split.sigma * split.carry(G)).square().sum()
+            row |= {f"passing.{part}": (through / G.square().sum()).item()}
+    return row
+
+
+def constant_share(values: Tensor, *, by_sample: bool) -> float:
+    """Share of |values|^2 (C, *spatial), or (n, C, *spatial), that is constant over what a
+    channel pools: its positions, and the samples.
+    """
+    channels = (values if by_sample else values[None]).transpose(0, 1).flatten(1)
+    constant = channels.shape[1] * channels.mean(1).square().sum()
+    return (constant / channels.square().sum()).item()

@@ -1,0 +1,233 @@
+"""Figures of the derivative analysis."""
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from bnblind.figures.style import COLUMN, LOOKS
+from bnblind.figures.theorems import TERM_LABELS
+
+PROBED_TITLES = {"label": "label-pure batches", "random": "random batches"}
+TERM_COLORS = {
+    "first": "#0072B2",
+    "diag": "#D55E00",
+    "offdiag": "#009E73",
+    "remainder": "#999999",
+}
+SHARES = {
+    "mean_share": ("blocked by centering", "#0072B2"),
+    "scale_share": ("blocked by scaling", "#56B4E9"),
+    "passing": ("passes", "#E69F00"),
+}
+FLOOR = 1e-18
+"""An exact zero is drawn as this."""
+
+
+def defined(terms: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose expansion point is on no kink; elsewhere the terms are undefined."""
+    return terms[terms["kinks"] == 0]
+
+
+def _lengths(terms: pd.DataFrame, term: str) -> pd.DataFrame:
+    """Length of a term's gradient after and before the layer, as shares of the whole after it."""
+    arrives = terms[f"y.{term}.{term}"] / terms["y.total.total"]
+    passes = arrives * terms[f"passing.{term}"]
+    return terms[["norm", "probed", "epoch", "seed"]].assign(
+        term=term, arrives=np.sqrt(arrives), passes=np.sqrt(passes)
+    )
+
+
+def terms_along_training(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Each term's gradient after and before one layer, against the epoch.
+
+    Args:
+        terms: splits of one layer, trained on one batching; a panel for each norm in it and
+            each batching that was probed. Median over seeds and batches.
+    """
+    terms = defined(terms)
+    drawn = pd.concat([_lengths(terms, term) for term in TERM_COLORS], ignore_index=True)
+    keys = ["norm", "probed", "term", "epoch"]
+    drawn = drawn.groupby(keys, sort=True)[["arrives", "passes"]].median().reset_index()
+    lowest = drawn[["arrives", "passes"]].min().min()
+    norms = [norm for norm in LOOKS if norm in set(drawn["norm"])]
+    probed = [name for name in PROBED_TITLES if name in set(drawn["probed"])]
+    figure, panels = plt.subplots(
+        len(probed),
+        len(norms),
+        figsize=(2 * COLUMN, 0.62 * COLUMN * len(probed) + 0.5),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for row, batching in zip(panels, probed, strict=True):
+        for axes, norm in zip(row, norms, strict=True):
+            chosen = drawn[(drawn["norm"] == norm) & (drawn["probed"] == batching)]
+            _draw_terms(axes, chosen)
+            axes.set(yscale="log", ylim=(max(lowest / 5, FLOOR / 3), 30))
+        row[0].set_ylabel(f"{PROBED_TITLES[batching]}\nlength / |dL/dY|")
+    for axes, norm in zip(panels[0], norms, strict=True):
+        axes.set_title(LOOKS[norm].label.replace(", ", ",\n"))
+    for axes in panels[-1]:
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+    handles = [
+        Line2D([], [], color=color, label=TERM_LABELS[term]) for term, color in TERM_COLORS.items()
+    ]
+    handles += [
+        Line2D([], [], color="black", ls=":", label="after the norm"),
+        Line2D([], [], color="black", marker="o", label="before it, times sigma"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6)
+    return figure, drawn
+
+
+def _draw_terms(axes: Axes, rows: pd.DataFrame) -> None:
+    for term, color in TERM_COLORS.items():
+        line = rows[rows["term"] == term]
+        axes.plot(line["epoch"], line["arrives"].clip(lower=FLOOR), color=color, ls=":")
+        axes.plot(line["epoch"], line["passes"].clip(lower=FLOOR), color=color, marker="o", ms=3)
+
+
+def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """What each batch norm of a network blocks of the whole gradient, first and last epoch.
+
+    Args:
+        blocked: columns layer, seed, epoch, probed, mean_share, scale_share, passing; layers in
+            the network's order. Mean over seeds and batches.
+    """
+    layers = list(dict.fromkeys(blocked["layer"]))
+    epochs = [blocked["epoch"].min(), blocked["epoch"].max()]
+    probed = [name for name in PROBED_TITLES if name in set(blocked["probed"])]
+    rows = blocked[blocked["epoch"].isin(epochs)]
+    drawn = rows.groupby(["probed", "layer", "epoch"], sort=False)[list(SHARES)].mean()
+    drawn = drawn.reset_index()
+    figure, panels = plt.subplots(
+        1,
+        len(probed),
+        figsize=(2 * COLUMN, 0.6 + 0.32 * len(layers) * len(epochs)),
+        sharey=True,
+        squeeze=False,
+    )
+    labels = [
+        f"norm {number}, {'at initialization' if epoch == epochs[0] else f'epoch {epoch}'}"
+        for number in range(1, len(layers) + 1)
+        for epoch in epochs
+    ]
+    for axes, batching in zip(panels[0], probed, strict=True):
+        chosen = drawn[drawn["probed"] == batching].set_index(["layer", "epoch"])
+        chosen = chosen.loc[[(layer, epoch) for layer in layers for epoch in epochs]]
+        left = np.zeros(len(chosen))
+        for share, (label, color) in SHARES.items():
+            axes.barh(labels, chosen[share], left=left, color=color, label=label, height=0.7)
+            left += chosen[share].to_numpy()
+        axes.set(xlim=(0, 1), xlabel="share of |dL/dY|²", title=PROBED_TITLES[batching])
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+    panels[0][0].invert_yaxis()
+    handles, names = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure, drawn
+
+
+def passing_by_constancy(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Why BN of images lets terms pass: derivatives that differ between positions.
+
+    Args:
+        terms: splits at batch norms, label-pure batches, with a column ``place`` that names the
+            layer.
+    """
+    terms = defined(terms)
+    sources = {
+        "first": ("mean.first", "gradient at y0", "first-order term"),
+        "diag": ("constant.diag", "Hessian's diagonal at y0", "diagonal term"),
+    }
+    drawn = pd.concat(
+        [
+            terms[["place", "epoch", "seed", "batch"]].assign(
+                term=term, constant=terms[constant], passing=terms[f"passing.{term}"]
+            )
+            for term, (constant, _, _) in sources.items()
+        ],
+        ignore_index=True,
+    )
+    places = list(dict.fromkeys(drawn["place"]))
+    looks = dict(zip(places, _place_looks(), strict=False))
+    figure, panels = plt.subplots(1, 2, figsize=(2 * COLUMN, 0.95 * COLUMN), sharey=True)
+    for axes, (term, (_, what, title)) in zip(panels, sources.items(), strict=True):
+        axes.plot([0, 1], [1, 0], color="grey", lw=0.8, ls=":", zorder=0)
+        for place, (color, marker) in looks.items():
+            rows = drawn[(drawn["place"] == place) & (drawn["term"] == term)]
+            axes.plot(
+                rows["constant"], rows["passing"], ls="", marker=marker, color=color,
+                alpha=0.6, markeredgewidth=0, label=place,
+            )  # fmt: skip
+        axes.set(
+            xlim=(-0.03, 1.03),
+            ylim=(-0.03, 1.03),
+            title=title,
+            xlabel=f"share of the {what}\nthat is constant over a channel's positions",
+        )
+    panels[0].set_ylabel("share of the term's |gradient|² that passes BN")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(places))
+    return figure, drawn
+
+
+def _place_looks() -> list[tuple[str, str]]:
+    colors = ("#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+    return list(zip(colors, "osD^vP", strict=True))
+
+
+def passing_table(terms: pd.DataFrame) -> pd.DataFrame:
+    """Share of each term's squared gradient that passes, label-pure batches, last epoch.
+
+    Args:
+        terms: splits of one grid; those trained and probed on label-pure batches are taken.
+
+    Returns:
+        A row a (norm, layer): mean over seeds and batches of each term, and how the diagonal
+        came about.
+    """
+    pure = terms[(terms["batching"] == "label") & (terms["probed"] == "label")]
+    last = defined(pure[pure["epoch"] == pure["epoch"].max()])
+    layers = list(dict.fromkeys(last["layer"]))
+    shares = {f"passing.{term}": TERM_LABELS.get(term, "whole") for term in (*TERM_COLORS, "total")}
+    means = last.groupby(["norm", "layer"])[list(shares)].mean().rename(columns=shares)
+    estimated = last["method"].str.startswith("Hutchinson").groupby([last["norm"], last["layer"]])
+    table = means.assign(diagonals=estimated.any().map({True: "estimated", False: "exact"}))
+    table = table.reset_index()
+    order = {name: i for i, name in enumerate([*LOOKS, *layers])}
+    table = table.sort_values(["norm", "layer"], key=lambda c: c.map(order), ignore_index=True)
+    places = {layer: number for number, layer in enumerate(layers, 1)}
+    return table.assign(
+        norm=table["norm"].map(lambda norm: LOOKS[norm].label), layer=table["layer"].map(places)
+    )
+
+
+def cosines(terms: pd.DataFrame) -> pd.DataFrame:
+    """Cosines between the terms' gradients after and before the layer, last epoch.
+
+    Args:
+        terms: splits of one grid and norm. Label-pure probes are taken; mean over the rest.
+    """
+    rows = defined(terms[terms["probed"] == "label"])
+    rows = rows[rows["epoch"] == rows["epoch"].max()]
+    names = list(TERM_COLORS)
+    table = []
+    for layer, number in {
+        name: i for i, name in enumerate(dict.fromkeys(rows["layer"]), 1)
+    }.items():
+        chosen = rows[rows["layer"] == layer]
+        for side, where in (("y", "after the norm"), ("x", "before it")):
+            for i, a in enumerate(names[1:], 1):
+                row = {"layer": number, "where": where, "term": TERM_LABELS[a]}
+                for b in names[:i]:
+                    lengths = chosen[f"{side}.{a}.{a}"] * chosen[f"{side}.{b}.{b}"]
+                    cosine = chosen[f"{side}.{b}.{a}"] / np.sqrt(lengths)
+                    row[TERM_LABELS[b]] = cosine.mean()
+                table.append(row)
+    return pd.DataFrame(table)

@@ -1,0 +1,40 @@
+"""Figure of what a model's batch-norm layers block."""
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from bnblind.figures.style import COLUMN
+
+# Okabe & Ito's blue and orange, and a grey: apart in hue and in lightness.
+PARTS = {
+    "mean_share": ("blocked by centering", "#0072B2"),
+    "scale_share": ("blocked by scaling", "#E69F00"),
+    "passing": ("passing", "#DDDDDD"),
+}
+
+
+def share_bars(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """A bar a layer, cut into the shares of the gradient that are blocked and that pass.
+
+    Args:
+        table: columns layer, mean_share, scale_share, passing; drawn from top to bottom. A
+            layer whose shares are NaN is named, without a bar.
+    """
+    drawn = table[["layer", *PARTS]]
+    figure, axes = plt.subplots(figsize=(1.25 * COLUMN, 0.8 + 0.16 * len(drawn)))
+    left = pd.Series(0.0, index=drawn.index)
+    rows = range(len(drawn))
+    for name, (label, color) in PARTS.items():
+        share = drawn[name].fillna(0)
+        axes.barh(rows, share, left=left, color=color, label=label, height=0.8, linewidth=0)
+        left = left + share
+    for row in (row for row in rows if drawn["passing"].isna().iloc[row]):
+        axes.text(0.01, row, "no gradient", va="center", fontsize=6, color="grey")
+    axes.set_yticks(rows, drawn["layer"].tolist())
+    axes.set(xlim=(0, 1), ylim=(len(drawn) - 0.4, -0.6))
+    axes.set_xlabel("share of the squared gradient")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=len(PARTS))
+    return figure, drawn

@@ -1,0 +1,178 @@
+"""Is a head piecewise linear at a point, and is the point on a kink? One row, one direction."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from bnblind.errors import BadInput
+
+# Functions whose first derivative jumps, by the name that torch calls them.
+JUMPS_IN_SLOPE = frozenset(
+    f"{name}{suffix}"
+    for name in (
+        *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "threshold", "hardtanh", "hardswish"),
+        *("hardsigmoid", "hardshrink", "softshrink", "selu", "abs", "absolute", "clamp", "clip"),
+        *("clamp_min", "clamp_max", "maximum", "minimum", "fmax", "fmin", "max", "min", "amax"),
+        *("amin", "max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d"),
+        *("adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d"),
+    )
+    for suffix in ("", "_", "_with_indices")
+)
+# Functions whose second derivative jumps at 0.
+JUMPS_IN_CURVATURE = frozenset({"elu", "elu_", "celu", "celu_"})
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What one row through the head shows.
+
+    Attributes:
+        outputs: (1, C) at the expansion point.
+        kinks: units whose derivative is undefined there, such as a ReLU at 0 or a tie in a
+            max-pool; those whose sides have the same derivative do not count.
+        curvature: length of the second derivative of the outputs along a random direction, as
+            a share of the first: 0 for a head that is piecewise linear.
+    """
+
+    outputs: Tensor
+    kinks: int
+    curvature: float
+
+    def is_piecewise_linear(self) -> bool:
+        """Up to the rounding of the outputs' dtype."""
+        return self.curvature <= 100 * torch.finfo(self.outputs.dtype).eps
+
+
+@dataclass
+class _KinkCounter(TorchFunctionMode):
+    """Counts the units whose one-sided derivatives along the inputs' tangents differ.
+
+    Args:
+        step: how far to go to either side: a unit so near a kink counts as on it.
+        blindly: the inputs have no tangents; take a random direction at each function.
+    """
+
+    step: float
+    generator: torch.Generator
+    blindly: bool
+    kinks: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in JUMPS_IN_SLOPE:
+            self.kinks += self._jumps(func, args, kwargs)
+        elif name in JUMPS_IN_CURVATURE:
+            x, tangent = self._unpacked(args[0])
+            self.kinks += int((x.abs() < self.step * tangent.abs()).sum())
+        return func(*args, **kwargs)
+
+    def _unpacked(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.blindly:
+            primal, tangent = x, _normal(x, self.generator)
+        else:
+            primal, tangent = forward_ad.unpack_dual(x)
+        # In float64 the step is not lost in the rounding of the features' own dtype.
+        primal = primal.detach().double()
+        return primal, torch.zeros_like(primal) if tangent is None else tangent.detach().double()
+
+    def _jumps(self, func: Any, args: Any, kwargs: dict[str, Any]) -> int:
+        pairs = [self._unpacked(a) if isinstance(a, Tensor) else (a, None) for a in args]
+
+        def at(step: float) -> Tensor:
+            moved = [x if t is None else x + step * t for x, t in pairs]
+            found = func(*moved, **kwargs)
+            return found if isinstance(found, Tensor) else found[0]
+
+        with torch.no_grad():
+            left, here, right = at(-self.step), at(0.0), at(self.step)
+            size = torch.maximum(left.abs(), right.abs())
+            smooth = 4 * torch.finfo(torch.float64).eps * size + self._bending(pairs)
+            return int(((left + right - 2 * here).abs() > smooth).sum())
+
+    def _bending(self, pairs: list[tuple[Any, Any]]) -> float:
+        """A bound on what a smooth bend, no kink, makes of a second difference."""
+        tangents = [t.abs().max().item() for _, t in pairs if t is not None]
+        return 10 * (self.step * max(tangents, default=0.0)) ** 2
+
+
+def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator).to(like)
+
+
+def _checked(outputs: Tensor) -> Tensor:
+    if outputs.dim() != 2 or len(outputs) != 1:
+        raise BadInput(
+            f"one row of features must give outputs of shape (1, C); found {tuple(outputs.shape)}"
+        )
+    if not bool(outputs.isfinite().all()):
+        raise BadInput("the outputs at the expansion point must be finite; found NaN or infinity")
+    return outputs
+
+
+def _gradient(value: Tensor, point: Tensor, *, create_graph: bool = False) -> Tensor:
+    """Gradient of a sum, zero where it does not depend on ``point``."""
+    if not value.requires_grad:
+        return torch.zeros_like(point)
+    (found,) = torch.autograd.grad(value.sum(), point, create_graph=create_graph, allow_unused=True)
+    return torch.zeros_like(point) if found is None else found
+
+
+def inspect(
+    head: Callable[[Tensor], Tensor],
+    y0: Tensor,
+    slopes: Callable[[Tensor], Tensor],
+    generator: torch.Generator,
+) -> Inspection:
+    """Send one row, the expansion point, through the head, with one random direction.
+
+    Args:
+        head: (1, *S) -> (1, C).
+        y0: (*S).
+        slopes: outputs (1, C) at ``y0`` -> (L, C), gradients of the losses of interest with
+            respect to them; the curvature that matters is that of the outputs along these.
+        generator: of the random directions.
+
+    Raises:
+        BadInput: the outputs are not (1, C), or not finite.
+    """
+    step = 1e-12 if y0.dtype == torch.float64 else 1e-8
+    direction = _normal(y0[None], generator)
+
+    def along(z: Tensor) -> Tensor:
+        unit = F.normalize(slopes(z.detach()), eps=0)
+        return z @ (_normal(unit[:, 0], generator) @ unit.nan_to_num())
+
+    try:
+        with forward_ad.dual_level(), warnings.catch_warnings():
+            # torch's own forward derivatives warn about torch.jit on their first use.
+            warnings.simplefilter("ignore", FutureWarning)
+            point = forward_ad.make_dual(y0[None].clone().requires_grad_(), direction)
+            with _KinkCounter(step, generator, blindly=False) as counter:
+                z = head(point.clone())
+            outputs = _checked(forward_ad.unpack_dual(z).primal.detach())
+            first, second = forward_ad.unpack_dual(_gradient(along(z), point))
+    except NotImplementedError:
+        # A function without forward derivatives: differentiate backward twice.
+        point = y0[None].clone().requires_grad_()
+        with _KinkCounter(step, generator, blindly=True) as counter:
+            z = head(point.clone())
+        outputs = _checked(z.detach())
+        first = _gradient(along(z), point, create_graph=True)
+        second = _gradient(first * direction, point)
+    length = first.detach().norm().item()
+    bend = 0.0 if second is None else second.detach().norm().item()
+    curvature = bend / length if length else (torch.inf if bend else 0.0)
+    return Inspection(outputs, counter.kinks, curvature)

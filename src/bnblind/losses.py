@@ -1,0 +1,143 @@
+"""Losses of one sample as functions of its outputs: value, slope and curvature.
+
+To add one to the names, subclass ``SampleLoss`` (or give its value alone and let autograd do
+the rest) and name it in ``LOSSES``.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bnblind.errors import BadInput, unknown
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""Outputs (m, C) and targets (m, ...) -> losses (m,), sample by sample."""
+
+
+class SampleLoss:
+    """Any twice differentiable loss of one sample; slope and curvature by autograd.
+
+    Args:
+        value: outputs (m, C) and targets (m, ...) -> losses (m,), each of its own row.
+    """
+
+    same_curvature = False
+    """Whether the curvature is the same for every target."""
+
+    def __init__(self, value: LossFunction) -> None:
+        self._value = value
+
+    def value(self, z: Tensor, target: Tensor) -> Tensor:
+        """Losses (m,) of outputs ``z`` (m, C); raises BadInput for another shape."""
+        losses = self._value(z, target)
+        if losses.shape != z.shape[:1]:
+            raise BadInput(
+                f"the loss must give one number a sample, shape ({len(z)},); "
+                f"found {tuple(losses.shape)} (no reduction over the batch)"
+            )
+        return losses
+
+    def slope(self, z: Tensor, target: Tensor) -> Tensor:
+        """Gradient of each loss with respect to its outputs, (m, C)."""
+        z = z.detach().requires_grad_()
+        return torch.autograd.grad(self.value(z, target).sum(), z)[0]
+
+    def curvature(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Hessian of each loss in its outputs as a sum of squares.
+
+        Returns:
+            Weights (m, K) and directions (m, K, C): the Hessian is the sum over k of
+            ``weight_k direction_k direction_k'``.
+        """
+        z = z.detach().requires_grad_()
+        slope = torch.autograd.grad(self.value(z, target).sum(), z, create_graph=True)[0]
+        rows = [torch.zeros_like(z)] * z.shape[1]
+        if slope.requires_grad:
+            rows = [
+                torch.autograd.grad(column.sum(), z, retain_graph=True)[0] for column in slope.T
+            ]
+        weights, vectors = torch.linalg.eigh(torch.stack(rows, 1))
+        return weights, vectors.mT
+
+
+class CrossEntropy(SampleLoss):
+    """``cross_entropy``: softmax cross-entropy, targets (m,) class numbers."""
+
+    same_curvature = True
+
+    def __init__(self) -> None:
+        super().__init__(lambda z, target: F.cross_entropy(z, target, reduction="none"))
+
+    def value(self, z: Tensor, target: Tensor) -> Tensor:
+        if target.is_floating_point() or target.shape != z.shape[:1]:
+            raise BadInput(
+                f"cross_entropy needs integer targets of shape ({len(z)},); "
+                f"found {target.dtype} of shape {tuple(target.shape)}"
+            )
+        wrong = target[(target < 0) | (target >= z.shape[1])]
+        if len(wrong):
+            raise BadInput(f"target {wrong[0].item()} is no class; allowed: 0 to {z.shape[1] - 1}")
+        return super().value(z, target)
+
+    def slope(self, z: Tensor, target: Tensor) -> Tensor:
+        self.value(z, target)
+        p, label = z.detach().softmax(1), target[:, None]
+        # Not p - 1 at the label: where p is nearly 1 that loses all its digits.
+        others = p.scatter(1, label, 0)
+        return others.scatter(1, label, -others.sum(1, keepdim=True))
+
+    def curvature(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        # Centred, E_p[(J - E_p J)^2]: E_p[J^2] - (E_p J)^2 would cancel.
+        p = z.detach().softmax(1)
+        return p, torch.eye(z.shape[1], dtype=z.dtype, device=z.device) - p[:, None]
+
+
+class Quadratic(SampleLoss):
+    """``scale / 2 * |z - target|^2 + constant``; the curvature is ``scale`` times the identity."""
+
+    same_curvature = True
+
+    def __init__(self, scale: Callable[[int], float], constant: Callable[[int], float]) -> None:
+        """``scale`` and ``constant`` are functions of the number of outputs C."""
+        self.scale, self.constant = scale, constant
+
+        def value(z: Tensor, target: Tensor) -> Tensor:
+            if target.shape != z.shape:
+                raise BadInput(
+                    f"targets must have the outputs' shape {tuple(z.shape)}; "
+                    f"found {tuple(target.shape)}"
+                )
+            C = z.shape[1]
+            return 0.5 * scale(C) * (z - target).square().sum(1) + constant(C)
+
+        super().__init__(value)
+
+    def curvature(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        C = z.shape[1]
+        identity = torch.eye(C, dtype=z.dtype, device=z.device)
+        return z.new_full((len(z), C), self.scale(C)), identity.expand(len(z), C, C)
+
+
+LOSSES: dict[str, Callable[[], SampleLoss]] = {
+    "cross_entropy": CrossEntropy,
+    # The mean over the outputs of the squared error.
+    "mse": lambda: Quadratic(lambda C: 2 / C, lambda C: 0.0),
+    # -log N(z; target, I): the likelihood of a flow's latent variables, for target 0.
+    "gaussian_nll": lambda: Quadratic(lambda C: 1.0, lambda C: C / 2 * math.log(2 * math.pi)),
+}
+
+
+def sample_loss(loss: str | LossFunction) -> SampleLoss:
+    """The loss of that name, or any callable ``(outputs, targets) -> (m,)`` as a loss.
+
+    Raises:
+        BadInput: unknown name.
+    """
+    if callable(loss):
+        return SampleLoss(loss)
+    if loss not in LOSSES:
+        raise unknown("loss", loss, (*LOSSES, "any callable (outputs, targets) -> (m,)"))
+    return LOSSES[loss]()

@@ -1,0 +1,300 @@
+"""Measure what each batch-norm layer of a model blocks of the gradient.
+
+The model is in training mode, the loss is cross-entropy, and no weight is updated.
+"""
+
+import argparse
+import base64
+import sys
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnblind.errors import BadInput, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor, nn
+
+MOST_SAMPLES = 10_000
+"""How many samples are taken from the user's batches at most."""
+
+TORCHVISION = "torchvision"
+CLASSES = 10
+"""Outputs of torchvision's models: the digits' classes."""
+
+BATCHES_OF = {"label": "label-pure batches", "random": "random batches"}
+SHARES = ("mean_share", "scale_share", "passing")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="MODULE:FACTORY",
+        help="a callable without arguments that returns the model, as package.module:factory, or "
+        f"torchvision:NAME, untrained, with {CLASSES} classes",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="digits|MODULE:BATCHES",
+        help="scikit-learn's digits (1x8x8; 3x32x32 for torchvision's models), or a callable or "
+        "an iterable that gives (x, target) pairs of tensors, as package.module:batches; its "
+        f"first {MOST_SAMPLES} samples are taken",
+    )
+    parser.add_argument(
+        "--batching",
+        required=True,
+        metavar="label|random",
+        help="whether a batch holds samples of one class or of all",
+    )
+    parser.add_argument("--batch-size", type=int, default=64, help="samples (default: 64)")
+    parser.add_argument("--batches", type=int, default=10, help="at most (default: 10)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of weights, batches and dropout (default: 0)"
+    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="page to write, with a figure")
+
+
+def _raised(error: Exception) -> str:
+    """The error on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _named(option: str, spec: str, allowed: str) -> Any:
+    """The object called ``package.module:name``; the current directory may hold the module.
+
+    Raises:
+        BadInput: no such form, module or name, or the module cannot be imported.
+    """
+    module, _, name = spec.partition(":")
+    if not module or not name:
+        raise BadInput(f"{option} must be {allowed}; found {spec!r}")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = import_module(module)
+    except Exception as error:  # whatever the user's module does
+        raise BadInput(f"{option} {spec}: cannot import {module}: {_raised(error)}") from error
+    if not hasattr(found, name):
+        public = [own for own in vars(found) if not own.startswith("_")]
+        raise BadInput(f"{option} {spec}: {unknown(f'name in {module}', name, public)}")
+    return getattr(found, name)
+
+
+def _torchvision_model(name: str) -> "nn.Module":
+    from torchvision import models
+
+    allowed = models.list_models(module=models)
+    if name not in allowed:
+        raise unknown("torchvision model", name, allowed)
+    return models.get_model(name, weights=None, num_classes=CLASSES)
+
+
+def load_model(spec: str, seed: int) -> "nn.Module":
+    """The model ``package.module:factory`` or ``torchvision:NAME``, initialized from the seed.
+
+    Raises:
+        BadInput: there is no such factory or model, or the factory gives no model.
+    """
+    from torch import nn
+
+    from bnblind.experiments.randomness import global_stream
+
+    kind, _, name = spec.partition(":")
+    with global_stream(seed, "model"):
+        if kind == TORCHVISION:
+            return _torchvision_model(name)
+        factory = _named("--model", spec, f"package.module:factory or {TORCHVISION}:NAME")
+        try:
+            model = factory()
+        except Exception as error:  # whatever the user's factory does
+            raise BadInput(f"--model {spec}: calling it raised {_raised(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise BadInput(
+            f"--model {spec}: must return a torch.nn.Module; found {type(model).__name__}"
+        )
+    return model
+
+
+def _digits(*, as_photographs: bool) -> "tuple[Tensor, Tensor]":
+    """The digits with mean 0 and standard deviation 1: (1797, 1, 8, 8), or (1797, 3, 32, 32)."""
+    import torch
+    from sklearn.datasets import load_digits
+    from torch.nn.functional import interpolate
+
+    pixels, labels = load_digits(return_X_y=True)
+    images = torch.from_numpy((pixels - pixels.mean()) / pixels.std()).float().view(-1, 1, 8, 8)
+    if as_photographs:
+        images = interpolate(images, size=32, mode="bilinear").expand(-1, 3, -1, -1)
+    return images, torch.from_numpy(labels).long()
+
+
+def _checked_pairs(spec: str, batches: Iterable[Any]) -> "Iterator[tuple[Tensor, Tensor]]":
+    import torch
+
+    for batch in batches:
+        pair = batch if isinstance(batch, tuple | list) else ()
+        if len(pair) != 2 or not all(isinstance(part, torch.Tensor) for part in pair):
+            parts = ", ".join(type(part).__name__ for part in pair) or type(batch).__name__
+            raise BadInput(f"--data {spec}: must give pairs of tensors (x, target); found {parts}")
+        x, target = pair
+        if target.dim() != 1 or target.is_floating_point() or len(x) != len(target):
+            raise BadInput(
+                f"--data {spec}: target must be one integer class a sample; found x of shape "
+                f"{tuple(x.shape)} and target of {target.dtype}, shape {tuple(target.shape)}"
+            )
+        yield x, target.long()
+
+
+def _gathered(spec: str) -> "tuple[Tensor, Tensor]":
+    """The first samples of the user's batches, as two tensors.
+
+    Raises:
+        BadInput: these are no pairs of tensors, or they do not fit together.
+    """
+    import torch
+
+    batches = _named("--data", spec, "digits or package.module:batches")
+    xs, targets, count = [], [], 0
+    try:
+        for x, target in _checked_pairs(spec, batches() if callable(batches) else batches):
+            xs.append(x)
+            targets.append(target)
+            count += len(x)
+            if count >= MOST_SAMPLES:
+                break
+        if not count:
+            raise BadInput(f"--data {spec}: gives no sample; one pair (x, target) is needed")
+        return torch.cat(xs)[:MOST_SAMPLES], torch.cat(targets)[:MOST_SAMPLES]
+    except BadInput:
+        raise
+    except Exception as error:  # whatever the user's data do
+        raise BadInput(f"--data {spec}: reading it raised {_raised(error)}") from error
+
+
+def load_data(spec: str, *, as_photographs: bool) -> "tuple[Tensor, Tensor]":
+    """All samples (n, ...) and their classes (n,) of ``digits`` or ``package.module:batches``.
+
+    Args:
+        as_photographs: give the digits the shape that torchvision's models take.
+    """
+    return _digits(as_photographs=as_photographs) if spec == "digits" else _gathered(spec)
+
+
+def _loss(model: "nn.Module", x: "Tensor", target: "Tensor") -> "Tensor":
+    """Cross-entropy of one batch.
+
+    Raises:
+        BadInput: the model does not take the batch, or its output and the target do not fit.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    try:
+        output = model(x)
+    except Exception as error:  # whatever the user's model does
+        raise BadInput(
+            f"the model raised on a batch of shape {tuple(x.shape)}: {_raised(error)}"
+        ) from error
+    is_tensor = isinstance(output, torch.Tensor)
+    if not is_tensor or output.dim() != 2 or len(output) != len(x):
+        found = f"shape {tuple(output.shape)}" if is_tensor else type(output).__name__
+        raise BadInput(
+            f"the model's output must be of shape ({len(x)}, classes) for a batch of {len(x)} "
+            f"samples; found {found}"
+        )
+    low, high = int(target.min()), int(target.max())
+    if low < 0 or high >= output.shape[1]:
+        raise BadInput(
+            f"target out of range: found classes from {low} to {high}; allowed: 0 to "
+            f"{output.shape[1] - 1}, the model's outputs"
+        )
+    return cross_entropy(output, target)
+
+
+def measure(
+    model: "nn.Module", x: "Tensor", target: "Tensor", args: argparse.Namespace
+) -> "tuple[pd.DataFrame, int]":
+    """The probe's table, and on how many batches it was measured."""
+    from bnblind.experiments.batching import make_batches
+    from bnblind.experiments.randomness import global_stream, stream
+    from bnblind.probe import BlindnessProbe
+
+    if args.batches < 1:
+        raise BadInput(f"--batches must be >= 1; found {args.batches}")
+    order = stream(args.seed, "batches")
+    batches = make_batches(args.batching, target, args.batch_size, order)[: args.batches]
+    probe = BlindnessProbe(model.train())
+    with global_stream(args.seed, "dropout"):
+        for rows in batches:
+            model.zero_grad()
+            with probe:
+                _loss(model, x[rows], target[rows]).backward()
+    return probe.table(), len(batches)
+
+
+def _number(value: float, digits: str) -> str:
+    return "-" if value != value else format(value, digits)
+
+
+def _share(value: float) -> str:
+    """Three digits; a share that they would show as 0 by its size."""
+    return _number(value, ".0e" if 0 < abs(value) < 0.0005 else ".3f")
+
+
+def as_text(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with every cell as it is shown."""
+    return table.assign(
+        pooled=table["pooled"].astype("string").fillna("-"),
+        **{name: table[name].map(_share) for name in SHARES},
+        **{
+            name: table[name].map(lambda v: _number(v, ".3g"))
+            for name in ("grad_norm_in", "grad_norm_out")
+        },
+    ).astype("string")
+
+
+def explanation(args: argparse.Namespace, batches: int) -> str:
+    """What the shares are and what they were measured on."""
+    return (
+        "Of the squared gradient that arrives at a layer's standardized features, mean_share is "
+        "blocked by subtracting the batch mean, scale_share by dividing by the batch's standard "
+        "deviation, and passing reaches the features before the layer. Measured on "
+        f"{batches} {BATCHES_OF[args.batching]} of up to {args.batch_size} samples of "
+        f"{args.data}, model {args.model} in training mode, seed {args.seed}."
+    )
+
+
+def _page(table: "pd.DataFrame", args: argparse.Namespace, batches: int) -> bytes:
+    from bnblind.figures.probe import share_bars
+    from bnblind.figures.style import use_style
+    from bnblind.pipeline.pages import fill
+    from bnblind.pipeline.publishing import figure_bytes
+
+    use_style()
+    figure, _ = share_bars(table)
+    return fill(
+        "probe.html.j2",
+        model=args.model,
+        explanation=explanation(args, batches),
+        columns=list(table.columns),
+        rows=as_text(table).to_numpy().tolist(),
+        picture=base64.b64encode(figure_bytes(figure, "svg")).decode(),
+        inches=figure.get_figwidth(),
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, print the table, and write the page if one is asked for."""
+    model = load_model(args.model, args.seed)
+    of_torchvision = args.model.startswith(f"{TORCHVISION}:")
+    x, target = load_data(args.data, as_photographs=of_torchvision)
+    table, batches = measure(model, x, target, args)
+    print(as_text(table).to_string(index=False))
+    print(f"\n{explanation(args, batches)}")
+    if args.html:
+        from bnblind.pipeline.files import publish
+
+        publish({args.html.absolute(): _page(table, args, batches)})

@@ -1,0 +1,268 @@
+"""The Taylor split of a batch's losses at its standardized features.
+
+``l(y) = l(y0) + first + diag + offdiag + remainder``, each as a gradient; see docs/theory.md.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from bnblind.coupling import refuse_coupled
+from bnblind.errors import BadInput
+from bnblind.inspection import inspect
+from bnblind.losses import LossFunction, sample_loss
+from bnblind.standardization import bn_backward
+from bnblind.terms import (
+    Batch,
+    Terms,
+    exact_terms,
+    fused_terms,
+    row_by_row_terms,
+)
+
+PARTS = ("first", "diag", "offdiag", "remainder", "total")
+"""What a split consists of, in the order of the rows and columns of its Gram matrices."""
+
+
+@dataclass(frozen=True, repr=False)
+class Split:
+    """The gradients of a batch's losses, term by term of their Taylor expansion at ``y0``.
+
+    ``first``, ``diag``, ``offdiag``, ``remainder`` and ``total`` have the shape (n, *S) of ``y``;
+    row i is the gradient of the i-th sample's loss (their sum, no mean) with respect to y_i.
+    ``total`` is the plain gradient, the others add to it. Terms cancel: compare them by
+    ``gram_y`` and ``gram_x`` (norms and cosines), never by norms alone.
+
+    Attributes:
+        y: (n, *S) normalized features, before the affine phase.
+        sigma: what the layer divided by: (C,) for batch norm, else broadcastable to ``y``; None
+            if unknown.
+        y0: (*S) the expansion point.
+        hdiag: diagonal of the Hessian at ``y0``: (*S), or (n, *S) where samples differ in it.
+        hdiag_se: its standard error where it was estimated (Hutchinson), else None.
+        method: how the terms were computed, and on what terms.
+        kinks: units of the head whose derivative is undefined at ``y0`` (a ReLU at 0, a tie in
+            a max-pool). If there are any, so are the terms: draw no conclusion. None if not
+            looked for (``hdiag="affine"``).
+        carry: takes a gradient with respect to ``y`` to the layer's input; None if unknown.
+    """
+
+    y: Tensor
+    sigma: Tensor | None
+    y0: Tensor
+    first: Tensor
+    diag: Tensor
+    offdiag: Tensor
+    remainder: Tensor
+    total: Tensor
+    hdiag: Tensor
+    hdiag_se: Tensor | None
+    method: str
+    kinks: int | None
+    carry: Callable[[Tensor], Tensor] | None
+
+    @property
+    def undefined(self) -> bool:
+        """Whether ``y0`` is known to lie on a kink of the head."""
+        return bool(self.kinks)
+
+    @cached_property
+    def gram_y(self) -> Tensor:
+        """(5, 5) float64: inner products of first, diag, offdiag, remainder and total."""
+        return gram([getattr(self, part) for part in PARTS])
+
+    @cached_property
+    def gram_x(self) -> Tensor | None:
+        """The same after the layer's own backward pass, at its input; None if unknown."""
+        if self.carry is None:
+            return None
+        return gram([self.carry(getattr(self, part)) for part in PARTS])
+
+    def __repr__(self) -> str:
+        undefined = f", undefined: {self.kinks} kinks" if self.undefined else ""
+        return f"Split(y of shape {tuple(self.y.shape)}, {self.method}{undefined})"
+
+
+def gram(tensors: list[Tensor]) -> Tensor:
+    """Inner products of tensors of one shape, float64."""
+    flat = [tensor.detach().flatten().double() for tensor in tensors]
+    rows = [[torch.dot(a, b) for b in flat] for a in flat]
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+def split_head(
+    head: Callable[[Tensor], Tensor],
+    y: Tensor,
+    target: Tensor,
+    y0: Tensor | None = None,
+    *,
+    sigma: Tensor | None = None,
+    hdiag: str | int = "auto",
+    loss: str | LossFunction = "cross_entropy",
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+) -> Split:
+    """Split the losses of a batch at its standardized features.
+
+    Args:
+        head: (m, *S) -> (m, C), from standardized features to outputs, rows independent; it
+            includes the layer's affine phase. A module of another dtype is copied; the module
+            itself stays bitwise as it is.
+        y: (n, *S) standardized features, floating point.
+        target: (n, ...) what the loss compares the outputs with.
+        y0: (*S) the expansion point; None is 0.
+        sigma: (C,) as :func:`bnblind.standardize` gave it; needed for ``gram_x`` only.
+        hdiag: ``"auto"``: fused if the head is seen to be piecewise linear at ``y0``, else
+            exact; ``"affine"``: fused, taking your word for it; ``"exact"``: Hessian-vector
+            products, D for each distinct target; an integer >= 2: so many Hutchinson probes.
+        loss: ``"cross_entropy"``, ``"mse"`` (mean over the outputs), ``"gaussian_nll"``
+            (unit variance; with target 0 the likelihood of a flow's latents), or any callable
+            (outputs (m, C), targets (m, ...)) -> (m,).
+        dtype: of the computation, float64 or float32.
+        seed: of the guard's direction and of the probes.
+
+    Raises:
+        BadInput: shapes or names that do not fit, outputs that are not finite at ``y0``, rows
+            that are not independent, a layer in training mode that couples samples or is random.
+
+    Source: docs/theory.md; the terms are those of arXiv:2205.15146, section 3.
+    """
+    check_options(hdiag, dtype)
+    if y.dim() < 2 or not y.is_floating_point():
+        raise BadInput(
+            f"y must be floating point of shape (n, *S); found {y.dtype} of shape {tuple(y.shape)}"
+        )
+    if isinstance(head, nn.Module):
+        refuse_coupled(head)
+    y = y.detach().to(dtype)
+    y0 = torch.zeros_like(y[0]) if y0 is None else y0.detach().to(y)
+    if y0.shape != y.shape[1:]:
+        raise BadInput(f"y0 must have shape {tuple(y.shape[1:])}; found {tuple(y0.shape)}")
+    carry = None
+    if sigma is not None:
+        sigma = sigma.detach().to(y)
+        if sigma.shape != y.shape[1:2]:
+            raise BadInput(
+                f"sigma must have shape {tuple(y.shape[1:2])}; found {tuple(sigma.shape)}"
+            )
+        carry = partial(bn_backward, y=y, sigma=sigma)
+    with isolated(), undisturbed(head, dtype) as own:
+        batch = Batch(lambda rows, _: own(rows), y, y0, target, sample_loss(loss), shared=True)
+        return assembled(batch, *split_batch(batch, hdiag, seed), sigma, carry)
+
+
+def check_options(hdiag: str | int, dtype: torch.dtype) -> None:
+    """Raise BadInput for options that are not allowed."""
+    probes = isinstance(hdiag, int) and not isinstance(hdiag, bool) and hdiag >= 2
+    if hdiag not in ("auto", "affine", "exact") and not probes:
+        raise BadInput(
+            f"hdiag {hdiag!r} is unknown; allowed: 'auto', 'affine', 'exact', or a number of "
+            "Hutchinson probes >= 2"
+        )
+    if dtype not in (torch.float64, torch.float32):
+        raise BadInput(f"dtype {dtype} is not allowed; allowed: torch.float64, torch.float32")
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Gradients on; afterwards the generators of random numbers are as they were."""
+    # Attention's fused kernels have no second derivatives.
+    with torch.random.fork_rng(), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+@contextmanager
+def undisturbed(
+    head: Callable[[Tensor], Tensor], dtype: torch.dtype
+) -> Iterator[Callable[[Tensor], Tensor]]:
+    """The head in ``dtype``, free to be called: a module and its buffers stay as they are."""
+    buffers: list[tuple[Tensor, Tensor]] = []
+    if isinstance(head, nn.Module):
+        tensors = [*head.parameters(), *head.buffers()]
+        if any(t.is_floating_point() and t.dtype != dtype for t in tensors):
+            head = copy.deepcopy(head).to(dtype)
+        else:
+            buffers = [(buffer, buffer.clone()) for buffer in head.buffers()]
+    try:
+        yield head
+    finally:
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+
+def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, int | None]:
+    """The terms of a batch, how they were computed, and the kinks found at the point."""
+    if len(batch.target) != len(batch.y):
+        raise BadInput(
+            f"there must be one target a sample, {len(batch.y)}; found {len(batch.target)}"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    fused, name = (
+        (fused_terms, "fused")
+        if batch.shared
+        else (row_by_row_terms, "row by row (a skip connection goes around the layer)")
+    )
+    one = batch.samples()[:1]
+    if hdiag == "affine":
+        with torch.no_grad():
+            alone = batch.head(batch.y0[None].clone(), one)
+        return fused(batch, alone), f"{name}: head taken as piecewise linear", None
+    targets, _ = batch.distinct()
+    seen = inspect(
+        lambda rows: batch.head(rows, one),
+        batch.y0,
+        lambda z: batch.loss.slope(z.expand(len(targets), -1), targets),
+        generator,
+    )
+    if hdiag == "auto" and seen.is_piecewise_linear():
+        return fused(batch, seen.outputs), f"{name}: head seen to be piecewise linear", seen.kinks
+    probes = hdiag if isinstance(hdiag, int) else None
+    terms = exact_terms(batch, seen.outputs, probes, generator)
+    method = "exact: Hessian-vector products"
+    if probes:
+        method = f"Hutchinson: {probes} probes for the diagonal"
+    if not batch.shared:
+        method += ", sample by sample (a skip connection goes around the layer)"
+    return terms, method, seen.kinks
+
+
+def assembled(
+    batch: Batch,
+    terms: Terms,
+    method: str,
+    kinks: int | None,
+    sigma: Tensor | None,
+    carry: Callable[[Tensor], Tensor] | None,
+) -> Split:
+    """The split, its terms in the shape of y; the remainder is what they leave of the total."""
+    shape = batch.y.shape
+    remainder = terms.total - terms.first
+    remainder -= terms.diag
+    remainder -= terms.offdiag
+    by_sample = terms.hdiag.dim() == 2
+
+    def unflattened(hdiag: Tensor) -> Tensor:
+        return hdiag.view(shape if by_sample else shape[1:])
+
+    return Split(
+        y=batch.y,
+        sigma=sigma,
+        y0=batch.y0,
+        first=terms.first.view(shape),
+        diag=terms.diag.view(shape),
+        offdiag=terms.offdiag.view(shape),
+        remainder=remainder.view(shape),
+        total=terms.total.view(shape),
+        hdiag=unflattened(terms.hdiag),
+        hdiag_se=None if terms.hdiag_se is None else unflattened(terms.hdiag_se),
+        method=method,
+        kinks=kinks,
+        carry=carry,
+    )

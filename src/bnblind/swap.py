@@ -1,0 +1,207 @@
+"""Exchange the batch-norm layers of a model for another variant."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.lazy import LazyModuleMixin
+
+from bnblind.errors import BadInput, unknown
+from bnblind.norms import (
+    NORMS,
+    BatchStatistics,
+    FrozenBatchNorm,
+    InstanceNorm,
+    LayerNorm,
+    Norm,
+    build_norm,
+    freeze_statistics,
+)
+from bnblind.standardization import per_channel
+
+
+@dataclass
+class _Seen:
+    """What a layer was called with."""
+
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    """The different shapes of one sample's features."""
+    like: Tensor = field(default_factory=lambda: torch.empty(0))
+    """A tensor of the features' dtype on their device."""
+
+
+@contextmanager
+def _trial_run(model: nn.Module, example_input: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+    """A copy of the model and of the input to run once: no trace of it stays anywhere."""
+    devices = [example_input.device] if example_input.is_cuda else []
+    copy = deepcopy(model)
+    with torch.random.fork_rng(devices), torch.no_grad():
+        try:
+            yield copy, example_input.clone()
+        except BadInput:
+            raise
+        except (ValueError, RuntimeError) as error:
+            raise BadInput(
+                f"the model does not run on example_input of shape {tuple(example_input.shape)}: "
+                f"{error}; pass a batch it accepts, in the mode that it is in"
+            ) from error
+
+
+def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
+    """The model's batch-norm layers by name, each once.
+
+    Raises:
+        BadInput: there is none, or one does not know its number of channels yet.
+    """
+    layers = {
+        name or "(model)": module
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm)
+    }
+    if not layers:
+        raise BadInput(
+            f"swap_norm needs a model with batch norm; found none in {type(model).__name__}; "
+            f"allowed: BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm"
+        )
+    for name, layer in layers.items():
+        if isinstance(layer, LazyModuleMixin) and layer.has_uninitialized_params():
+            raise BadInput(
+                f"layer {name}: found a {type(layer).__name__} without number of channels; "
+                f"run the model once before swapping"
+            )
+    return layers
+
+
+def _calls(model: nn.Module, example_input: Tensor) -> dict[str, _Seen]:
+    """What each batch-norm layer is called with when the model runs on the input."""
+    with _trial_run(model, example_input) as (copy, x):
+        layers = _batch_norms(copy)
+        seen = {name: _Seen() for name in layers}
+
+        def record(name: str) -> Any:
+            def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+                if not args:
+                    raise BadInput(f"layer {name}: found a call by keyword; pass it positionally")
+                (features,) = args
+                shape = tuple(features.shape[1:])
+                if shape not in seen[name].shapes:
+                    seen[name].shapes.append(shape)
+                seen[name].like = features.new_empty(0)
+
+            return hook
+
+        for name, layer in layers.items():
+            layer.register_forward_pre_hook(record(name))
+        copy(x)
+    return seen
+
+
+def _check(layer: _BatchNorm, norm: str, shapes: list[tuple[int, ...]]) -> None:
+    """Raises BadInput where the variant cannot take the layer's place."""
+    variant = NORMS[norm]
+    if not shapes and variant in (LayerNorm, InstanceNorm, FrozenBatchNorm):
+        raise BadInput(
+            f"example_input never reaches it, but {norm!r} depends on its features; "
+            f"pass an input, or set a mode, in which the model calls it"
+        )
+    if variant is LayerNorm and len(shapes) > 1:
+        raise BadInput(
+            f"'ln' has one shape of features; found calls with {' and '.join(map(str, shapes))}; "
+            f"use a norm with an affine phase by channel, such as 'gn'"
+        )
+    few = [shape for shape in shapes if variant is InstanceNorm and prod(shape[1:]) < 2]
+    if few:
+        raise BadInput(
+            f"'in' needs at least 2 positions a channel; found features {few[0]} a sample; "
+            f"use another norm or a larger example_input"
+        )
+    if issubclass(variant, BatchStatistics) and variant is not FrozenBatchNorm:
+        if layer.running_mean is None:
+            raise BadInput(
+                f"{norm!r} keeps running statistics; found track_running_stats=False; "
+                f"use a layer with running statistics, or a norm without"
+            )
+        if layer.momentum is None:
+            raise BadInput(
+                f"{norm!r} averages with a fixed momentum; found momentum=None (a cumulative "
+                f"average); set a number, such as 0.1"
+            )
+
+
+def _repeated(v: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """``v`` (C,) at every position of ``shape`` (C, *spatial)."""
+    return per_channel(v, v.new_empty(1, *shape)).expand(1, *shape)[0].clone()
+
+
+def _carry_affine(layer: _BatchNorm, new: Norm, memo: dict[int, Any]) -> None:
+    if layer.weight is None:
+        new.requires_grad_(False)
+        return
+    for name in ("weight", "bias"):
+        # Through the memo, so that parameters shared between layers stay shared.
+        own = deepcopy(getattr(layer, name), memo)
+        if own.shape != new.affine_shape():
+            own = nn.Parameter(_repeated(own.detach(), new.shape), own.requires_grad)
+        setattr(new, name, own)
+
+
+def _replacement(layer: _BatchNorm, norm: str, seen: _Seen, memo: dict[int, Any]) -> Norm:
+    _check(layer, norm, seen.shapes)
+    new = build_norm(norm, seen.shapes[0] if seen.shapes else (layer.num_features,), layer.eps)
+    known = layer.running_mean if layer.weight is None else layer.weight
+    new.to(seen.like if known is None else known).train(layer.training)
+    if dict(new.named_parameters()):
+        _carry_affine(layer, new, memo)
+    if isinstance(new, BatchStatistics) and not isinstance(new, FrozenBatchNorm):
+        for name in ("momentum", "running_mean", "running_var"):
+            setattr(new, name, deepcopy(getattr(layer, name), memo))
+    return new
+
+
+def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Module:
+    """A deep copy of the model with every batch-norm layer replaced by the variant ``norm``.
+
+    Replaced are BatchNorm1d, 2d, 3d, SyncBatchNorm and their subclasses; a layer under two names
+    stays one layer. A replacement has the layer's eps, dtype, device and training flag; weight
+    and bias where the variant has an affine phase, repeated over the positions for ``ln``, and
+    fixed at 1 and 0 where the layer has none (``affine=False``); running statistics and momentum
+    for ``bn``, ``bn_center``, ``bn_scale`` and ``bn_detached``. ``bn_frozen`` takes its
+    statistics from ``example_input``, from a layer's last call. Hooks on a replaced layer are
+    not taken over.
+
+    Args:
+        model: left as it is, bit for bit.
+        norm: a name of ``bnblind.norms.NORMS``.
+        example_input: a batch for the model in its present mode; it is run through copies, to
+            see the shapes of the features.
+
+    Raises:
+        BadInput: unknown norm, no batch norm, a model that does not run on the example, or a
+            layer whose place the variant cannot take; the message names the layer.
+    """
+    if norm not in NORMS:
+        raise unknown("norm", norm, NORMS)
+    layers = _batch_norms(model)
+    seen = _calls(model, example_input)
+    memo: dict[int, Any] = {}
+    for name, layer in layers.items():
+        try:
+            # deepcopy takes what the memo holds in place of the layer, wherever it stands.
+            new = _replacement(layer, norm, seen[name], memo)
+        except BadInput as error:
+            raise BadInput(f"layer {name}: {error}") from error
+        memo[id(layer)] = new
+    swapped = deepcopy(model, memo)
+    if NORMS[norm] is FrozenBatchNorm:
+        with _trial_run(swapped, example_input) as (copy, x):
+            freeze_statistics(copy, x)
+            for own, frozen in zip(swapped.modules(), copy.modules(), strict=True):
+                if isinstance(frozen, FrozenBatchNorm):
+                    own.load_state_dict(frozen.state_dict())
+    return swapped

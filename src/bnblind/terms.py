@@ -1,0 +1,259 @@
+"""The Taylor terms of a batch's losses at one point, as gradients; three ways to compute them.
+
+- ``fused_terms``: for a head that is piecewise linear and the same for every sample. With J the
+  Jacobian (C, D) of the outputs at the point, a loss's gradient is ``J' slope`` and its Hessian
+  ``J' A J``, ``A`` (C, C) the loss's own curvature. J rides along as C more rows of the batch, so
+  that one forward and one backward pass give the total gradient and J; the rest are products
+  with C rows. No second derivative, no D x D matrix; memory O((n + C) D).
+- ``row_by_row_terms``: the same where the head differs from sample to sample (a skip connection
+  around the layer); C + 2 backward passes.
+- ``exact_terms``: any twice differentiable head, by Hessian-vector products: one a sample for
+  the second order, and for its diagonal D for each distinct target, or random ones (Hutchinson
+  1990; Bekas et al. 2007).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bnblind.errors import BadInput
+from bnblind.losses import SampleLoss
+from bnblind.standardization import square_root
+
+Head = Callable[[Tensor, Tensor], Tensor]
+"""Features (m, *S) and the samples (m,) that they belong to -> outputs (m, C), row by row.
+
+It may write into the features that it is given: never hand it a tensor that is still needed.
+"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is to be split.
+
+    Attributes:
+        head: from the features to the outputs.
+        y: (n, *S) features.
+        y0: (*S) the expansion point.
+        target: (n, ...).
+        loss: of the outputs of one sample.
+        shared: whether the head ignores which sample a row belongs to.
+    """
+
+    head: Head
+    y: Tensor
+    y0: Tensor
+    target: Tensor
+    loss: SampleLoss
+    shared: bool
+
+    @property
+    def step(self) -> Tensor:
+        """(n, D): how far each sample is from the point."""
+        return (self.y - self.y0).flatten(1)
+
+    def at_point(self, rows: int) -> Tensor:
+        """(rows, *S): the point repeated, ready to be differentiated."""
+        return self.y0.repeat(rows, *[1] * self.y0.dim()).requires_grad_()
+
+    def samples(self) -> Tensor:
+        return torch.arange(len(self.y), device=self.y.device)
+
+    def distinct(self) -> tuple[Tensor, Tensor]:
+        """Distinct targets (L, ...), and for each sample which of them it has (n,)."""
+        if bool((self.target == self.target[:1]).all()):
+            return self.target[:1], torch.zeros_like(self.samples())
+        targets, which = self.target.unique(dim=0, return_inverse=True)
+        return targets, which
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Gradients with respect to y, (n, D); ``hdiag`` (D,) or (n, D), ``hdiag_se`` or None."""
+
+    total: Tensor
+    first: Tensor
+    diag: Tensor
+    offdiag: Tensor
+    hdiag: Tensor
+    hdiag_se: Tensor | None = None
+
+
+def rows_agree(found: Tensor, alone: Tensor) -> bool:
+    """Whether all rows (m, C) are the row (1, C), up to the rounding of their dtype."""
+    gap = (found - alone).abs().max()
+    return bool(gap <= 1e6 * torch.finfo(found.dtype).eps * alone.abs().max().clamp(min=1))
+
+
+def check_rows(found: Tensor, alone: Tensor) -> None:
+    """Raise BadInput unless all rows (m, C) are the row (1, C) that was seen alone."""
+    if not rows_agree(found, alone):
+        gap = (found - alone).abs().max().item()
+        raise BadInput(
+            f"the same features gave other outputs in a batch than alone, by up to {gap:.1e}: "
+            "the head couples the samples of a batch, or is random. The split needs independent "
+            "rows: put such a layer (batch statistics in training mode, dropout) into evaluation "
+            "mode; where samples are coupled only `blocked` is defined"
+        )
+
+
+def _square_form(weights: Tensor, B: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    """For H = B' diag(weights) B with B (K, D): the rows H step (m, D), and diag H (D,)."""
+    return ((step @ B.T) * weights) @ B, weights @ B.square()
+
+
+def _finished(
+    batch: Batch,
+    total: Tensor,
+    first: Tensor,
+    second: Tensor,
+    hdiag: Tensor,
+    hdiag_se: Tensor | None = None,
+) -> Terms:
+    diag = batch.step * hdiag
+    return Terms(total.flatten(1), first, diag, second - diag, hdiag, hdiag_se)
+
+
+def fused_terms(batch: Batch, alone: Tensor) -> Terms:
+    """Piecewise linear, shared head. ``alone``: the outputs (1, C) of the point by itself."""
+    n, C = len(batch.y), alone.shape[1]
+    y, point = batch.y.detach().requires_grad_(), batch.at_point(C)
+    samples = torch.cat([batch.samples(), batch.samples().new_zeros(C)])
+    z = batch.head(torch.cat([y, point]), samples)
+    check_rows(z[n:].detach(), alone)
+    identity = torch.eye(C, dtype=z.dtype, device=z.device)
+    slopes = torch.cat([batch.loss.slope(z[:n], batch.target), identity])
+    total, J = torch.autograd.grad(z, (y, point), slopes, materialize_grads=True)
+    J = J.flatten(1)
+
+    targets, which = batch.distinct()
+    everywhere = alone.expand(len(targets), C)
+    first = (batch.loss.slope(everywhere, targets) @ J)[which]
+    if batch.loss.same_curvature:
+        weights, directions = batch.loss.curvature(alone, targets[:1])
+        second, hdiag = _square_form(weights[0], directions[0] @ J, batch.step)
+        return _finished(batch, total, first, second, hdiag)
+    weights, directions = batch.loss.curvature(everywhere, targets)
+    second, hdiags = torch.empty_like(first), torch.empty_like(J[:1].expand(len(targets), -1))
+    for group, (weight, direction) in enumerate(zip(weights, directions, strict=True)):
+        rows = which == group
+        second[rows], hdiags[group] = _square_form(weight, direction @ J, batch.step[rows])
+    return _finished(batch, total, first, second, _by_sample(hdiags, which))
+
+
+def _by_sample(groups: Tensor, which: Tensor) -> Tensor:
+    """(L, D) -> (n, D), or (D,) where all samples are of one group."""
+    return groups[0] if len(groups) == 1 else groups[which]
+
+
+def row_by_row_terms(batch: Batch, alone: Tensor) -> Terms:
+    """Piecewise linear head that differs from sample to sample."""
+    step = batch.step
+    point = batch.at_point(len(step))
+    z = batch.head(point.clone(), batch.samples())
+    check_rows(z[:1].detach(), alone)
+
+    def back(directions: Tensor) -> Tensor:
+        found = torch.autograd.grad(z, point, directions, retain_graph=True, materialize_grads=True)
+        return found[0].flatten(1)
+
+    first = back(batch.loss.slope(z, batch.target))
+    weights, directions = batch.loss.curvature(z, batch.target)
+    second, hdiag = torch.zeros_like(first), torch.zeros_like(first)
+    for weight, direction in zip(weights.T, directions.unbind(1), strict=True):
+        B = back(direction)
+        weighted = weight[:, None] * B
+        second += weighted * (B * step).sum(1, keepdim=True)
+        hdiag += weighted * B
+    return _finished(batch, total_gradient(batch), first, second, hdiag)
+
+
+def total_gradient(batch: Batch) -> Tensor:
+    """Gradient of the samples' losses, (n, *S)."""
+    y = batch.y.detach().requires_grad_()
+    z = batch.head(y.clone(), batch.samples())
+    slope = batch.loss.slope(z, batch.target)
+    return torch.autograd.grad(z, y, slope, materialize_grads=True)[0]
+
+
+def hessian_products(
+    batch: Batch, samples: Tensor, target: Tensor, directions: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradient and Hessian times ``directions`` (m, D) of each row's loss at the point.
+
+    Backward twice through m rows; exact wherever torch's derivatives are.
+    """
+    point = batch.at_point(len(directions))
+    loss = batch.loss.value(batch.head(point.clone(), samples), target).sum()
+    gradient = _derivative(loss, point, create_graph=True).flatten(1)
+    product = _derivative((gradient * directions).sum(), point).flatten(1)
+    return gradient.detach(), product
+
+
+def _derivative(value: Tensor, point: Tensor, *, create_graph: bool = False) -> Tensor:
+    if not value.requires_grad:
+        return torch.zeros_like(point)
+    return torch.autograd.grad(value, point, create_graph=create_graph, materialize_grads=True)[0]
+
+
+def exact_terms(
+    batch: Batch, alone: Tensor, probes: int | None, generator: torch.Generator
+) -> Terms:
+    """Any head. The diagonal exactly, or by ``probes`` >= 2 random vectors (Hutchinson)."""
+    check_rows(batch.head(batch.at_point(2).clone(), batch.samples()[[0, 0]]).detach(), alone)
+    first, second = hessian_products(batch, batch.samples(), batch.target, batch.step)
+    if batch.shared:
+        targets, which = batch.distinct()
+        samples = torch.zeros_like(which[: len(targets)])
+    else:
+        targets, samples = batch.target, batch.samples()
+        which = samples
+    se: Tensor | None = None
+    if probes is None:
+        hdiags = _diagonals(batch, samples, targets)
+    else:
+        hdiags, errors = _estimated_diagonals(batch, samples, targets, probes, generator)
+        se = _by_sample(errors, which)
+    return _finished(batch, total_gradient(batch), first, second, _by_sample(hdiags, which), se)
+
+
+def _rows_at_once(batch: Batch) -> int:
+    """Rows that need about as much memory as the batch, or as 4 million features."""
+    return max(len(batch.y), 2**22 // batch.y0.numel())
+
+
+def _diagonals(batch: Batch, samples: Tensor, targets: Tensor) -> Tensor:
+    """(L, D): the Hessian's diagonal for each pair of sample and target, D products each."""
+    D = batch.y0.numel()
+    found = []
+    for rows in torch.arange(len(targets) * D, device=samples.device).split(_rows_at_once(batch)):
+        group, entry = rows // D, (rows % D)[:, None]
+        units = batch.y0.new_zeros(len(rows), D).scatter_(1, entry, 1)
+        _, products = hessian_products(batch, samples[group], targets[group], units)
+        found.append(products.gather(1, entry).squeeze(1))
+    return torch.cat(found).view(len(targets), D)
+
+
+def _estimated_diagonals(
+    batch: Batch, samples: Tensor, targets: Tensor, probes: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """(L, D) Hutchinson estimates of the diagonals, and their standard errors."""
+    L, D = len(targets), batch.y0.numel()
+    mean, spread = batch.y0.new_zeros(L, D), batch.y0.new_zeros(L, D)
+    at_once = max(1, _rows_at_once(batch) // L)
+    for done in range(0, probes, at_once):
+        new = min(at_once, probes - done)
+        signs = 2.0 * torch.randint(2, (new * L, D), generator=generator) - 1
+        signs = signs.to(batch.y0)
+        _, products = hessian_products(
+            batch, samples.repeat(new), targets.repeat(new, *[1] * (targets.dim() - 1)), signs
+        )
+        estimates = (signs * products).view(new, L, D)
+        # Means and squared deviations of the old and the new probes joined (Chan et al. 1979).
+        var, new_mean = torch.var_mean(estimates, 0, correction=0)
+        gap = new_mean - mean
+        mean = mean + gap * (new / (done + new))
+        spread = spread + new * var + gap.square() * (done * new / (done + new))
+    return mean, square_root(spread / (probes * (probes - 1)))
