@@ -46,6 +46,7 @@ lint: env
 
 bench: env
 	python -m bnblind.numerics portable 1 python benchmarks/norms.py
+	python benchmarks/engine.py
 
 # Refresh requirements.lock to the newest versions that pyproject.toml allows.
 lock: env

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import peers
 import torch
-from timing import Spread, rounds
+from timing import Spread, ratio, rounds
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -118,6 +118,28 @@ def slope(costs: Costs, name: str, least: int = LARGE) -> float:
         for (D, which), cost in costs.items()
         if which == name and D >= least and not cost.extrapolated
     ]
+    return fitted_slope(points)
+
+
+def slope_above(costs: Costs, name: str, reference: str) -> Spread:
+    """By how much steeper a way is than another, round by round."""
+    sizes = [D for D in SIZES if D >= LARGE]
+    ratios = zip(
+        *(
+            [a / b for a, b in zip(costs[D, name].times, costs[D, reference].times, strict=True)]
+            for D in sizes
+        ),
+        strict=True,
+    )
+    return Spread.of(
+        [
+            fitted_slope([(math.log(D), math.log(r)) for D, r in zip(sizes, row, strict=True)])
+            for row in ratios
+        ]
+    )
+
+
+def fitted_slope(points: list[tuple[float, float]]) -> float:
     mean_x, mean_y = (sum(axis) / len(points) for axis in zip(*points, strict=True))
     covariance = sum((x - mean_x) * (y - mean_y) for x, y in points)
     return covariance / sum((x - mean_x) ** 2 for x, _ in points)
@@ -141,14 +163,15 @@ def measure(classes: int, repeats: int, out: Path) -> Costs:
     for D in SIZES:
         costs |= {(D, name): cost for name, cost in at_size(D, classes, repeats).items()}
     extrapolate(costs)
-    print_table(costs)
+    print_table(costs, (N + classes - 1) / N)
     write_table(costs, out / "cost.csv")
     cost_figure.draw(costs, out / "cost")
     return costs
 
 
-def print_table(costs: Costs) -> None:
-    print(f"  {'D':36}" + "".join(f"{D:>10}" for D in SIZES) + f"{'error at 4096':>16}")
+def print_table(costs: Costs, bound: float) -> None:
+    """``bound``: rows that a split needs, as a share of those of the gradient."""
+    print(f"  {'D':44}" + "".join(f"{D:>10}" for D in SIZES) + f"{'error at 4096':>16}")
     for name, label in LABELS.items():
         cells = [
             f"{1e3 * costs[D, name].spread.median:.3g}" + "*" * costs[D, name].extrapolated
@@ -156,7 +179,14 @@ def print_table(costs: Costs) -> None:
         ]
         error = costs[4096, name].error
         last = "" if math.isnan(error) else f"{error:.1e}"
-        print(f"  {label:36}" + "".join(f"{cell:>10}" for cell in cells) + f"{last:>16}")
+        print(f"  {label:44}" + "".join(f"{cell:>10}" for cell in cells) + f"{last:>16}")
+    for reference in ("plain", "gradient"):
+        ratios = [ratio(costs[D, "split"].times, costs[D, reference].times).median for D in SIZES]
+        print(f"  {'split / ' + LABELS[reference]:44}" + "".join(f"{r:>10.2f}" for r in ratios))
+    print(
+        f"  {'  that / lower bound (n + C - 1) / n = ' + format(bound, '.2f'):44}"
+        + "".join(f"{r / bound:>10.2f}" for r in ratios)
+    )
 
 
 def write_table(costs: Costs, path: Path) -> None:

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from backpack import backpack, extend
-    from backpack.extensions import DiagGGNExact, DiagHessian
-    from curvlinops import HessianLinearOperator, hutchinson_diag, xdiag
+# On their use of torch, on every call.
+warnings.filterwarnings("ignore", category=FutureWarning)
+warnings.filterwarnings("ignore", message="Full backward hook is firing")
+
+from backpack import backpack, extend  # noqa: E402
+from backpack.extensions import DiagGGNExact, DiagHessian  # noqa: E402
+from curvlinops import HessianLinearOperator, hutchinson_diag, xdiag  # noqa: E402
 
 PRODUCTS = 20
 """Matrix-vector products of the estimators: twice as many as the Hessian has classes."""

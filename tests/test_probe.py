@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from bnblind import BadInput, BlindnessProbe, build_norm
-from bnblind.probe import _read
+from bnblind.batch_norm_calls import read
 
 SHAPES = {nn.BatchNorm1d: (6, 4), nn.BatchNorm2d: (5, 4, 3, 2), nn.BatchNorm3d: (3, 4, 2, 2, 3)}
 SHARES = ["mean_share", "scale_share", "passing"]
@@ -182,7 +182,7 @@ def test_after_the_block_the_graph_is_read_no_more(monkeypatch):
     loss = loss_of(layer(x))
     with BlindnessProbe(layer):
         loss.backward(retain_graph=True)
-    monkeypatch.setattr("bnblind.probe._read", must_not_be_called)
+    monkeypatch.setattr("bnblind.probe.read", must_not_be_called)
     loss.backward()
 
 
@@ -205,7 +205,7 @@ def test_a_backward_call_that_raises_leaves_no_hook_and_no_reading(monkeypatch):
     assert torch.overrides._len_torch_function_stack() == 0
     with pytest.raises(BadInput, match="no backward call"):
         probe.table()
-    monkeypatch.setattr("bnblind.probe._read", must_not_be_called)
+    monkeypatch.setattr("bnblind.probe.read", must_not_be_called)
     torch.autograd.grad(loss_of(z), layer.weight)
 
 
@@ -282,9 +282,9 @@ def test_gradients_of_gradients(monkeypatch):
 
     def watched_read(*args):
         recording.append(torch.is_grad_enabled())
-        return _read(*args)
+        return read(*args)
 
-    monkeypatch.setattr("bnblind.probe._read", watched_read)
+    monkeypatch.setattr("bnblind.probe.read", watched_read)
     layer, x = initialized(nn.BatchNorm1d(4)), random(6, 4).requires_grad_()
 
     def penalty():

@@ -403,7 +403,9 @@ def test_functions_without_second_derivatives():
     )
     for way in ("affine", "auto"):
         found = split_head(lambda v: F.hardsigmoid(v) @ weights, y, target, y0, hdiag=way)
-        assert not gap(found, dense)
+        assert found.method.startswith("fused")
+        # torch's own derivative of hardsigmoid holds 1/6 in single precision.
+        assert not gap(found, dense, 1e-7)
     with pytest.raises(BadInput, match="hardsigmoid"):
         split_head(lambda v: F.hardsigmoid(v) @ weights, y, target, y0, hdiag="exact")
 

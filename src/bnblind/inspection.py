@@ -1,4 +1,4 @@
-"""Is a head piecewise linear at a point, and is the point on a kink? One row, one direction."""
+"""Whether a head is piecewise linear at a point, and whether the point is on a kink."""
 
 import warnings
 from collections.abc import Callable
@@ -8,10 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
-
-from bnblind.errors import BadInput
 
 # Functions whose first derivative jumps, by the name that torch calls them.
 JUMPS_IN_SLOPE = frozenset(
@@ -20,6 +17,7 @@ JUMPS_IN_SLOPE = frozenset(
         *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "threshold", "hardtanh", "hardswish"),
         *("hardsigmoid", "hardshrink", "softshrink", "selu", "abs", "absolute", "clamp", "clip"),
         *("clamp_min", "clamp_max", "maximum", "minimum", "fmax", "fmin", "max", "min", "amax"),
+        *("sort", "topk", "median", "kthvalue"),
         *("amin", "max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d"),
         *("adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d"),
     )
@@ -31,14 +29,14 @@ JUMPS_IN_CURVATURE = frozenset({"elu", "elu_", "celu", "celu_"})
 
 @dataclass(frozen=True)
 class Inspection:
-    """What one row through the head shows.
+    """What rows through the head show.
 
     Attributes:
-        outputs: (1, C) at the expansion point.
+        outputs: (m, C) at the expansion point.
         kinks: units whose derivative is undefined there, such as a ReLU at 0 or a tie in a
             max-pool; those whose sides have the same derivative do not count.
         curvature: length of the second derivative of the outputs along a random direction, as
-            a share of the first: 0 for a head that is piecewise linear.
+            a share of the first; the largest of the rows. 0 for a piecewise linear head.
     """
 
     outputs: Tensor
@@ -112,67 +110,72 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator).to(like)
 
 
-def _checked(outputs: Tensor) -> Tensor:
-    if outputs.dim() != 2 or len(outputs) != 1:
-        raise BadInput(
-            f"one row of features must give outputs of shape (1, C); found {tuple(outputs.shape)}"
-        )
-    if not bool(outputs.isfinite().all()):
-        raise BadInput("the outputs at the expansion point must be finite; found NaN or infinity")
-    return outputs
-
-
 def _gradient(value: Tensor, point: Tensor, *, create_graph: bool = False) -> Tensor:
     """Gradient of a sum, zero where it does not depend on ``point``."""
     if not value.requires_grad:
         return torch.zeros_like(point)
-    (found,) = torch.autograd.grad(value.sum(), point, create_graph=create_graph, allow_unused=True)
-    return torch.zeros_like(point) if found is None else found
+    return torch.autograd.grad(
+        value.sum(), point, create_graph=create_graph, materialize_grads=True
+    )[0]
 
 
 def inspect(
     head: Callable[[Tensor], Tensor],
-    y0: Tensor,
-    slopes: Callable[[Tensor], Tensor],
+    point: Tensor,
+    combination: Callable[[Tensor], Tensor],
     generator: torch.Generator,
 ) -> Inspection:
-    """Send one row, the expansion point, through the head, with one random direction.
+    """Send the expansion point through the head, with one random direction.
 
     Args:
-        head: (1, *S) -> (1, C).
-        y0: (*S).
-        slopes: outputs (1, C) at ``y0`` -> (L, C), gradients of the losses of interest with
-            respect to them; the curvature that matters is that of the outputs along these.
+        head: (m, *S) -> (m, C).
+        point: (m, *S) the point, once for each sample that has a head of its own.
+        combination: outputs (m, C) -> (m, C), the combination of a row's outputs whose second
+            derivative matters.
         generator: of the random directions.
-
-    Raises:
-        BadInput: the outputs are not (1, C), or not finite.
     """
-    step = 1e-12 if y0.dtype == torch.float64 else 1e-8
-    direction = _normal(y0[None], generator)
-
-    def along(z: Tensor) -> Tensor:
-        unit = F.normalize(slopes(z.detach()), eps=0)
-        return z @ (_normal(unit[:, 0], generator) @ unit.nan_to_num())
+    point = point.detach()
+    step = 1e-12 if point.dtype == torch.float64 else 1e-8
+    direction = _normal(point, generator)
 
     try:
         with forward_ad.dual_level(), warnings.catch_warnings():
             # torch's own forward derivatives warn about torch.jit on their first use.
             warnings.simplefilter("ignore", FutureWarning)
-            point = forward_ad.make_dual(y0[None].clone().requires_grad_(), direction)
+            dual = forward_ad.make_dual(point.clone().requires_grad_(), direction)
             with _KinkCounter(step, generator, blindly=False) as counter:
-                z = head(point.clone())
-            outputs = _checked(forward_ad.unpack_dual(z).primal.detach())
-            first, second = forward_ad.unpack_dual(_gradient(along(z), point))
-    except NotImplementedError:
-        # A function without forward derivatives: differentiate backward twice.
-        point = y0[None].clone().requires_grad_()
+                z = head(dual.clone())
+            outputs = forward_ad.unpack_dual(z).primal.detach()
+            first, second = forward_ad.unpack_dual(_gradient(z * combination(outputs), dual))
+    except RuntimeError:  # a function without forward derivatives
+        leaf = point.clone().requires_grad_()
         with _KinkCounter(step, generator, blindly=True) as counter:
-            z = head(point.clone())
-        outputs = _checked(z.detach())
-        first = _gradient(along(z), point, create_graph=True)
-        second = _gradient(first * direction, point)
-    length = first.detach().norm().item()
-    bend = 0.0 if second is None else second.detach().norm().item()
-    curvature = bend / length if length else (torch.inf if bend else 0.0)
+            z = head(leaf.clone())
+        outputs = z.detach()
+        along = combination(outputs)
+        first = _gradient(z * along, leaf, create_graph=True)
+        second = _second_derivative(head, along, leaf, first, direction)
+    lengths = first.detach().flatten(1).norm(dim=1)
+    bends = torch.zeros_like(lengths)
+    if second is not None:
+        bends = second.detach().flatten(1).norm(dim=1)
+    curvature = torch.where(bends == 0, 0, bends / lengths).max().item()
     return Inspection(outputs, counter.kinks, curvature)
+
+
+def _second_derivative(
+    head: Callable[[Tensor], Tensor],
+    along: Tensor,
+    point: Tensor,
+    first: Tensor,
+    direction: Tensor,
+) -> Tensor:
+    """Backward twice; where torch has no formula for that, from two first derivatives. Their
+    difference is exactly 0 where the head is linear from one point to the other.
+    """
+    try:
+        return _gradient(first * direction, point)
+    except RuntimeError:
+        h = 1e-6 if point.dtype == torch.float64 else 1e-3
+        moved = (point.detach() + h * direction).requires_grad_()
+        return (_gradient(head(moved.clone()) * along, moved) - first.detach()) / h

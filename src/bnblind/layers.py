@@ -11,17 +11,30 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from bnblind.errors import BadInput
-from bnblind.norms import BatchCentering, BatchNorm, BatchStatistics, DetachedBatchNorm, Norm
+from bnblind.norms import (
+    NORMS,
+    BatchCentering,
+    BatchNorm,
+    BatchStatistics,
+    DetachedBatchNorm,
+    Norm,
+)
 from bnblind.standardization import (
     bn_backward,
     per_channel,
     pooled_axes,
-    square_root,
     standardize,
 )
 
 ANALYSED = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _InstanceNorm, Norm)
 """Layers whose two phases are known."""
+
+PLAIN = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm),
+    *(nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    *NORMS.values(),
+)
+"""Those of them that do nothing more; a subclass may."""
 
 BatchLayer = _BatchNorm | BatchStatistics
 """Layers that may take statistics of the batch."""
@@ -65,7 +78,8 @@ def standardized(name: str, layer: nn.Module, x: Tensor) -> Standardized:
             )
         y, sigma = standardize(x, layer.eps)
         # The mean of y over the batch is +-1e-17, which would open units at random.
-        center = torch.zeros_like(y[0]) if y.dim() == 2 else y.mean(0)
+        vectors = y[0].numel() == y.shape[1]
+        center = torch.zeros_like(y[0]) if vectors else y.mean(0)
         return Standardized(
             y, sigma, affine_phase(layer), partial(bn_backward, y=y, sigma=sigma), center
         )
@@ -82,7 +96,9 @@ def standardized(name: str, layer: nn.Module, x: Tensor) -> Standardized:
             scale = layer.statistics(leaf.detach())[1]
             y = layer.standardize(leaf)
         else:
-            y = _without_affine(layer)(leaf)
+            # The class's own: the layer's may have been replaced.
+            forward: Callable[..., Tensor] = type(layer).forward
+            y = forward(_without_affine(layer), leaf)
 
     def carry(G: Tensor) -> Tensor:
         return torch.autograd.grad(y, leaf, G, retain_graph=True)[0]
@@ -93,7 +109,8 @@ def standardized(name: str, layer: nn.Module, x: Tensor) -> Standardized:
 
 def _center(layer: nn.Module, y: Tensor) -> Tensor:
     centers = isinstance(layer, (BatchCentering, DetachedBatchNorm)) and layer.training
-    return torch.zeros_like(y[0]) if centers and y.dim() == 2 else y.mean(0)
+    vectors = y[0].numel() == y.shape[1]
+    return torch.zeros_like(y[0]) if centers and vectors else y.mean(0)
 
 
 def affine_phase(layer: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -121,29 +138,25 @@ def _without_affine(layer: nn.Module) -> nn.Module:
     return bare
 
 
-def batch_statistics(layer: BatchLayer, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and scale, broadcastable to ``x``, that a layer with batch statistics takes of it."""
-    if isinstance(layer, Norm):
-        return layer.statistics(x)
-    var, mean = torch.var_mean(x, pooled_axes(x), correction=0)
-    return per_channel(mean, x), per_channel(square_root(var + layer.eps), x)
+def fix_batch_statistics(layer: BatchLayer, x: Tensor) -> None:
+    """Have the layer use the statistics of ``x`` from now on, as in evaluation mode."""
+    var, mean = torch.var_mean(x.detach(), pooled_axes(x), correction=0)
+    layer.running_mean, layer.running_var = mean, var
+    layer.eval()
 
 
-def running_statistics(name: str, layer: BatchLayer, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and scale, broadcastable to ``x``, that the layer uses in evaluation mode.
+def fix_running_statistics(name: str, layer: BatchLayer) -> None:
+    """Have the layer use its running statistics from now on.
 
     Raises:
         BadInput: the layer keeps none.
     """
-    if isinstance(layer, Norm):
-        return layer.eval().statistics(x)
-    if layer.running_mean is None or layer.running_var is None:
+    if layer.running_mean is None:
         raise BadInput(
             f"layer {name!r} keeps no running statistics (track_running_stats=False); it takes "
             "those of the batch even in evaluation mode"
         )
-    scale = square_root(layer.running_var + layer.eps)
-    return per_channel(layer.running_mean, x), per_channel(scale, x)
+    layer.eval()
 
 
 def normalization_layers(model: nn.Module) -> list[str]:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bnblind.errors import BadInput, unknown
 
@@ -43,7 +42,8 @@ class SampleLoss:
     def slope(self, z: Tensor, target: Tensor) -> Tensor:
         """Gradient of each loss with respect to its outputs, (m, C)."""
         z = z.detach().requires_grad_()
-        return torch.autograd.grad(self.value(z, target).sum(), z)[0]
+        loss = self.value(z, target).sum()
+        return torch.autograd.grad(loss, z)[0] if loss.requires_grad else torch.zeros_like(z)
 
     def curvature(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Hessian of each loss in its outputs as a sum of squares.
@@ -53,8 +53,11 @@ class SampleLoss:
             ``weight_k direction_k direction_k'``.
         """
         z = z.detach().requires_grad_()
-        slope = torch.autograd.grad(self.value(z, target).sum(), z, create_graph=True)[0]
+        loss = self.value(z, target).sum()
         rows = [torch.zeros_like(z)] * z.shape[1]
+        slope = loss
+        if loss.requires_grad:
+            slope = torch.autograd.grad(loss, z, create_graph=True)[0]
         if slope.requires_grad:
             rows = [
                 torch.autograd.grad(column.sum(), z, retain_graph=True)[0] for column in slope.T
@@ -63,13 +66,25 @@ class SampleLoss:
         return weights, vectors.mT
 
 
+def _cross_entropy(z: Tensor, target: Tensor) -> Tensor:
+    """log(1 + exp(u)), u how far the other outputs' log-sum-exp lies above the label's output.
+
+    F.cross_entropy's slope holds p - 1, which loses all its digits where p is nearly 1.
+    """
+    label = target[:, None]
+    others = torch.arange(z.shape[1] - 1, device=z.device).expand(len(z), -1)
+    others = others + (others >= label)
+    u = z.gather(1, others).logsumexp(1) - z.gather(1, label).squeeze(1)
+    return torch.logaddexp(u, torch.zeros_like(u))
+
+
 class CrossEntropy(SampleLoss):
     """``cross_entropy``: softmax cross-entropy, targets (m,) class numbers."""
 
     same_curvature = True
 
     def __init__(self) -> None:
-        super().__init__(lambda z, target: F.cross_entropy(z, target, reduction="none"))
+        super().__init__(_cross_entropy)
 
     def value(self, z: Tensor, target: Tensor) -> Tensor:
         if target.is_floating_point() or target.shape != z.shape[:1]:
@@ -77,17 +92,11 @@ class CrossEntropy(SampleLoss):
                 f"cross_entropy needs integer targets of shape ({len(z)},); "
                 f"found {target.dtype} of shape {tuple(target.shape)}"
             )
+        target = target.long()
         wrong = target[(target < 0) | (target >= z.shape[1])]
         if len(wrong):
             raise BadInput(f"target {wrong[0].item()} is no class; allowed: 0 to {z.shape[1] - 1}")
         return super().value(z, target)
-
-    def slope(self, z: Tensor, target: Tensor) -> Tensor:
-        self.value(z, target)
-        p, label = z.detach().softmax(1), target[:, None]
-        # Not p - 1 at the label: where p is nearly 1 that loses all its digits.
-        others = p.scatter(1, label, 0)
-        return others.scatter(1, label, -others.sum(1, keepdim=True))
 
     def curvature(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         # Centred, E_p[(J - E_p J)^2]: E_p[J^2] - (E_p J)^2 would cancel.

@@ -1,8 +1,7 @@
 """The Taylor split of a model's losses at one of its normalization layers."""
 
 import copy
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,22 +10,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bnblind.coupling import coupled, couples, refuse_random
 from bnblind.errors import BadInput, unknown
 from bnblind.layers import (
+    PLAIN,
     BatchLayer,
     Standardized,
-    affine_phase,
-    batch_statistics,
+    fix_batch_statistics,
+    fix_running_statistics,
     normalization_layers,
-    running_statistics,
     standardized,
 )
 from bnblind.losses import LossFunction, sample_loss
-from bnblind.norms import BatchNorm, BatchStatistics
-from bnblind.split import Split, assembled, check_options, isolated, split_batch
-from bnblind.terms import Batch, rows_agree
-
-
-class _Reached(Exception):
-    """The analysed layer has been reached, and nothing behind it is of interest."""
+from bnblind.norms import BatchNorm
+from bnblind.split import Split, assembled, check_options, first_alone, isolated, split_batch
+from bnblind.terms import Batch, RowsDiffer, call, check_rows, rows_agree
 
 
 @dataclass
@@ -38,82 +33,91 @@ class _Plan:
         inject: (m, *S) normalized features to put in the analysed layer's place; None: take
             the layer's own, and remember them.
         seen: what the analysed layer did with the batch.
-        passes: forward passes so far; ``calls``: of the analysed layer in the present one.
-        unknown: names of coupling layers whose statistics are not known yet.
-        frozen: names of layers behind the analysed one that were given running statistics.
+        called: layers called so far in the present pass.
+        fixed: coupling layers whose statistics have been made constants.
+        frozen: those of them, behind the analysed one, that have running statistics.
     """
 
     downstream: str
     inject: Tensor | None = None
     seen: Standardized | None = None
-    passes: int = 0
-    calls: int = 0
-    unknown: set[str] = field(default_factory=set)
+    called: list[str] = field(default_factory=list)
+    fixed: list[str] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
 
 
-class _Analysed(nn.Module):
-    """Stands for the analysed layer: gives out the features that the plan wants there."""
+@dataclass
+class _Analysed:
+    """The analysed layer's forward pass: gives out the features that the plan wants there."""
 
-    def __init__(self, name: str, layer: nn.Module, plan: _Plan) -> None:
-        super().__init__()
-        self.name, self.layer, self.plan = name, layer, plan
+    name: str
+    layer: nn.Module
+    plan: _Plan
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, *args: Tensor, **kwargs: Tensor) -> Tensor:
+        (x,) = (*args, *kwargs.values())
         plan = self.plan
-        plan.calls += 1
-        if plan.calls > 1:
+        if self.name in plan.called:
             raise BadInput(
-                f"layer {self.name!r} is called more than once in a forward pass; the split needs "
-                "one place"
+                f"layer {self.name!r} is called more than once in a forward pass (or again in "
+                "activation checkpointing); the split needs one place"
             )
+        plan.called.append(self.name)
         if plan.inject is not None:
             assert plan.seen is not None
             return plan.seen.affine(plan.inject)
         plan.seen = standardized(self.name, self.layer, x)
-        if not plan.unknown:
-            raise _Reached
-        return plan.seen.affine(plan.seen.y.detach().requires_grad_().clone())
+        y = plan.seen.y.detach().requires_grad_(torch.is_grad_enabled())
+        z = plan.seen.affine(y.clone())
+        if type(self.layer) not in PLAIN:
+            self._check(x, z.detach())
+        return z
+
+    def _check(self, x: Tensor, z: Tensor) -> None:
+        """Raise BadInput if the layer's own forward pass gives anything but ``z``."""
+        layer = self.layer.train() if isinstance(self.layer, _BatchNorm) else self.layer
+        with torch.no_grad():
+            own = type(layer).forward(layer, x)
+        tolerance = 1e-8 if z.dtype == torch.float64 else 1e-3
+        if own.shape != z.shape or not bool((own - z).abs().max() <= tolerance * own.abs().max()):
+            raise BadInput(
+                f"layer {self.name!r} ({type(layer).__name__}) does more than a normalization's "
+                "two phases; take its normalized features y and call split_head"
+            )
 
 
-class _Constant(nn.Module):
-    """Stands for another layer with batch statistics: they become constants, so that rows are
-    independent. Those of the batch where the layer does not depend on the analysed one.
+@dataclass
+class _Coupling:
+    """Before another layer with batch statistics is called: make them constants, so that rows
+    are independent. Those of the batch where the layer does not depend on the analysed one.
     """
 
-    def __init__(self, name: str, layer: BatchLayer, plan: _Plan) -> None:
-        super().__init__()
-        self.name, self.layer, self.plan = name, layer, plan
-        self.known: tuple[Tensor, Tensor] | None = None
-        self.last_pass = 0
-        if couples(layer):
-            plan.unknown.add(name)
+    name: str
+    plan: _Plan
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.last_pass == self.plan.passes:
-            raise BadInput(
-                f"layer {self.name!r} is called more than once in a forward pass; the split cannot "
-                "tell its statistics apart. Put it into evaluation mode"
-            )
-        self.last_pass = self.plan.passes
-        if self.known is None:
-            self.known = self._statistics(x)
-            self.plan.unknown.discard(self.name)
-        mean, scale = self.known
-        return affine_phase(self.layer)((x - mean) / scale)
-
-    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if not couples(self.layer):
-            return running_statistics(self.name, self.layer, x)
+    def __call__(self, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, BatchLayer)
+        if not couples(layer):
+            if self.name in self.plan.fixed and self.name in self.plan.called:
+                raise BadInput(
+                    f"layer {self.name!r} is called more than once in a forward pass; the split "
+                    "cannot tell its statistics apart. Put it into evaluation mode"
+                )
+            self.plan.called.append(self.name)
+            return
+        (x,) = args
+        self.plan.called.append(self.name)
+        self.plan.fixed.append(self.name)
         if not x.requires_grad:  # only what comes from the analysed layer does
-            return batch_statistics(self.layer, x)
-        if self.plan.downstream == "refuse":
+            fix_batch_statistics(layer, x)
+        elif self.plan.downstream == "refuse":
             raise BadInput(
-                f"behind the analysed layer, {coupled(self.name, self.layer)}. To split the loss "
+                f"behind the analysed layer, {coupled(self.name, layer)}. To split the loss "
                 "all the same, with that layer's running statistics: downstream='frozen'"
             )
-        self.plan.frozen.append(self.name)
-        return running_statistics(self.name, self.layer, x)
+        else:
+            fix_running_statistics(self.name, layer)
+            self.plan.frozen.append(self.name)
 
 
 class _Dissected:
@@ -128,50 +132,55 @@ class _Dissected:
             raise BadInput(f"the model cannot be copied: {error}") from error
         self.x = x.detach().to(dtype) if x.is_floating_point() else x
         self.plan = _Plan(downstream)
-        self.narrow = False
+        self.shared = self.narrow = False
         analysed = self.model.get_submodule(layer)
-        stand_ins: dict[nn.Module, nn.Module] = {analysed: _Analysed(layer, analysed, self.plan)}
+        self.coupling = False
         for name, module in self.model.named_modules():
-            if module is not analysed and isinstance(module, (_BatchNorm, BatchStatistics)):
-                stand_ins[module] = _Constant(name, module, self.plan)
-        for name, module in list(self.model.named_modules(remove_duplicate=False)):
-            if module in stand_ins:
-                self.model.set_submodule(name, stand_ins[module])
+            if module is not analysed and isinstance(module, BatchLayer) and couples(module):
+                module.register_forward_pre_hook(_Coupling(name, self.plan))
+                self.coupling = True
+        # Its attributes stay, for models that look at them.
+        analysed.forward = _Analysed(layer, analysed, self.plan)
 
     def _run(self, x: Tensor, inject: Tensor | None) -> Tensor:
-        self.plan.calls, self.plan.inject = 0, inject
-        self.plan.passes += 1
+        self.plan.called.clear()
+        self.plan.inject = inject
         return self.model(x)
 
-    def capture(self, layer: str) -> Standardized:
-        """What the analysed layer does with the batch; the statistics of all others."""
-        with suppress(_Reached):
-            self._run(self.x, None)
+    def capture(self, layer: str) -> tuple[Standardized, Tensor]:
+        """What the analysed layer does with the batch, and the batch's outputs (n, C)."""
+        # Gradients tell which layers depend on the analysed one.
+        with torch.set_grad_enabled(self.coupling):
+            outputs = call(lambda x, _: self._run(x, None), self.x.clone(), self.x)
         if self.plan.seen is None:
             raise BadInput(f"the model's forward pass does not call layer {layer!r}")
-        return self.plan.seen
+        return self.plan.seen, outputs.detach()
 
-    def outputs(self, y: Tensor, samples: Tensor) -> Tensor:
+    def head(self, y: Tensor, samples: Tensor) -> Tensor:
         """(m, *S) features, the samples (m,) they belong to -> outputs (m, C)."""
-        return self._run(self.x[:1] if self.narrow else self.x[samples], y)
+        if self.narrow:
+            return self._run(self.x[:2].clone(), y)
+        # If the head is shared, any sample will do; always the first shows it if it is not.
+        return self._run(self.x[torch.zeros_like(samples) if self.shared else samples], y)
 
-    def is_shared(self, y0: Tensor) -> bool:
-        """Whether the outputs depend on the features alone: no way leads around the layer.
+    def seems_shared(self, y0: Tensor) -> bool:
+        """Whether two samples have the same outputs at ``y0``: no way leads around the layer.
 
-        If so, the layers before it need not see more than one sample from now on.
+        If so, the layers before it need not see more than two samples from now on, where the
+        model allows that.
         """
-        differs = (self.x != self.x[:1]).flatten(1).any(1)
+        differs = (self.x != self.x[:1]).reshape(len(self.x), -1).any(1)
         other = int(differs.to(torch.uint8).argmax())
-        pair = y0.repeat(2, *[1] * y0.dim())
-        samples = torch.tensor([0, other], device=self.x.device)
-        outputs = self.outputs(pair.clone(), samples)
-        if not rows_agree(outputs[1:], outputs[:1]):
+        samples = torch.tensor([0, other, 0], device=self.x.device)
+        points = y0.repeat(3, *[1] * y0.dim())
+        outputs = call(self.head, points.clone(), samples)
+        if not rows_agree(outputs[1:2], outputs[:1]):
             return False
+        self.shared = self.narrow = True
         try:
-            alone = self._run(self.x[:1], pair)
-        except RuntimeError:  # a model that reads the batch size off its input
-            return True
-        self.narrow = alone.shape == outputs.shape and rows_agree(alone, outputs[:1])
+            self.narrow = rows_agree(call(self.head, points, samples), outputs[:1])
+        except (BadInput, RuntimeError):  # a model that reads the batch size off its input
+            self.narrow = False
         return True
 
 
@@ -217,22 +226,33 @@ def split_loss(
     check_options(hdiag, dtype)
     if downstream not in ("refuse", "frozen"):
         raise unknown("downstream", downstream, ("refuse", "frozen"))
-    if layer not in dict(model.named_modules()):
+    if layer not in {name for name, _ in model.named_modules() if name}:
         raise unknown("layer", layer, normalization_layers(model))
     refuse_random(model)
     with isolated():
         dissected = _Dissected(model, layer, x, downstream, dtype)
-        seen = dissected.capture(layer)
+        seen, outputs = dissected.capture(layer)
         point = _expansion_point(y0, seen)
         batch = Batch(
-            dissected.outputs,
+            dissected.head,
             seen.y,
             point,
             target,
             sample_loss(loss),
-            shared=dissected.is_shared(point),
+            shared=dissected.seems_shared(point),
+            known=outputs,
         )
-        terms, method, kinks = split_batch(batch, hdiag, seed)
+        try:
+            check_rows(first_alone(batch.head, seen.y), outputs[:1])
+            terms, method, kinks = split_batch(batch, hdiag, seed)
+        except RowsDiffer:
+            if not batch.shared:
+                raise
+            # Two samples agreed at the point, the whole batch does not: a way leads around.
+            dissected.shared = dissected.narrow = False
+            batch = replace(batch, shared=False)
+            check_rows(first_alone(batch.head, seen.y), outputs[:1])
+            terms, method, kinks = split_batch(batch, hdiag, seed)
     analysed = model.get_submodule(layer)
     if isinstance(analysed, (_BatchNorm, BatchNorm)) and not analysed.training:
         method += f"; {layer} is in evaluation mode, but standardized with the batch here"

@@ -20,7 +20,9 @@ from bnblind.losses import LossFunction, sample_loss
 from bnblind.standardization import bn_backward
 from bnblind.terms import (
     Batch,
+    Head,
     Terms,
+    call,
     exact_terms,
     fused_terms,
     row_by_row_terms,
@@ -140,20 +142,26 @@ def split_head(
         )
     if isinstance(head, nn.Module):
         refuse_coupled(head)
-    y = y.detach().to(dtype)
-    y0 = torch.zeros_like(y[0]) if y0 is None else y0.detach().to(y)
+    # Copies, so that what the caller does to the originals later changes nothing here.
+    y = y.detach().to(dtype, copy=True)
+    y0 = torch.zeros_like(y[0]) if y0 is None else y0.detach().to(y, copy=True)
     if y0.shape != y.shape[1:]:
         raise BadInput(f"y0 must have shape {tuple(y.shape[1:])}; found {tuple(y0.shape)}")
     carry = None
     if sigma is not None:
-        sigma = sigma.detach().to(y)
+        sigma = sigma.detach().to(y, copy=True)
         if sigma.shape != y.shape[1:2]:
             raise BadInput(
                 f"sigma must have shape {tuple(y.shape[1:2])}; found {tuple(sigma.shape)}"
             )
         carry = partial(bn_backward, y=y, sigma=sigma)
     with isolated(), undisturbed(head, dtype) as own:
-        batch = Batch(lambda rows, _: own(rows), y, y0, target, sample_loss(loss), shared=True)
+
+        def on_rows(rows: Tensor, samples: Tensor) -> Tensor:
+            return own(rows)
+
+        known = first_alone(on_rows, y)
+        batch = Batch(on_rows, y, y0, target, sample_loss(loss), shared=True, known=known)
         return assembled(batch, *split_batch(batch, hdiag, seed), sigma, carry)
 
 
@@ -171,10 +179,25 @@ def check_options(hdiag: str | int, dtype: torch.dtype) -> None:
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Gradients on; afterwards the generators of random numbers are as they were."""
-    # Attention's fused kernels have no second derivatives.
-    with torch.random.fork_rng(), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-        yield
+    """Gradients on; afterwards the generators of random numbers are as they were.
+
+    Raises:
+        BadInput: random numbers were drawn meanwhile, so that the loss of a sample is random.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    # Attention's fused kernels have no second derivatives, and pass by the layers inside.
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.random.fork_rng(), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            before = torch.get_rng_state()
+            yield
+            if not torch.equal(before, torch.get_rng_state()):
+                raise BadInput(
+                    "the head draws random numbers (dropout, stochastic depth, a randomized ReLU): "
+                    "the loss of a sample is random. Put it into evaluation mode"
+                )
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 @contextmanager
@@ -194,14 +217,23 @@ def undisturbed(
     finally:
         with torch.no_grad():
             for buffer, before in buffers:
-                buffer.copy_(before)
+                # A write, even of the same values, would spoil the user's pending backward pass.
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
+
+
+def first_alone(head: Head, y: Tensor) -> Tensor:
+    """Outputs (1, C) of the first sample in a batch of its own."""
+    with torch.no_grad():
+        return call(head, y[:1].clone(), torch.zeros(1, dtype=torch.long, device=y.device))
 
 
 def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, int | None]:
     """The terms of a batch, how they were computed, and the kinks found at the point."""
-    if len(batch.target) != len(batch.y):
+    if batch.target.dim() == 0 or len(batch.target) != len(batch.y):
         raise BadInput(
-            f"there must be one target a sample, {len(batch.y)}; found {len(batch.target)}"
+            f"there must be one target a sample, {len(batch.y)}; found "
+            f"{len(batch.target) if batch.target.dim() else 'a single number'}"
         )
     generator = torch.Generator().manual_seed(seed)
     fused, name = (
@@ -209,28 +241,54 @@ def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, 
         if batch.shared
         else (row_by_row_terms, "row by row (a skip connection goes around the layer)")
     )
-    one = batch.samples()[:1]
+    samples = batch.samples()[:1] if batch.shared else batch.samples()
+
+    def head(rows: Tensor) -> Tensor:
+        return call(batch.head, rows, samples)
+
     if hdiag == "affine":
         with torch.no_grad():
-            alone = batch.head(batch.y0[None].clone(), one)
+            alone = _finite(head(batch.at_point(len(samples)).detach()))
         return fused(batch, alone), f"{name}: head taken as piecewise linear", None
-    targets, _ = batch.distinct()
-    seen = inspect(
-        lambda rows: batch.head(rows, one),
-        batch.y0,
-        lambda z: batch.loss.slope(z.expand(len(targets), -1), targets),
-        generator,
-    )
+    combination = partial(_loss_directions, batch, generator)
+    seen = inspect(head, batch.at_point(len(samples)), combination, generator)
+    _finite(seen.outputs)
     if hdiag == "auto" and seen.is_piecewise_linear():
         return fused(batch, seen.outputs), f"{name}: head seen to be piecewise linear", seen.kinks
     probes = hdiag if isinstance(hdiag, int) else None
-    terms = exact_terms(batch, seen.outputs, probes, generator)
+    terms = exact_terms(batch, probes, generator)
     method = "exact: Hessian-vector products"
     if probes:
         method = f"Hutchinson: {probes} probes for the diagonal"
     if not batch.shared:
         method += ", sample by sample (a skip connection goes around the layer)"
     return terms, method, seen.kinks
+
+
+def _finite(outputs: Tensor) -> Tensor:
+    if not bool(outputs.isfinite().all()):
+        raise BadInput("the outputs at the expansion point must be finite; found NaN or infinity")
+    return outputs
+
+
+def _loss_directions(batch: Batch, generator: torch.Generator, outputs: Tensor) -> Tensor:
+    """Along which combinations (m, C) of the outputs at the point the head may not be curved.
+
+    A loss's Hessian holds the second derivative of the outputs along the loss's slope. For a
+    shared head: one random combination of the slopes of all losses, each of unit length, so
+    that saturated ones count as much; else every sample's own.
+    """
+    if not batch.shared:
+        return _unit_rows(batch.loss.slope(outputs, batch.target))
+    targets, _ = batch.distinct()
+    slopes = _unit_rows(batch.loss.slope(outputs.expand(len(targets), -1), targets))
+    weights = torch.randn(len(targets), generator=generator)
+    return weights.to(slopes)[None] @ slopes
+
+
+def _unit_rows(rows: Tensor) -> Tensor:
+    lengths = rows.norm(dim=1, keepdim=True)
+    return rows / torch.where(lengths == 0, 1, lengths)
 
 
 def assembled(

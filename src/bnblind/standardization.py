@@ -19,8 +19,8 @@ def per_channel(v: Tensor, x: Tensor) -> Tensor:
 def square_root(v: Tensor) -> Tensor:
     """Square root of ``v`` >= 0, the same bits on every x86-64 processor.
 
-    torch.sqrt, like asin, acos and atan, is Intel MKL's, which starts from the processor's own
-    estimate of 1 / sqrt(v); these estimates differ between processors, and so do the last bits.
+    torch.sqrt, like asin, acos and atan, gave other last bits on another processor; it is Intel
+    MKL's, which presumably starts from the processor's own estimate of 1 / sqrt(v).
     """
     return v.rsqrt().reciprocal()
 

@@ -29,6 +29,10 @@ It may write into the features that it is given: never hand it a tensor that is 
 """
 
 
+class RowsDiffer(BadInput):
+    """The outputs of a sample depend on what else is in the batch, or on which sample it is."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """What is to be split.
@@ -40,6 +44,7 @@ class Batch:
         target: (n, ...).
         loss: of the outputs of one sample.
         shared: whether the head ignores which sample a row belongs to.
+        known: (k, C) outputs of the first k samples, got in another way.
     """
 
     head: Head
@@ -48,6 +53,7 @@ class Batch:
     target: Tensor
     loss: SampleLoss
     shared: bool
+    known: Tensor
 
     @property
     def step(self) -> Tensor:
@@ -68,6 +74,47 @@ class Batch:
         targets, which = self.target.unique(dim=0, return_inverse=True)
         return targets, which
 
+    def checked(self, outputs: Tensor) -> Tensor:
+        """Outputs (n, C) of the whole batch.
+
+        Raises:
+            RowsDiffer: they are not the known ones.
+        """
+        check_rows(outputs[: len(self.known)].detach(), self.known)
+        return outputs
+
+
+def call(head: Head, rows: Tensor, samples: Tensor) -> Tensor:
+    """The outputs (m, C) of a head.
+
+    Raises:
+        BadInput: they have another shape, or the head does not take so many rows.
+    """
+    try:
+        outputs = head(rows, samples)
+    except BadInput:
+        raise
+    except ValueError as error:
+        raise BadInput(
+            f"the head does not take a batch of {len(samples)} rows: {error}. The split needs rows "
+            "that are independent; batch statistics in training mode couple them"
+        ) from error
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(samples):
+        found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise BadInput(
+            f"{len(samples)} rows of features must give outputs of shape ({len(samples)}, C); "
+            f"found {found}"
+        )
+    return outputs
+
+
+def _back(z: Tensor, to: Tensor | tuple[Tensor, ...], slopes: Tensor, **how: bool) -> list[Tensor]:
+    """Gradients of ``(z * slopes).sum()``, zero where ``z`` does not depend on ``to``."""
+    places = to if isinstance(to, tuple) else (to,)
+    if not z.requires_grad:
+        return [torch.zeros_like(place) for place in places]
+    return list(torch.autograd.grad(z, places, slopes, materialize_grads=True, **how))
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -81,18 +128,18 @@ class Terms:
     hdiag_se: Tensor | None = None
 
 
-def rows_agree(found: Tensor, alone: Tensor) -> bool:
-    """Whether all rows (m, C) are the row (1, C), up to the rounding of their dtype."""
-    gap = (found - alone).abs().max()
-    return bool(gap <= 1e6 * torch.finfo(found.dtype).eps * alone.abs().max().clamp(min=1))
+def rows_agree(found: Tensor, known: Tensor) -> bool:
+    """Whether two tensors of rows are the same, up to the rounding of their dtype."""
+    tolerance = 1e-11 if found.dtype == torch.float64 else 1e-4
+    return bool((found - known).abs().max() <= tolerance * known.abs().max())
 
 
-def check_rows(found: Tensor, alone: Tensor) -> None:
-    """Raise BadInput unless all rows (m, C) are the row (1, C) that was seen alone."""
-    if not rows_agree(found, alone):
-        gap = (found - alone).abs().max().item()
-        raise BadInput(
-            f"the same features gave other outputs in a batch than alone, by up to {gap:.1e}: "
+def check_rows(found: Tensor, known: Tensor) -> None:
+    """Raise RowsDiffer unless ``found`` (m, C) are the rows ``known``, (m, C) or (1, C)."""
+    if not rows_agree(found, known):
+        gap = (found - known).abs().max().item()
+        raise RowsDiffer(
+            f"the same features gave other outputs in another batch, by up to {gap:.1e}: "
             "the head couples the samples of a batch, or is random. The split needs independent "
             "rows: put such a layer (batch statistics in training mode, dropout) into evaluation "
             "mode; where samples are coupled only `blocked` is defined"
@@ -121,11 +168,12 @@ def fused_terms(batch: Batch, alone: Tensor) -> Terms:
     n, C = len(batch.y), alone.shape[1]
     y, point = batch.y.detach().requires_grad_(), batch.at_point(C)
     samples = torch.cat([batch.samples(), batch.samples().new_zeros(C)])
-    z = batch.head(torch.cat([y, point]), samples)
+    z = call(batch.head, torch.cat([y, point]), samples)
+    batch.checked(z[:n])
     check_rows(z[n:].detach(), alone)
     identity = torch.eye(C, dtype=z.dtype, device=z.device)
     slopes = torch.cat([batch.loss.slope(z[:n], batch.target), identity])
-    total, J = torch.autograd.grad(z, (y, point), slopes, materialize_grads=True)
+    total, J = _back(z, (y, point), slopes)
     J = J.flatten(1)
 
     targets, which = batch.distinct()
@@ -149,15 +197,17 @@ def _by_sample(groups: Tensor, which: Tensor) -> Tensor:
 
 
 def row_by_row_terms(batch: Batch, alone: Tensor) -> Terms:
-    """Piecewise linear head that differs from sample to sample."""
+    """Piecewise linear head that differs from sample to sample.
+
+    ``alone``: the outputs (n, C) of the point for each sample.
+    """
     step = batch.step
     point = batch.at_point(len(step))
-    z = batch.head(point.clone(), batch.samples())
-    check_rows(z[:1].detach(), alone)
+    z = call(batch.head, point.clone(), batch.samples())
+    check_rows(z.detach(), alone)
 
     def back(directions: Tensor) -> Tensor:
-        found = torch.autograd.grad(z, point, directions, retain_graph=True, materialize_grads=True)
-        return found[0].flatten(1)
+        return _back(z, point, directions, retain_graph=True)[0].flatten(1)
 
     first = back(batch.loss.slope(z, batch.target))
     weights, directions = batch.loss.curvature(z, batch.target)
@@ -173,9 +223,8 @@ def row_by_row_terms(batch: Batch, alone: Tensor) -> Terms:
 def total_gradient(batch: Batch) -> Tensor:
     """Gradient of the samples' losses, (n, *S)."""
     y = batch.y.detach().requires_grad_()
-    z = batch.head(y.clone(), batch.samples())
-    slope = batch.loss.slope(z, batch.target)
-    return torch.autograd.grad(z, y, slope, materialize_grads=True)[0]
+    z = batch.checked(call(batch.head, y.clone(), batch.samples()))
+    return _back(z, y, batch.loss.slope(z, batch.target))[0]
 
 
 def hessian_products(
@@ -184,11 +233,22 @@ def hessian_products(
     """Gradient and Hessian times ``directions`` (m, D) of each row's loss at the point.
 
     Backward twice through m rows; exact wherever torch's derivatives are.
+
+    Raises:
+        BadInput: torch has no second derivative of a function in the head.
     """
     point = batch.at_point(len(directions))
-    loss = batch.loss.value(batch.head(point.clone(), samples), target).sum()
+    loss = batch.loss.value(call(batch.head, point.clone(), samples), target).sum()
     gradient = _derivative(loss, point, create_graph=True).flatten(1)
-    product = _derivative((gradient * directions).sum(), point).flatten(1)
+    try:
+        product = _derivative((gradient * directions).sum(), point).flatten(1)
+    except RuntimeError as error:
+        if "not implemented" not in str(error):
+            raise
+        raise BadInput(
+            f"the head has no second derivative: {error}. If it is piecewise linear, "
+            "hdiag='affine' needs none"
+        ) from error
     return gradient.detach(), product
 
 
@@ -198,11 +258,9 @@ def _derivative(value: Tensor, point: Tensor, *, create_graph: bool = False) -> 
     return torch.autograd.grad(value, point, create_graph=create_graph, materialize_grads=True)[0]
 
 
-def exact_terms(
-    batch: Batch, alone: Tensor, probes: int | None, generator: torch.Generator
-) -> Terms:
+def exact_terms(batch: Batch, probes: int | None, generator: torch.Generator) -> Terms:
     """Any head. The diagonal exactly, or by ``probes`` >= 2 random vectors (Hutchinson)."""
-    check_rows(batch.head(batch.at_point(2).clone(), batch.samples()[[0, 0]]).detach(), alone)
+    total = total_gradient(batch)
     first, second = hessian_products(batch, batch.samples(), batch.target, batch.step)
     if batch.shared:
         targets, which = batch.distinct()
@@ -216,7 +274,7 @@ def exact_terms(
     else:
         hdiags, errors = _estimated_diagonals(batch, samples, targets, probes, generator)
         se = _by_sample(errors, which)
-    return _finished(batch, total_gradient(batch), first, second, _by_sample(hdiags, which), se)
+    return _finished(batch, total, first, second, _by_sample(hdiags, which), se)
 
 
 def _rows_at_once(batch: Batch) -> int:
