@@ -58,4 +58,4 @@ pictures: env
 	mkdir -p docs/images
 	snakemake --rulegraph --quiet all | python docs/rulegraph.py docs/images/rulegraph.svg
 	cp reports/figures/classification/digits-head-lr0.01-curves.svg docs/images/classification.svg
-	cp reports/figures/theorems/passing.svg docs/images/theorems.svg
+	cp reports/figures/derivatives/digits-head-norms.svg docs/images/derivatives.svg

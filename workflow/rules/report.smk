@@ -124,7 +124,7 @@ rule index:
     params:
         numerics=NUMERICS,
         profile=config["profile"],
-        derivatives=list(config["derivatives"]),
+        derivatives=next(iter(config["derivatives"])),
     shell:
         step(
             "index --profile {params.profile} --passing {input.passing} "

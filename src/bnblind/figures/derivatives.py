@@ -1,5 +1,7 @@
 """Figures of the derivative analysis."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -70,7 +72,7 @@ def terms_along_training(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             axes.set(yscale="log", ylim=(max(lowest / 5, FLOOR / 3), 30))
         row[0].set_ylabel(f"{PROBED_TITLES[batching]}\nlength / |dL/dY|")
     for axes, norm in zip(panels[0], norms, strict=True):
-        axes.set_title(LOOKS[norm].label.replace(", ", ",\n"))
+        axes.set_title(textwrap.fill(LOOKS[norm].label, 14))
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
