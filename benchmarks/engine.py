@@ -47,6 +47,11 @@ class Result:
     verdict: str
 
 
+def short(value: float) -> str:
+    """Three digits, without an exponent for large values."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 class Section:
     """Prints figures as they come and keeps them."""
 
@@ -73,11 +78,11 @@ class Section:
             verdict = "met" if met else "missed"
             said = f"   bar {bar}{unit}: {verdict}"
         spread = (
-            f"({found.low:.3g} to {found.high:.3g}, {found.repeats} repeats)"
+            f"({short(found.low)} to {short(found.high)}, {found.repeats} repeats)"
             if found.repeats > 1
             else ""
         )
-        print(f"  {measure:66} {found.median:8.3g}{unit:5} {spread}{said}", flush=True)
+        print(f"  {measure:66} {short(found.median):>8}{unit:5} {spread}{said}", flush=True)
         self.results.append(Result(self.name, measure, *astuple(found), unit, bar, verdict))
 
     def add_rows(self, n: int, measured: Spread) -> None:
@@ -290,9 +295,9 @@ def write(name: str, results: list[Result]) -> None:
         writer.writerows(astuple(result) for result in results)
     lines = ["| measure | median (smallest to largest) | bar |", "|---|---|---|"]
     for result in results:
-        spread = f" ({result.low:.3g} to {result.high:.3g})" if result.repeats > 1 else ""
+        spread = f" ({short(result.low)} to {short(result.high)})" if result.repeats > 1 else ""
         bar = f"{result.bar}: {result.verdict}" if result.bar else ""
-        found = f"{result.median:.3g}{result.unit}{spread}"
+        found = f"{short(result.median)}{result.unit}{spread}"
         lines.append(f"| {result.measure.strip()} | {found} | {bar} |")
     (OUT / f"{name}.md").write_text("\n".join(lines) + "\n")
 

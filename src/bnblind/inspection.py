@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
+from bnblind.terms import derivative
+
 # Functions whose first derivative jumps, by the name that torch calls them.
 JUMPS_IN_SLOPE = frozenset(
     f"{name}{suffix}"
@@ -23,6 +25,8 @@ JUMPS_IN_SLOPE = frozenset(
     )
     for suffix in ("", "_", "_with_indices")
 )
+# Linear in their first argument; weight and bias follow it.
+LINEAR_MAPS = frozenset({"linear", "conv1d", "conv2d", "conv3d"})
 # Functions whose second derivative jumps at 0.
 JUMPS_IN_CURVATURE = frozenset({"elu", "elu_", "celu", "celu_"})
 
@@ -75,7 +79,20 @@ class _KinkCounter(TorchFunctionMode):
         elif name in JUMPS_IN_CURVATURE:
             x, tangent = self._unpacked(args[0])
             self.kinks += int((x.abs() < self.step * tangent.abs()).sum())
+        elif name in LINEAR_MAPS and not self.blindly and len(args) >= 3 and not kwargs:
+            return self._linear(func, *args)
         return func(*args, **kwargs)
+
+    def _linear(self, func: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> Any:
+        """The same without a tangent of the weight, which torch would write out as zeros."""
+        primal, tangent = forward_ad.unpack_dual(x)
+        if tangent is None or any(
+            v is not None and forward_ad.unpack_dual(v).tangent is not None for v in (weight, bias)
+        ):
+            return func(x, weight, bias, *how)
+        with torch.no_grad():
+            moved = func(tangent, weight, None, *how)
+        return forward_ad.make_dual(func(primal, weight, bias, *how), moved)
 
     def _unpacked(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.blindly:
@@ -110,15 +127,6 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator).to(like)
 
 
-def _gradient(value: Tensor, point: Tensor, *, create_graph: bool = False) -> Tensor:
-    """Gradient of a sum, zero where it does not depend on ``point``."""
-    if not value.requires_grad:
-        return torch.zeros_like(point)
-    return torch.autograd.grad(
-        value.sum(), point, create_graph=create_graph, materialize_grads=True
-    )[0]
-
-
 def inspect(
     head: Callable[[Tensor], Tensor],
     point: Tensor,
@@ -142,23 +150,22 @@ def inspect(
         with forward_ad.dual_level(), warnings.catch_warnings():
             # torch's own forward derivatives warn about torch.jit on their first use.
             warnings.simplefilter("ignore", FutureWarning)
-            dual = forward_ad.make_dual(point.clone().requires_grad_(), direction)
+            leaf = point.clone().requires_grad_()
+            dual = forward_ad.make_dual(leaf, direction)
             with _KinkCounter(step, generator, blindly=False) as counter:
                 z = head(dual.clone())
-            outputs = forward_ad.unpack_dual(z).primal.detach()
-            first, second = forward_ad.unpack_dual(_gradient(z * combination(outputs), dual))
+            z = forward_ad.unpack_dual(z).primal
     except RuntimeError:  # a function without forward derivatives
         leaf = point.clone().requires_grad_()
         with _KinkCounter(step, generator, blindly=True) as counter:
             z = head(leaf.clone())
-        outputs = z.detach()
-        along = combination(outputs)
-        first = _gradient(z * along, leaf, create_graph=True)
-        second = _second_derivative(head, along, leaf, first, direction)
+    # Outside the level: with tangents, torch multiplies by those of the weights too.
+    outputs = z.detach()
+    along = combination(outputs)
+    first = derivative(z * along, leaf, create_graph=True)
+    second = _second_derivative(head, along, leaf, first, direction)
     lengths = first.detach().flatten(1).norm(dim=1)
-    bends = torch.zeros_like(lengths)
-    if second is not None:
-        bends = second.detach().flatten(1).norm(dim=1)
+    bends = second.detach().flatten(1).norm(dim=1)
     curvature = torch.where(bends == 0, 0, bends / lengths).max().item()
     return Inspection(outputs, counter.kinks, curvature)
 
@@ -174,8 +181,8 @@ def _second_derivative(
     difference is exactly 0 where the head is linear from one point to the other.
     """
     try:
-        return _gradient(first * direction, point)
+        return derivative(first * direction, point)
     except RuntimeError:
         h = 1e-6 if point.dtype == torch.float64 else 1e-3
         moved = (point.detach() + h * direction).requires_grad_()
-        return (_gradient(head(moved.clone()) * along, moved) - first.detach()) / h
+        return (derivative(head(moved.clone()) * along, moved) - first.detach()) / h

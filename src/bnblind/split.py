@@ -256,7 +256,8 @@ def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, 
     if hdiag == "auto" and seen.is_piecewise_linear():
         return fused(batch, seen.outputs), f"{name}: head seen to be piecewise linear", seen.kinks
     probes = hdiag if isinstance(hdiag, int) else None
-    terms = exact_terms(batch, probes, generator)
+    # A generator of their own: the probes depend on the seed alone.
+    terms = exact_terms(batch, probes, torch.Generator().manual_seed(seed))
     method = "exact: Hessian-vector products"
     if probes:
         method = f"Hutchinson: {probes} probes for the diagonal"

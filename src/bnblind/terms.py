@@ -14,6 +14,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ class Batch:
     shared: bool
     known: Tensor
 
-    @property
+    @cached_property
     def step(self) -> Tensor:
         """(n, D): how far each sample is from the point."""
         return (self.y - self.y0).flatten(1)
@@ -238,10 +239,10 @@ def hessian_products(
         BadInput: torch has no second derivative of a function in the head.
     """
     point = batch.at_point(len(directions))
-    loss = batch.loss.value(call(batch.head, point.clone(), samples), target).sum()
-    gradient = _derivative(loss, point, create_graph=True).flatten(1)
+    loss = batch.loss.value(call(batch.head, point.clone(), samples), target)
+    gradient = derivative(loss, point, create_graph=True).flatten(1)
     try:
-        product = _derivative((gradient * directions).sum(), point).flatten(1)
+        product = derivative(gradient * directions, point).flatten(1)
     except RuntimeError as error:
         if "not implemented" not in str(error):
             raise
@@ -252,10 +253,13 @@ def hessian_products(
     return gradient.detach(), product
 
 
-def _derivative(value: Tensor, point: Tensor, *, create_graph: bool = False) -> Tensor:
+def derivative(value: Tensor, point: Tensor, *, create_graph: bool = False) -> Tensor:
+    """Gradient of a sum, zero where it does not depend on ``point``."""
     if not value.requires_grad:
         return torch.zeros_like(point)
-    return torch.autograd.grad(value, point, create_graph=create_graph, materialize_grads=True)[0]
+    return torch.autograd.grad(
+        value.sum(), point, create_graph=create_graph, materialize_grads=True
+    )[0]
 
 
 def exact_terms(batch: Batch, probes: int | None, generator: torch.Generator) -> Terms:
