@@ -122,7 +122,8 @@ def split_head(
         sigma: (C,) as :func:`bnblind.standardize` gave it; needed for ``gram_x`` only.
         hdiag: ``"auto"``: fused if the head is seen to be piecewise linear at ``y0``, else
             exact; ``"affine"``: fused, taking your word for it; ``"exact"``: Hessian-vector
-            products, D for each distinct target; an integer >= 2: so many Hutchinson probes.
+            products, D for each distinct target; an integer >= 2: so many Hutchinson probes (from
+            about 8 on, two standard errors cover the true value in 9 of 10 cases).
         loss: ``"cross_entropy"``, ``"mse"`` (mean over the outputs), ``"gaussian_nll"``
             (unit variance; with target 0 the likelihood of a flow's latents), or any callable
             (outputs (m, C), targets (m, ...)) -> (m,).

@@ -24,7 +24,7 @@ CELL = {
     "snapshots": [],
     "optimizer": {"name": "sgd", "momentum": 0.9},
 }
-PROBING = {"batchings": ["label", "random"], "batch_size": 32, "batches": 1, "probes": 2}
+PROBING = {"batchings": ["label", "random"], "batch_size": 32, "batches": 1}
 CHECK = {
     "norms": ["bn", "ln"],
     "losses": ["quadratic", "logistic", "gaussian_nll", "softmax_relu", "softmax_gelu"],

@@ -12,7 +12,7 @@ def test_a_minimal_profile_and_one_of_two_grids(workspace: Clone) -> None:
     small = {"norms": ["bn"], "batchings": ["label"], "learning_rates": [1]}
     small["optimizer"] = {"name": "sgd"}
     longer = {"norms": ["none"], "batchings": ["random"], "learning_rates": [1.0e-5], "epochs": 2}
-    probing = {"batchings": ["label"], "batch_size": 8, "batches": 2, "probes": 2}
+    probing = {"batchings": ["label"], "batch_size": 8, "batches": 2}
     profile["classification"] = {"a": grid | small, "b": grid | longer}
     profile["derivatives"] = {"a": probing}
     profile["theorems"] |= {"norms": ["none"], "losses": ["linear"], "eps": [0.0]}

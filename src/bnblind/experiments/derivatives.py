@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import torch
@@ -23,14 +24,12 @@ WITHIN_SAMPLE = (LayerNorm, GroupNorm, InstanceNorm)
 class Probing:
     """On what to measure: so many batches of each batching, of training images.
 
-    A batching's last, short batch is never among them. ``probes``: of the Hessian's diagonal
-    where it has to be estimated.
+    A batching's last, short batch is never among them.
     """
 
     batchings: tuple[str, ...]
     batch_size: int
     batches: int
-    probes: int
 
     def draw(self, part: Part, seed: int) -> Iterator[tuple[str, int, Tensor, Tensor]]:
         """Batching, number, images and labels of each batch; the same for every network."""
@@ -66,17 +65,20 @@ def norm_layers(model: nn.Module) -> list[str]:
     return [name for name, layer in model.named_modules() if isinstance(layer, Norm)]
 
 
-def split_at(model: nn.Module, layer: str, images: Tensor, labels: Tensor, probes: int) -> Split:
+def split_at(model: nn.Module, layer: str, images: Tensor, labels: Tensor) -> Split:
     """The split at the batch mean; later layers with batch statistics are frozen.
 
-    The Hessian's diagonal is exact, but for a layer that LN, GN or IN follow: they make the rest
-    of the network curved, and D products a label too dear; there it is estimated by ``probes``.
+    Where LN, GN or IN follow the layer, the rest of the network is curved and the Hessian's
+    diagonal takes D products for each label. It is then computed for label-pure batches only;
+    on others 2 probes stand for it, whose ``hdiag_se`` marks it as no result.
     """
     layers = norm_layers(model)
     behind = layers[layers.index(layer) + 1 :]
     curved = any(isinstance(model.get_submodule(name), WITHIN_SAMPLE) for name in behind)
-    hdiag = probes if curved else "auto"
-    return split_loss(model, layer, images, labels, downstream="frozen", hdiag=hdiag)
+    dear = curved and len(labels.unique()) > 1
+    return split_loss(
+        model, layer, images, labels, downstream="frozen", hdiag=2 if dear else "auto"
+    )
 
 
 def describe(split: Split, layer: nn.Module) -> dict[str, Any]:
@@ -85,14 +87,10 @@ def describe(split: Split, layer: nn.Module) -> dict[str, Any]:
     ``y.A.B`` and ``x.A.B`` are the inner products of the terms A and B after and before the
     layer; ``passing.A`` is the share |sigma dX|^2 / |dY|^2 of term A's squared gradient that
     passes the layer, and for batch norm ``mean.A`` and ``scale.A`` are what its centering and
-    its scaling block (T4). NaN where a term is zero. ``constant.diag`` is the share of the squared
-    Hessian diagonal that is constant over a channel's positions (1 for vectors).
+    its scaling block (T4). NaN where a term is zero, and for the two second-order terms where
+    the Hessian's diagonal is an estimate.
     """
-    row: dict[str, Any] = {
-        "method": split.method,
-        "kinks": split.kinks,
-        "constant.diag": constant_share(split.hdiag, by_sample=split.hdiag.shape == split.y.shape),
-    }
+    row: dict[str, Any] = {"method": split.method, "kinks": split.kinks}
     for side, gram in (("y", split.gram_y), ("x", split.gram_x)):
         assert gram is not None
         for i, a in enumerate(PARTS):
@@ -111,13 +109,6 @@ def describe(split: Split, layer: nn.Module) -> dict[str, Any]:
             assert split.sigma is not None
             through = (split.sigma * split.carry(G)).square().sum()
             row |= {f"passing.{part}": (through / G.square().sum()).item()}
+    if split.hdiag_se is not None:
+        row |= {name: nan for name in row if {"diag", "offdiag"} & set(name.split("."))}
     return row
-
-
-def constant_share(values: Tensor, *, by_sample: bool) -> float:
-    """Share of |values|^2 (C, *spatial), or (n, C, *spatial), that is constant over what a
-    channel pools: its positions, and the samples.
-    """
-    channels = (values if by_sample else values[None]).transpose(0, 1).flatten(1)
-    constant = channels.shape[1] * channels.mean(1).square().sum()
-    return (constant / channels.square().sum()).item()

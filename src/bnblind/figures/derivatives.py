@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bnblind.figures.style import COLUMN, LOOKS
-from bnblind.figures.theorems import TERM_LABELS
+from bnblind.figures.style import COLUMN, FLOOR, LOOKS, SHARES, TERM_LABELS
 
 PROBED_TITLES = {"label": "label-pure batches", "random": "random batches"}
 TERM_COLORS = {
@@ -20,13 +19,6 @@ TERM_COLORS = {
     "offdiag": "#009E73",
     "remainder": "#999999",
 }
-SHARES = {
-    "mean_share": ("blocked by centering", "#0072B2"),
-    "scale_share": ("blocked by scaling", "#56B4E9"),
-    "passing": ("passes", "#E69F00"),
-}
-FLOOR = 1e-18
-"""An exact zero is drawn as this."""
 
 
 def defined(terms: pd.DataFrame) -> pd.DataFrame:
@@ -94,6 +86,22 @@ def _draw_terms(axes: Axes, rows: pd.DataFrame) -> None:
         axes.plot(line["epoch"], line["passes"].clip(lower=FLOOR), color=color, marker="o", ms=3)
 
 
+def _draw_shares(axes: Axes, labels: list[str], shares: pd.DataFrame) -> None:
+    """A bar a label, cut into the shares that are blocked and that pass."""
+    left = np.zeros(len(labels))
+    for name, (label, color) in SHARES.items():
+        axes.barh(labels, shares[name], left=left, color=color, label=label, height=0.7)
+        left += shares[name].to_numpy()
+    axes.set(xlim=(0, 1))
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def _share_legend(figure: Figure, axes: Axes) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(SHARES))
+
+
 def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """What each batch norm of a network blocks of the whole gradient, first and last epoch.
 
@@ -107,13 +115,8 @@ def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     rows = blocked[blocked["epoch"].isin(epochs)]
     drawn = rows.groupby(["probed", "layer", "epoch"], sort=False)[list(SHARES)].mean()
     drawn = drawn.reset_index()
-    figure, panels = plt.subplots(
-        1,
-        len(probed),
-        figsize=(2 * COLUMN, 0.6 + 0.32 * len(layers) * len(epochs)),
-        sharey=True,
-        squeeze=False,
-    )
+    size = (2 * COLUMN, 0.6 + 0.32 * len(layers) * len(epochs))
+    figure, panels = plt.subplots(1, len(probed), figsize=size, sharey=True, squeeze=False)
     labels = [
         f"norm {number}, {'at initialization' if epoch == epochs[0] else f'epoch {epoch}'}"
         for number in range(1, len(layers) + 1)
@@ -122,66 +125,44 @@ def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     for axes, batching in zip(panels[0], probed, strict=True):
         chosen = drawn[drawn["probed"] == batching].set_index(["layer", "epoch"])
         chosen = chosen.loc[[(layer, epoch) for layer in layers for epoch in epochs]]
-        left = np.zeros(len(chosen))
-        for share, (label, color) in SHARES.items():
-            axes.barh(labels, chosen[share], left=left, color=color, label=label, height=0.7)
-            left += chosen[share].to_numpy()
-        axes.set(xlim=(0, 1), xlabel="share of |dL/dY|²", title=PROBED_TITLES[batching])
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
+        _draw_shares(axes, labels, chosen)
+        axes.set(xlabel="share of |dL/dY|²", title=PROBED_TITLES[batching])
     panels[0][0].invert_yaxis()
-    handles, names = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    _share_legend(figure, panels[0][0])
     return figure, drawn
 
 
-def passing_by_constancy(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Why BN of images lets terms pass: derivatives that differ between positions.
+def blocked_by_term(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """What batch norms block of the first-order term, of the diagonal and of the whole gradient.
 
     Args:
-        terms: splits at batch norms, label-pure batches, with a column ``place`` that names the
-            layer.
+        terms: splits at batch norms, with a column ``place`` that names the layer; a row a
+            place. Mean over seeds and batches.
     """
+    titles = {"first": "first-order term", "diag": "diagonal term", "total": "whole gradient"}
     terms = defined(terms)
-    sources = {
-        "first": ("mean.first", "gradient at y0", "first-order term"),
-        "diag": ("constant.diag", "Hessian's diagonal at y0", "diagonal term"),
-    }
     drawn = pd.concat(
         [
-            terms[["place", "epoch", "seed", "batch"]].assign(
-                term=term, constant=terms[constant], passing=terms[f"passing.{term}"]
+            terms[["place"]].assign(
+                term=term,
+                mean_share=terms[f"mean.{term}"],
+                scale_share=terms[f"scale.{term}"],
+                passing=terms[f"passing.{term}"],
             )
-            for term, (constant, _, _) in sources.items()
-        ],
-        ignore_index=True,
+            for term in titles
+        ]
     )
+    drawn = drawn.groupby(["term", "place"], sort=False).mean().reset_index()
     places = list(dict.fromkeys(drawn["place"]))
-    looks = dict(zip(places, _place_looks(), strict=False))
-    figure, panels = plt.subplots(1, 2, figsize=(2 * COLUMN, 0.95 * COLUMN), sharey=True)
-    for axes, (term, (_, what, title)) in zip(panels, sources.items(), strict=True):
-        axes.plot([0, 1], [1, 0], color="grey", lw=0.8, ls=":", zorder=0)
-        for place, (color, marker) in looks.items():
-            rows = drawn[(drawn["place"] == place) & (drawn["term"] == term)]
-            axes.plot(
-                rows["constant"], rows["passing"], ls="", marker=marker, color=color,
-                alpha=0.6, markeredgewidth=0, label=place,
-            )  # fmt: skip
-        axes.set(
-            xlim=(-0.03, 1.03),
-            ylim=(-0.03, 1.03),
-            title=title,
-            xlabel=f"share of the {what}\nthat is constant over a channel's positions",
-        )
-    panels[0].set_ylabel("share of the term's |gradient|² that passes BN")
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(places))
+    size = (2 * COLUMN, 0.8 + 0.24 * len(places))
+    figure, panels = plt.subplots(1, len(titles), figsize=size, sharey=True)
+    for axes, (term, title) in zip(panels, titles.items(), strict=True):
+        chosen = drawn[drawn["term"] == term].set_index("place").loc[places]
+        _draw_shares(axes, places, chosen)
+        axes.set(title=title, xlabel="share of its |gradient|²")
+    panels[0].invert_yaxis()
+    _share_legend(figure, panels[0])
     return figure, drawn
-
-
-def _place_looks() -> list[tuple[str, str]]:
-    colors = ("#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
-    return list(zip(colors, "osD^vP", strict=True))
 
 
 def passing_table(terms: pd.DataFrame) -> pd.DataFrame:
@@ -191,17 +172,14 @@ def passing_table(terms: pd.DataFrame) -> pd.DataFrame:
         terms: splits of one grid; those trained and probed on label-pure batches are taken.
 
     Returns:
-        A row a (norm, layer): mean over seeds and batches of each term, and how the diagonal
-        came about.
+        A row a (norm, layer): mean over seeds and batches of each term.
     """
     pure = terms[(terms["batching"] == "label") & (terms["probed"] == "label")]
     last = defined(pure[pure["epoch"] == pure["epoch"].max()])
     layers = list(dict.fromkeys(last["layer"]))
     shares = {f"passing.{term}": TERM_LABELS.get(term, "whole") for term in (*TERM_COLORS, "total")}
     means = last.groupby(["norm", "layer"])[list(shares)].mean().rename(columns=shares)
-    estimated = last["method"].str.startswith("Hutchinson").groupby([last["norm"], last["layer"]])
-    table = means.assign(diagonals=estimated.any().map({True: "estimated", False: "exact"}))
-    table = table.reset_index()
+    table = means.reset_index()
     order = {name: i for i, name in enumerate([*LOOKS, *layers])}
     table = table.sort_values(["norm", "layer"], key=lambda c: c.map(order), ignore_index=True)
     places = {layer: number for number, layer in enumerate(layers, 1)}

@@ -4,14 +4,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from bnblind.figures.style import COLUMN
-
-# Okabe & Ito's blue and orange, and a grey: apart in hue and in lightness.
-PARTS = {
-    "mean_share": ("blocked by centering", "#0072B2"),
-    "scale_share": ("blocked by scaling", "#E69F00"),
-    "passing": ("passing", "#DDDDDD"),
-}
+from bnblind.figures.style import COLUMN, SHARES
 
 
 def share_bars(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -21,11 +14,11 @@ def share_bars(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         table: columns layer, mean_share, scale_share, passing; drawn from top to bottom. A
             layer whose shares are NaN is named, without a bar.
     """
-    drawn = table[["layer", *PARTS]]
+    drawn = table[["layer", *SHARES]]
     figure, axes = plt.subplots(figsize=(1.25 * COLUMN, 0.8 + 0.16 * len(drawn)))
     left = pd.Series(0.0, index=drawn.index)
     rows = range(len(drawn))
-    for name, (label, color) in PARTS.items():
+    for name, (label, color) in SHARES.items():
         share = drawn[name].fillna(0)
         axes.barh(rows, share, left=left, color=color, label=label, height=0.8, linewidth=0)
         left = left + share
@@ -36,5 +29,5 @@ def share_bars(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     axes.set_xlabel("share of the squared gradient")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=len(PARTS))
+    figure.legend(loc="outside upper center", ncols=len(SHARES))
     return figure, drawn

@@ -36,6 +36,24 @@ LOOKS = {
 }
 
 
+TERM_LABELS = {
+    "first": "first order",
+    "diag": "diagonal",
+    "offdiag": "off-diagonal",
+    "remainder": "remainder",
+}
+"""Names of the Taylor terms, in their order."""
+
+SHARES = {
+    "mean_share": ("blocked by centering", "#0072B2"),
+    "scale_share": ("blocked by scaling", "#56B4E9"),
+    "passing": ("passes", "#E69F00"),
+}
+"""Label and colour of the shares into which a layer divides a gradient (T4)."""
+
+FLOOR = 1e-18
+"""What an exact zero is drawn as on a logarithmic scale."""
+
 CONTROLS = tuple(name for name in LOOKS if name.startswith("bn_"))
 """Variants that isolate what in BN blocks."""
 

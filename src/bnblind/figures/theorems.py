@@ -7,10 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnblind.figures.style import COLUMN, LOOKS
-
-FLOOR = 1e-18
-"""An exact zero is drawn as this."""
+from bnblind.figures.style import COLUMN, FLOOR, LOOKS, TERM_LABELS
 
 LOSS_LABELS = {
     "linear": "linear",
@@ -23,12 +20,6 @@ LOSS_LABELS = {
     "softmax_gelu": "softmax, GELU",
 }
 POINT_LABELS = {"zero": "y0 = 0", "mean": "y0 = batch mean", "random": "y0 random"}
-TERM_LABELS = {
-    "first": "first order",
-    "diag": "diagonal",
-    "offdiag": "off-diagonal",
-    "remainder": "remainder",
-}
 
 
 def _in_order(found: pd.Series, order: dict[str, str]) -> list[str]:

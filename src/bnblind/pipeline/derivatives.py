@@ -45,10 +45,10 @@ def networks(path: Path, data: Dataset) -> Iterator[tuple[Row, nn.Module]]:
         yield row, trained_model(cell["model"], cell["norm"], data, weights).double()
 
 
-def term_rows(model: nn.Module, images: Tensor, labels: Tensor, probes: int) -> Iterator[Row]:
+def term_rows(model: nn.Module, images: Tensor, labels: Tensor) -> Iterator[Row]:
     """The split at each norm layer, in numbers."""
     for layer in norm_layers(model):
-        split = split_at(model, layer, images, labels, probes)
+        split = split_at(model, layer, images, labels)
         yield {"layer": layer, **describe(split, model.get_submodule(layer))}
 
 
@@ -81,7 +81,7 @@ def main(argv: list[str]) -> None:
             for batching, number, images, labels in probing.draw(data.train, key["seed"]):
                 where = {**key, "probed": batching, "batch": number}
                 images = images.double()
-                terms += [where | row for row in term_rows(model, images, labels, probing.probes)]
+                terms += [where | row for row in term_rows(model, images, labels)]
                 blocked += [where | row for row in blocked_rows(model, images, labels)]
         print(f"{path}: {len(terms)} splits so far", flush=True)
     publish(
