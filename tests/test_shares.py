@@ -179,3 +179,8 @@ def test_shapes_that_do_not_fit_are_refused(shape_g, shape_y):
         blocked(torch.zeros(shape_g), torch.zeros(shape_y))
     assert str(shape_g) in str(refusal.value)
     assert str(shape_y) in str(refusal.value)
+
+
+def test_integers_are_refused():
+    with pytest.raises(BadInput, match=r"floating point; found torch.int64"):
+        blocked(torch.ones(4, 3, dtype=torch.long), torch.ones(4, 3))

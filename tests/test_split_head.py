@@ -697,3 +697,21 @@ def test_gradients_need_not_be_switched_on():
         found = split_head(linear, Y, T)
         found.gram_y  # noqa: B018
     assert torch.equal(found.total, split_head(linear, Y, T).total)
+
+
+def test_auto_does_not_start_what_takes_hours():
+    """D products for each distinct target: here 10 times 3,000."""
+    head = nn.Sequential(nn.GELU(), nn.Linear(3000, 10)).double()
+    y, target = normal(10, 3000), torch.arange(10)
+    with pytest.raises(BadInput, match=r"30000 Hessian-vector products .* hdiag=64"):
+        split_head(head, y, target)
+    assert split_head(head, y, target, hdiag=2).hdiag_se is not None
+    assert split_head(head, y, target * 0).method.startswith("exact")
+
+
+@pytest.mark.parametrize("spoiled", [float("nan"), float("inf")])
+def test_features_that_are_no_numbers_are_called_so(spoiled):
+    y = normal(4, 6)
+    y[2, 3] = spoiled
+    with pytest.raises(BadInput, match="features must be finite; found NaN or infinity"):
+        split_head(nn.Linear(6, 3).double(), y, torch.zeros(4, dtype=torch.long))

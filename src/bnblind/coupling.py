@@ -12,11 +12,9 @@ def couples(layer: nn.Module) -> bool:
     """Whether the layer takes its statistics from the batch that it is given now."""
     if isinstance(layer, _BatchNorm):
         return layer.training or layer.running_mean is None
-    return isinstance(layer, BatchStatistics) and layer.training and not _frozen(layer)
-
-
-def _frozen(layer: nn.Module) -> bool:
-    return isinstance(layer, FrozenBatchNorm)
+    if isinstance(layer, FrozenBatchNorm):
+        return False
+    return isinstance(layer, BatchStatistics) and layer.training
 
 
 def refuse_random(model: nn.Module) -> None:

@@ -19,7 +19,7 @@ JUMPS_IN_SLOPE = frozenset(
         *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "threshold", "hardtanh", "hardswish"),
         *("hardsigmoid", "hardshrink", "softshrink", "selu", "abs", "absolute", "clamp", "clip"),
         *("clamp_min", "clamp_max", "maximum", "minimum", "fmax", "fmin", "max", "min", "amax"),
-        *("sort", "topk", "median", "kthvalue"),
+        *("sort", "topk", "median", "kthvalue", "cummax", "cummin"),
         *("amin", "max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d"),
         *("adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d"),
     )

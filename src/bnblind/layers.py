@@ -100,11 +100,14 @@ def standardized(name: str, layer: nn.Module, x: Tensor) -> Standardized:
             forward: Callable[..., Tensor] = type(layer).forward
             y = forward(_without_affine(layer), leaf)
 
-    def carry(G: Tensor) -> Tensor:
-        return torch.autograd.grad(y, leaf, G, retain_graph=True)[0]
-
     value = y.detach()
+    carry = partial(_through, leaf, y)
     return Standardized(value, scale, affine_phase(layer), carry, _center(layer, value))
+
+
+def _through(x: Tensor, y: Tensor, G: Tensor) -> Tensor:
+    """Gradient with respect to ``x`` of what has the gradient ``G`` with respect to ``y``."""
+    return torch.autograd.grad(y, x, G, retain_graph=True)[0]
 
 
 def _center(layer: nn.Module, y: Tensor) -> Tensor:

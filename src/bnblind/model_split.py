@@ -21,7 +21,7 @@ from bnblind.layers import (
 from bnblind.losses import LossFunction, sample_loss
 from bnblind.norms import BatchNorm
 from bnblind.split import Split, assembled, check_options, first_alone, isolated, split_batch
-from bnblind.terms import Batch, RowsDiffer, call, check_rows, rows_agree
+from bnblind.terms import Batch, RowsDiffer, Terms, call, check_rows, rows_agree
 
 
 @dataclass
@@ -243,22 +243,25 @@ def split_loss(
             known=outputs,
         )
         try:
-            check_rows(first_alone(batch.head, seen.y), outputs[:1])
-            terms, method, kinks = split_batch(batch, hdiag, seed)
+            terms, method, kinks = _checked_split(batch, hdiag, seed)
         except RowsDiffer:
             if not batch.shared:
                 raise
             # Two samples agreed at the point, the whole batch does not: a way leads around.
             dissected.shared = dissected.narrow = False
             batch = replace(batch, shared=False)
-            check_rows(first_alone(batch.head, seen.y), outputs[:1])
-            terms, method, kinks = split_batch(batch, hdiag, seed)
+            terms, method, kinks = _checked_split(batch, hdiag, seed)
     analysed = model.get_submodule(layer)
     if isinstance(analysed, (_BatchNorm, BatchNorm)) and not analysed.training:
         method += f"; {layer} is in evaluation mode, but standardized with the batch here"
     if dissected.plan.frozen:
         method += f"; with running statistics: {', '.join(dissected.plan.frozen)}"
     return assembled(batch, terms, method, kinks, seen.sigma, seen.carry)
+
+
+def _checked_split(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, int | None]:
+    check_rows(first_alone(batch.head, batch.y), batch.known[:1])
+    return split_batch(batch, hdiag, seed)
 
 
 def _expansion_point(y0: Tensor | str | None, seen: Standardized) -> Tensor:

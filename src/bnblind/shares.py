@@ -60,6 +60,8 @@ def blocked(G: Tensor, y: Tensor) -> Blocked:
             f"G and y must have one shape (n, C, *spatial); found {tuple(G.shape)} "
             f"and {tuple(y.shape)}"
         )
+    if not (G.is_floating_point() and y.is_floating_point()):
+        raise BadInput(f"G and y must be floating point; found {G.dtype} and {y.dtype}")
     axes, n = pooled_axes(y), y.numel() // y.shape[1]
     # In units of its largest entry: the square of a saturated network's gradient underflows.
     unit = G.abs().amax(axes)

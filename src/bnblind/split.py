@@ -28,6 +28,9 @@ from bnblind.terms import (
     row_by_row_terms,
 )
 
+MOST_PRODUCTS = 20_000
+"""Hessian-vector products that ``hdiag="auto"`` computes without being asked."""
+
 PARTS = ("first", "diag", "offdiag", "remainder", "total")
 """What a split consists of, in the order of the rows and columns of its Gram matrices."""
 
@@ -50,8 +53,9 @@ class Split:
         hdiag_se: its standard error where it was estimated (Hutchinson), else None.
         method: how the terms were computed, and on what terms.
         kinks: units of the head whose derivative is undefined at ``y0`` (a ReLU at 0, a tie in
-            a max-pool). If there are any, so are the terms: draw no conclusion. None if not
-            looked for (``hdiag="affine"``).
+            a max-pool). If there are any, so are the terms: draw no conclusion. Kinks that a
+            function makes out of a comparison (a mask) are not seen. None if not looked for
+            (``hdiag="affine"``).
         carry: takes a gradient with respect to ``y`` to the layer's input; None if unknown.
     """
 
@@ -121,9 +125,10 @@ def split_head(
         y0: (*S) the expansion point; None is 0.
         sigma: (C,) as :func:`bnblind.standardize` gave it; needed for ``gram_x`` only.
         hdiag: ``"auto"``: fused if the head is seen to be piecewise linear at ``y0``, else
-            exact; ``"affine"``: fused, taking your word for it; ``"exact"``: Hessian-vector
-            products, D for each distinct target; an integer >= 2: so many Hutchinson probes (from
-            about 8 on, two standard errors cover the true value in 9 of 10 cases).
+            exact (refused above 20,000 products); ``"affine"``: fused, taking your word for it;
+            ``"exact"``: Hessian-vector products, D for each distinct target; an integer >= 2:
+            so many Hutchinson probes (from about 8 on, two standard errors cover the true
+            value in 9 of 10 cases).
         loss: ``"cross_entropy"``, ``"mse"`` (mean over the outputs), ``"gaussian_nll"``
             (unit variance; with target 0 the likelihood of a flow's latents), or any callable
             (outputs (m, C), targets (m, ...)) -> (m,).
@@ -225,6 +230,8 @@ def undisturbed(
 
 def first_alone(head: Head, y: Tensor) -> Tensor:
     """Outputs (1, C) of the first sample in a batch of its own."""
+    if not bool(y.isfinite().all()):
+        raise BadInput("the features must be finite; found NaN or infinity")
     with torch.no_grad():
         return call(head, y[:1].clone(), torch.zeros(1, dtype=torch.long, device=y.device))
 
@@ -240,7 +247,10 @@ def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, 
     fused, name = (
         (fused_terms, "fused")
         if batch.shared
-        else (row_by_row_terms, "row by row (a skip connection goes around the layer)")
+        else (
+            row_by_row_terms,
+            "row by row (a path leads around the layer, as a skip connection does)",
+        )
     )
     samples = batch.samples()[:1] if batch.shared else batch.samples()
 
@@ -257,13 +267,21 @@ def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, 
     if hdiag == "auto" and seen.is_piecewise_linear():
         return fused(batch, seen.outputs), f"{name}: head seen to be piecewise linear", seen.kinks
     probes = hdiag if isinstance(hdiag, int) else None
+    rows = (len(batch.distinct()[0]) if batch.shared else len(batch.y)) * batch.y0.numel()
+    if hdiag == "auto" and rows > MOST_PRODUCTS:
+        raise BadInput(
+            f"the head is curved, so that its Hessian's diagonal takes {rows} Hessian-vector "
+            f"products ({batch.y0.numel()} features for each distinct target or sample); "
+            f"hdiag='auto' stops at {MOST_PRODUCTS}. hdiag=64 estimates it from 64 of them, "
+            "hdiag='exact' computes them all"
+        )
     # A generator of their own: the probes depend on the seed alone.
     terms = exact_terms(batch, probes, torch.Generator().manual_seed(seed))
     method = "exact: Hessian-vector products"
     if probes:
         method = f"Hutchinson: {probes} probes for the diagonal"
     if not batch.shared:
-        method += ", sample by sample (a skip connection goes around the layer)"
+        method += ", sample by sample (a path leads around the layer, as a skip connection does)"
     return terms, method, seen.kinks
 
 
