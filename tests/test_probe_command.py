@@ -13,8 +13,8 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from torch import nn
 
-from bnblind.figures.probe import PARTS, share_bars
-from bnblind.figures.style import COLUMN, use_style
+from bnblind.figures.probe import share_bars
+from bnblind.figures.style import COLUMN, SHARES, use_style
 from bnblind.review.probe_command import measure
 from tests.conftest import ROOT
 
@@ -111,7 +111,7 @@ def test_the_table_of_label_pure_and_of_random_batches(probe):
         assert [row["channels"] for row in table.values()] == ["16", "8"]
         assert [row["pooled"] for row in table.values()] == ["64", "64"]
         for row in table.values():
-            shares = [float(row[name]) for name in PARTS]
+            shares = [float(row[name]) for name in SHARES]
             assert sum(shares) == pytest.approx(1, abs=2e-3)
         (line,) = run.stdout.strip().partition("\n\n")[2].splitlines()
         assert f"Measured on {words} of up to 64 samples of digits" in line
@@ -287,13 +287,13 @@ def test_the_bars_are_the_tables_shares_in_its_order(count):
         }
     )
     table["passing"] = 0.5 - table["scale_share"]
-    table.loc[1, list(PARTS)] = float("nan")
+    table.loc[1, list(SHARES)] = float("nan")
     figure, drawn = share_bars(table)
     pd.testing.assert_frame_equal(drawn, table)
     (axes,) = figure.axes
     assert axes.yaxis_inverted()
     assert [label.get_text() for label in axes.get_yticklabels()] == table["layer"].tolist()
-    for name, bars in zip(PARTS, axes.containers, strict=True):
+    for name, bars in zip(SHARES, axes.containers, strict=True):
         widths = [bar.get_width() for bar in bars]
         assert widths == pytest.approx(table[name].fillna(0).tolist())
     ends = [bar.get_x() + bar.get_width() for bar in axes.containers[-1]]
@@ -308,6 +308,6 @@ def test_the_parts_are_apart_without_colour():
     weights = (0.2126, 0.7152, 0.0722)
     light = sorted(
         sum(w * c for w, c in zip(weights, to_rgb(color), strict=True))
-        for _, color in PARTS.values()
+        for _, color in SHARES.values()
     )
     assert min(b - a for a, b in itertools.pairwise(light)) > 0.15

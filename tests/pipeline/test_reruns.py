@@ -41,8 +41,8 @@ CHANGES = {
     ),
     "a figure's code": (
         "src/bnblind/figures/theorems.py",
-        "FLOOR = 1e-18",
-        "FLOOR = 1e-17",
+        '"size": 4.5',
+        '"size": 4.6',
         {"theorems_page": 1},
     ),
     "the training loop": (

@@ -46,8 +46,8 @@ TERM_LABELS = {
 
 SHARES = {
     "mean_share": ("blocked by centering", "#0072B2"),
-    "scale_share": ("blocked by scaling", "#56B4E9"),
-    "passing": ("passes", "#E69F00"),
+    "scale_share": ("blocked by scaling", "#E69F00"),
+    "passing": ("passes", "#DDDDDD"),
 }
 """Label and colour of the shares into which a layer divides a gradient (T4)."""
 
