@@ -1,5 +1,7 @@
 """Figures of the theorem check."""
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 import seaborn
@@ -19,6 +21,7 @@ LOSS_LABELS = {
     "softmax_relu": "softmax, ReLU",
     "softmax_gelu": "softmax, GELU",
 }
+THEOREM_OF = {"first": "T1", "diag": "T2", "offdiag": "T3", "total": "T4"}
 POINT_LABELS = {"zero": "y0 = 0", "mean": "y0 = batch mean", "random": "y0 random"}
 
 
@@ -32,6 +35,11 @@ def _as_text(share: float) -> str:
     if share >= 0.005:
         return f"{share:.2f}"
     return f"$10^{{{round(np.log10(max(share, FLOOR)))}}}$"
+
+
+def _term_label(term: str) -> str:
+    theorem = f" ({THEOREM_OF[term]})" if term in THEOREM_OF else ""
+    return f"{TERM_LABELS[term]}{theorem}"
 
 
 def _head_groups(axes: Axes, groups: list[str], labels: dict[str, str]) -> None:
@@ -59,7 +67,7 @@ def _draw_shares(
         annot_kws={"size": 4.5},
         linewidths=0.5,
         cbar=False,
-        xticklabels=[TERM_LABELS[term] for term in table.columns.get_level_values(1)]
+        xticklabels=[_term_label(term) for term in table.columns.get_level_values(1)]
         if named
         else False,
         yticklabels=[LOOKS[norm].label for norm in table.index],
@@ -88,16 +96,16 @@ def _colour_bar(figure: Figure, panels: list[Axes]) -> None:
 def _pivoted(drawn: pd.DataFrame, group: str, labels: dict[str, str]) -> pd.DataFrame:
     """Rows norms, columns (group, term), both in the order of their labels."""
     table = drawn.pivot(index="norm", columns=[group, "term"], values="median")
-    columns = [
-        (name, term)
-        for name in _in_order(drawn[group], labels)
-        for term in _in_order(drawn.loc[drawn[group] == name, "term"], TERM_LABELS)
-    ]
+    columns = []
+    for name in _in_order(drawn[group], labels):
+        terms = _in_order(drawn.loc[drawn[group] == name, "term"], TERM_LABELS)
+        # Of a loss with one term, that is the whole.
+        columns += [(name, term) for term in (terms if len(terms) > 2 else terms[:1])]
     return table.loc[_in_order(drawn["norm"], dict.fromkeys(LOOKS, ""))][columns]
 
 
 def passing_heat_map(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """How much of each Taylor term's gradient passes each norm at y0 = 0, one panel an eps.
+    """How much of each term's and of the whole gradient passes each norm at y0 = 0, by eps.
 
     Args:
         passing: columns norm, loss, y0, term, eps, passing; a cell shows the median of its rows.
@@ -140,7 +148,7 @@ def leak_curve(leak: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         leak: columns eps, std, measured, stated; one row a channel.
     """
     figure, axes = plt.subplots(figsize=(COLUMN, 0.75 * COLUMN))
-    shades = dict(zip(sorted(leak["eps"].unique()), ("-", "--", ":", "-."), strict=False))
+    shades = dict(zip(sorted(leak["eps"].unique()), cycle(("-", "--", ":", "-.")), strict=False))
     for eps, line in shades.items():
         rows = leak[leak["eps"] == eps].sort_values("std")
         std = np.geomspace(rows["std"].min(), rows["std"].max(), 200)

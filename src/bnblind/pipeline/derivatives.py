@@ -15,10 +15,10 @@ from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.derivatives import (
     Probing,
     describe,
-    norm_layers,
     split_at,
     trained_model,
 )
+from bnblind.layers import normalization_layers
 from bnblind.norms import BatchNorm
 from bnblind.pipeline.files import publish, table_bytes
 from bnblind.pipeline.prepared import read_dataset
@@ -47,7 +47,7 @@ def networks(path: Path, data: Dataset) -> Iterator[tuple[Row, nn.Module]]:
 
 def term_rows(model: nn.Module, images: Tensor, labels: Tensor) -> Iterator[Row]:
     """The split at each norm layer, in numbers."""
-    for layer in norm_layers(model):
+    for layer in normalization_layers(model):
         split = split_at(model, layer, images, labels)
         yield {"layer": layer, **describe(split, model.get_submodule(layer))}
 
