@@ -37,17 +37,28 @@ def results() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["norm", "batching", "seed", "epoch", "metric", "value"])
 
 
+TERMS = {"linear": ["first", "total"], "quadratic": ["first", "diag", "total"]}
+
+
 @pytest.fixture
 def passing() -> pd.DataFrame:
     rows = [
         (norm, loss, y0, term, eps, 1e-16 if norm == "bn" else 1.0)
         for norm in ("none", "bn")
-        for loss, terms in {"linear": ["first"], "quadratic": ["first", "diag"]}.items()
+        for loss, terms in TERMS.items()
         for term in terms
         for y0 in ("zero", "mean")
         for eps in (0.0, 1e-5)
     ]
     return pd.DataFrame(rows, columns=["norm", "loss", "y0", "term", "eps", "passing"])
+
+
+def test_the_whole_is_drawn_beside_its_terms(passing: pd.DataFrame) -> None:
+    """Of the linear loss the whole is its only term, drawn once."""
+    figure, _ = passing_heat_map(passing)
+    labels = [label.get_text() for label in figure.axes[1].get_xticklabels()]
+    named = ["first order (T1)", "first order (T1)", "diagonal (T2)", "whole (T4)"]
+    assert labels == named
 
 
 def test_every_norm_has_its_own_look() -> None:

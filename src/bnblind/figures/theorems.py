@@ -99,8 +99,8 @@ def _pivoted(drawn: pd.DataFrame, group: str, labels: dict[str, str]) -> pd.Data
     columns = []
     for name in _in_order(drawn[group], labels):
         terms = _in_order(drawn.loc[drawn[group] == name, "term"], TERM_LABELS)
-        # Of a loss with one term, that is the whole.
-        columns += [(name, term) for term in (terms if len(terms) > 2 else terms[:1])]
+        # A loss's only term is the whole.
+        columns += [(name, term) for term in terms if term != "total" or len(terms) > 2]
     return table.loc[_in_order(drawn["norm"], dict.fromkeys(LOOKS, ""))][columns]
 
 
