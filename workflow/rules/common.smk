@@ -67,15 +67,15 @@ def code_of(name):
     return import_closure(entries)
 
 
+def templates(*names):
+    return [f"src/bnblind/pipeline/templates/{name}" for name in names]
+
+
 def code_of_notebook(name):
     """The notebook, what it imports, and the step that executes it."""
     executing = code_of("notebook")
-    templates = [
-        f"src/bnblind/pipeline/templates/{f}" for f in ("page.html.j2", "style.css")
-    ]
-    return sorted(
-        {*executing, *templates, *import_closure([f"notebooks/{name}.ipynb"])}
-    )
+    shown = templates("page.html.j2", "style.css")
+    return sorted({*executing, *shown, *import_closure([f"notebooks/{name}.ipynb"])})
 
 
 def raw_file(dataset):
@@ -101,6 +101,15 @@ def figure_files(*stems):
 
 def has_controls(grid):
     return any(norm.startswith("bn_") for norm in grid["norms"])
+
+
+def result_tables():
+    """The tables that the claims are judged by."""
+    tables = [f"theorems/{name}" for name in ("passing", "errors", "leak")]
+    tables += ["classification"]
+    for grid in config["derivatives"]:
+        tables += [f"derivatives/{grid}-{name}" for name in ("terms", "blocked")]
+    return [at(f"data/results/{table}.parquet") for table in tables]
 
 
 def classification_figures():

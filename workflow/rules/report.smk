@@ -106,13 +106,34 @@ rule derivatives_page:
         )
 
 
+rule claims:
+    input:
+        code=code_of("claims"),
+        templates=templates("claims.html.j2", "style.css"),
+        claims="config/claims.yaml",
+        schema="workflow/schemas/claims.schema.yaml",
+        tables=result_tables(),
+    output:
+        ledger=update(at("reports/claims.json")),
+        page=update(at("reports/pages/claims.html")),
+    log:
+        at("logs/claims.log"),
+    params:
+        numerics=NUMERICS,
+        profile=config["profile"],
+        results=at("data/results"),
+    shell:
+        step(
+            "claims --claims {input.claims} --results {params.results} "
+            "--tables {input.tables} --profile {params.profile} "
+            "--ledger {output.ledger} --page {output.page}"
+        )
+
+
 rule index:
     input:
         code=code_of("index"),
-        templates=[
-            f"src/bnblind/pipeline/templates/{f}"
-            for f in ("index.html.j2", "style.css")
-        ],
+        templates=templates("index.html.j2", "style.css"),
         passing=rules.theorems.output.passing,
         theorems=rules.theorems.output.metrics,
         results=rules.collect.output.table,
@@ -140,4 +161,5 @@ rule reported:
         rules.theorems_page.output,
         rules.classification_page.output,
         rules.derivatives_page.output,
+        rules.claims.output,
         rules.index.output,

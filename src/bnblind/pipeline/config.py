@@ -15,6 +15,8 @@ import yaml
 from bnblind.errors import BadInput
 
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
+CLAIMS = Path("config/claims.yaml")
+CLAIMS_SCHEMA = Path("workflow/schemas/claims.schema.yaml")
 DATASETS = Path("config/datasets.yaml")
 REGISTRIES = {
     "norm": ("src/bnblind/norms.py", "NORMS"),
@@ -108,16 +110,52 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{place}.batchings: found {probing['batchings']}; allowed: with label"
 
 
+def _violations(values: Mapping[str, Any], schema: Path) -> list[str]:
+    validator = jsonschema.Draft202012Validator(_resolved(read_yaml(schema)))
+    return sorted(
+        f"{_place(error)}: {_explained(error)}" for error in validator.iter_errors(dict(values))
+    )
+
+
+STATISTICS = ("largest", "smallest", "mean", "difference")
+BOUNDS = ("at_least", "at_most")
+
+
+def _unclear(claims: Mapping[str, Any]) -> Iterator[str]:
+    """Rows of claims that say too much or too little."""
+    for name, claim in claims.items():
+        for part, row in claim["rows"].items():
+            for words in (STATISTICS, BOUNDS):
+                found = [word for word in words if row.get(word) is not None]
+                if len(found) != 1:
+                    yield (
+                        f"{name}.rows.{part}: found {', '.join(found) or 'none'}; allowed: exactly "
+                        f"one of {', '.join(words)}"
+                    )
+            if row.get("difference") is not None and not {"of", "minus"} <= set(row):
+                yield f"{name}.rows.{part}: a difference needs both `of` and `minus`"
+
+
+def read_claims(path: Path = CLAIMS) -> dict[str, Any]:
+    """The claims and what counts as reproducing them.
+
+    Raises:
+        BadInput: names every offending key with what was found and what is allowed.
+    """
+    claims: dict[str, Any] = read_yaml(path)
+    lines = _violations(claims, CLAIMS_SCHEMA) or list(_unclear(claims))
+    if lines:
+        raise BadInput(f"{path}: " + "\n  ".join(lines))
+    return claims
+
+
 def check_config(config: Mapping[str, Any]) -> None:
     """Check a whole configuration.
 
     Raises:
         BadInput: names every offending key with what was found and what is allowed.
     """
-    validator = jsonschema.Draft202012Validator(_resolved(read_yaml(SCHEMA)))
-    lines = sorted(
-        f"{_place(error)}: {_explained(error)}" for error in validator.iter_errors(dict(config))
-    )
+    lines = _violations(config, SCHEMA)
     if not lines:
         lines = list(_contradictions(config))
     if lines:
