@@ -56,7 +56,7 @@ def passing() -> pd.DataFrame:
 def test_the_whole_is_drawn_beside_its_terms(passing: pd.DataFrame) -> None:
     """Of the linear loss the whole is its only term, drawn once."""
     figure, _ = passing_heat_map(passing)
-    labels = [label.get_text() for label in figure.axes[1].get_xticklabels()]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     named = ["first order (T1)", "first order (T1)", "diagonal (T2)", "whole (T4)"]
     assert labels == named
 
@@ -100,8 +100,8 @@ def test_the_drawn_numbers_are_the_given_ones(results: pd.DataFrame, passing: pd
     bn = drawn[drawn["norm"] == "bn"]
     assert (bn["median"] == 1e-16).all()
     colours = figure.axes[0].collections[0].get_array()
-    assert (colours[1] == -16).all()
-    assert (colours[0] == 0).all()
+    assert (colours[:, 1] == -16).all()
+    assert (colours[:, 0] == 0).all()
 
     _, finals = final_accuracies(results, 10)
     assert set(finals["epoch"]) == {2}
