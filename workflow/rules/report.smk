@@ -130,13 +130,35 @@ rule claims:
         )
 
 
+rule about:
+    input:
+        code=code_of("about"),
+        templates=templates("about.html.j2", "style.css"),
+        graph="docs/images/rulegraph.svg",
+    output:
+        page=update(at("reports/pages/pipeline.html")),
+    log:
+        at("logs/about.log"),
+    params:
+        numerics=NUMERICS,
+        settings=json.dumps(config),
+    shell:
+        step(
+            "about --settings {params.settings:q} --graph {input.graph} "
+            "--page {output.page}"
+        )
+
+
 rule index:
     input:
         code=code_of("index"),
         templates=templates("index.html.j2", "style.css"),
-        passing=rules.theorems.output.passing,
-        theorems=rules.theorems.output.metrics,
-        results=rules.collect.output.table,
+        ledger=rules.claims.output.ledger,
+        pages=[
+            rules.theorems_page.output.page,
+            rules.classification_page.output.page,
+            rules.derivatives_page.output.page,
+        ],
         manifests=expand(at("data/prepared/{dataset}.json"), dataset=config["data"]),
     output:
         index=update(at("reports/index.html")),
@@ -145,13 +167,13 @@ rule index:
     params:
         numerics=NUMERICS,
         profile=config["profile"],
-        derivatives=next(iter(config["derivatives"])),
+        pages=at("reports/pages"),
+        figures=at("reports/figures"),
     shell:
         step(
-            "index --profile {params.profile} --passing {input.passing} "
-            "--theorems {input.theorems} --results {input.results} "
-            "--derivatives {params.derivatives} --manifests {input.manifests} "
-            "--index {output.index}"
+            "index --profile {params.profile} --ledger {input.ledger} "
+            "--pages {params.pages} --figures {params.figures} "
+            "--manifests {input.manifests} --index {output.index}"
         )
 
 
@@ -162,4 +184,5 @@ rule reported:
         rules.classification_page.output,
         rules.derivatives_page.output,
         rules.claims.output,
+        rules.about.output,
         rules.index.output,
