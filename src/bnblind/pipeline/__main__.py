@@ -8,6 +8,8 @@ from bnblind import numerics
 from bnblind.errors import BadInput, Diverged
 
 STEPS = (
+    "about",
+    "claims",
     "collect",
     "contact_sheet",
     "derivatives",
