@@ -50,6 +50,7 @@ def test_an_interrupted_job_ends_with_the_same_bits(
     assert len(saved) == CELL.epochs * len(CELL.seeds), "an epoch was trained twice"
 
     uninterrupted = [train(CELL, seed, digits) for seed in CELL.seeds]
+    assert [run.batch_order for run in resumed] == [run.batch_order for run in uninterrupted]
     assert weights_bytes(CELL, resumed) == weights_bytes(CELL, uninterrupted)
     assert results_table(CELL, resumed).equals(results_table(CELL, uninterrupted))
 

@@ -44,7 +44,7 @@ wildcard_constraints:
     dataset="[a-z0-9_]+",
     grid="[a-z][a-z0-9-]*",
     norm="[a-z_]+",
-    batching="[a-z_]+",
+    batching="[a-z_]+(-[0-9.]+)?",
     lr="[0-9.e+-]+",
 
 

@@ -5,6 +5,7 @@ Imports no numerical library, so that planning a run stays fast.
 
 import ast
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import jsonschema
 import yaml
 
 from bnblind.errors import BadInput
+from bnblind.experiments.words import PURITY, purity_of
 
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 DATASETS = Path("config/datasets.yaml")
@@ -49,13 +51,17 @@ def registered_names(kind: str) -> list[str]:
 
 
 def _resolved(schema: Any) -> Any:
-    """The schema with each ``registered: KIND`` replaced by the enum of KIND's names."""
+    """The schema with each ``registered: KIND`` replaced by the words allowed for KIND."""
     if isinstance(schema, list):
         return [_resolved(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "registered" in schema:
-        return {"enum": registered_names(schema["registered"])}
+        names = registered_names(schema["registered"])
+        if schema["registered"] == "batching":
+            words = [*map(re.escape, names), PURITY]
+            return {"type": "string", "pattern": f"^({'|'.join(words)})$", "words": names}
+        return {"enum": names}
     return {key: _resolved(value) for key, value in schema.items()}
 
 
@@ -73,6 +79,9 @@ def _explained(error: jsonschema.ValidationError) -> str:
     found = f"found {error.instance!r}"
     if error.validator == "enum":
         return f"{found}; allowed: {', '.join(map(str, error.validator_value))}"
+    if error.validator == "pattern" and "words" in error.schema:
+        words = [*error.schema["words"], "purity-P, P such as 0.9, at most 1"]
+        return f"{found}; allowed: {', '.join(words)}"
     if error.validator == "type":
         return f"{found} ({type(error.instance).__name__}); allowed: {error.validator_value}"
     return error.message
@@ -93,6 +102,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         late = [epoch for epoch in grid["snapshots"] if epoch > grid["epochs"]]
         if late:
             yield f"{place}.snapshots: found {late}; allowed: 1 to epochs, {grid['epochs']}"
+        yield from _impure(place, grid["batchings"], grid["dataset"])
         if not all(map(math.isfinite, grid["learning_rates"])):
             yield f"{place}.learning_rates: found {grid['learning_rates']}; allowed: finite numbers"
     for name, probing in config["derivatives"].items():
@@ -104,8 +114,19 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
                 f"{place}: found norms {grid['norms']} and batchings {grid['batchings']} in that "
                 "grid; allowed: grids with norm bn and batching label"
             )
+        else:
+            yield from _impure(place, probing["batchings"], grid["dataset"])
         if "label" not in probing["batchings"]:
             yield f"{place}.batchings: found {probing['batchings']}; allowed: with label"
+
+
+def _impure(place: str, batchings: list[str], dataset: str) -> Iterator[str]:
+    """Purities below 1 / C, that of a random choice of samples."""
+    least = 1 / read_yaml(DATASETS)[dataset]["classes"]
+    purities = {word: purity_of(word) for word in batchings}
+    low = [word for word, purity in purities.items() if purity is not None and purity < least]
+    if low:
+        yield f"{place}.batchings: found {low}; allowed purities: {least:g} (1 / classes) to 1"
 
 
 def check_config(config: Mapping[str, Any]) -> None:

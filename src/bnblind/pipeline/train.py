@@ -20,10 +20,17 @@ KEY = ("dataset", "model", "norm", "batching", "lr")
 
 
 def results_table(cell: Cell, runs: list[Run]) -> pd.DataFrame:
-    """Long form: one row a (dataset, model, norm, batching, lr, seed, epoch, metric)."""
+    """Long form: one row a (dataset, model, norm, batching, lr, seed, epoch, metric).
+
+    ``batch_order`` is the same in all rows of a seed: the hash of its training batches.
+    """
     key = {name: getattr(cell, name) for name in KEY}
     return pd.DataFrame(
-        [{**key, "seed": run.seed, **row} for run in runs for row in run.metrics]
+        [
+            {**key, "seed": run.seed, **row, "batch_order": run.batch_order}
+            for run in runs
+            for row in run.metrics
+        ]
     ).astype({"seed": "int64", "epoch": "int64", "value": "float64"})
 
 
