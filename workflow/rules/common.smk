@@ -46,6 +46,7 @@ wildcard_constraints:
     norm="[a-z_]+",
     batching="[a-z_]+(-[0-9.]+)?",
     lr="[0-9.e+-]+",
+    sweep="|".join(configuration.SWEEPS),
 
 
 def at(path):
@@ -109,9 +110,22 @@ def classification_figures():
         for lr in grid["learning_rates"]:
             stem = f"classification/{grid['dataset']}-{grid['model']}-lr{float(lr)}"
             stems |= {stem, *([f"{stem}-controls"] if has_controls(grid) else [])}
-    return [
+    figures = [
         f"{stem}-{figure}" for stem in sorted(stems) for figure in ("curves", "final")
     ]
+    rates = [config["classification"][grid] for grid in config["rates"]]
+    return figures + sorted(
+        {f"classification/{grid['dataset']}-{grid['model']}-rates" for grid in rates}
+    )
+
+
+def purity_figures():
+    swept = [config["classification"][grid] for grid in config["purity"]]
+    return sorted(
+        f"purity/{grid['dataset']}-{grid['model']}-lr{float(lr)}"
+        for grid in swept
+        for lr in grid["learning_rates"]
+    )
 
 
 def derivatives_figures():

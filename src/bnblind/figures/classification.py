@@ -5,13 +5,23 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bnblind.figures.seeds import mark_chance
 from bnblind.figures.style import COLUMN, LOOKS
 
-BATCHING_TITLES = {"random": "trained on random batches", "label": "trained on label-pure batches"}
+BATCHING_TITLES = {
+    "random": "trained on random batches",
+    "label": "trained on label-pure batches",
+    "label_shuffled": "label-pure, shuffled order",
+}
 MODE_TITLES = {
     "eval": "evaluation mode",
-    "random": "training mode,\nrandom batches",
-    "label": "training mode,\nlabel-pure batches",
+    "random": "training mode, random batches",
+    "label": "training mode, label-pure batches",
+}
+MODE_TICKS = {
+    "eval": "evaluation\nmode",
+    "random": "training,\nrandom",
+    "label": "training,\nlabel-pure",
 }
 
 
@@ -21,9 +31,13 @@ def last_epochs(results: pd.DataFrame) -> pd.DataFrame:
     return results[results["epoch"] == results.groupby(run)["epoch"].transform("max")]
 
 
-def _batchings(results: pd.DataFrame) -> list[str]:
+def batching_title(batching: str) -> str:
+    return BATCHING_TITLES.get(batching, f"trained on {batching} batches")
+
+
+def in_order(batchings: pd.Series) -> list[str]:
     """The batchings found: those with a title first, in its order."""
-    found = set(results["batching"])
+    found = set(batchings)
     return [*(b for b in BATCHING_TITLES if b in found), *sorted(found - set(BATCHING_TITLES))]
 
 
@@ -47,7 +61,7 @@ def _draw_seeds(axes: Axes, rows: pd.DataFrame) -> None:
 
 def _column_titles(panels: list[Axes], batchings: list[str]) -> None:
     for axes, batching in zip(panels, batchings, strict=True):
-        axes.set_title(BATCHING_TITLES.get(batching, f"trained on {batching} batches"))
+        axes.set_title(batching_title(batching))
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
@@ -63,7 +77,7 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
         classes: of the data set, for the line at chance.
     """
     metrics = {"train.loss": "training loss\n(nats)", "test.eval.accuracy": "test accuracy"}
-    batchings = _batchings(results)
+    batchings = in_order(results["batching"])
     figure, panels = plt.subplots(
         len(metrics),
         len(batchings),
@@ -79,11 +93,7 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
         row[0].set_ylabel(unit)
     for axes in panels[-1]:
         axes.set(xlabel="epoch", ylim=(0, 1.03))
-        axes.axhline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
-    panels[-1][0].annotate(
-        "chance", (1, 1 / classes), xycoords=("axes fraction", "data"), xytext=(0, 2), ha="right",
-        textcoords="offset points", fontsize=6, color="grey",
-    )  # fmt: skip
+        mark_chance(axes, classes)
     _column_titles(list(panels[0]), batchings)
     _legend(figure, panels[0][-1])
     drawn = results[results["metric"].isin(list(metrics))]
@@ -97,7 +107,7 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
         results: as in :func:`training_curves`.
     """
     last = last_epochs(results)
-    batchings = _batchings(results)
+    batchings = in_order(results["batching"])
     norms = [n for n in LOOKS if n in set(results["norm"])]
     figure, panels = plt.subplots(
         1, len(batchings), figsize=(2 * COLUMN, 0.8 * COLUMN), sharey=True, squeeze=False
@@ -118,8 +128,8 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
                     alpha=0.7,
                     label=look.label if position == 0 else None,
                 )
-        axes.axhline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
-        axes.set_xticks(range(len(MODE_TITLES)), list(MODE_TITLES.values()))
+        mark_chance(axes, classes)
+        axes.set_xticks(range(len(MODE_TICKS)), list(MODE_TICKS.values()))
         axes.set(ylim=(0, 1.03), xlim=(-0.5, len(MODE_TITLES) - 0.5))
     panels[0][0].set_ylabel("final test accuracy, each seed")
     _legend(figure, panels[0][0])
@@ -135,12 +145,12 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
     for mode, title in MODE_TITLES.items():
         rows = last[last["metric"] == f"test.{mode}.accuracy"]
         by_cell = rows.groupby(["batching", "norm"])["value"].agg(["mean", "min", "max", "size"])
-        columns[title.replace("\n", " ")] = by_cell.apply(
+        columns[title] = by_cell.apply(
             lambda v: f"{v['mean']:.3f} ({v['min']:.3f} to {v['max']:.3f})", axis=1
         )
         columns["seeds"] = by_cell["size"]
     seeds = columns.pop("seeds")
     table = pd.DataFrame({**columns, "seeds": seeds}).reset_index()
-    order = {name: i for i, name in enumerate([*_batchings(results), *LOOKS])}
+    order = {name: i for i, name in enumerate([*in_order(results["batching"]), *LOOKS])}
     table = table.sort_values(["batching", "norm"], key=lambda c: c.map(order), ignore_index=True)
     return table.assign(norm=table["norm"].map(lambda norm: LOOKS[norm].label))

@@ -16,6 +16,7 @@ STEPS = (
     "list_weights",
     "notebook",
     "prepare_data",
+    "sweep",
     "theorems",
     "train",
 )

@@ -14,10 +14,12 @@ import jsonschema
 import yaml
 
 from bnblind.errors import BadInput
-from bnblind.experiments.words import PURITY, purity_of
+from bnblind.experiments.words import PURITY, purity_of, purity_word
 
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 DATASETS = Path("config/datasets.yaml")
+SWEEPS = ("rates", "purity")
+"""Experiments that train a grid's networks over learning rates or purities."""
 REGISTRIES = {
     "norm": ("src/bnblind/norms.py", "NORMS"),
     "model": ("src/bnblind/experiments/models.py", "MODELS"),
@@ -105,6 +107,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         yield from _impure(place, grid["batchings"], grid["dataset"])
         if not all(map(math.isfinite, grid["learning_rates"])):
             yield f"{place}.learning_rates: found {grid['learning_rates']}; allowed: finite numbers"
+    yield from _contradictions_of_sweeps(config)
     for name, probing in config["derivatives"].items():
         place, grid = f"derivatives.{name}", config["classification"].get(name)
         if grid is None:
@@ -129,6 +132,29 @@ def _impure(place: str, batchings: list[str], dataset: str) -> Iterator[str]:
         yield f"{place}.batchings: found {low}; allowed purities: {least:g} (1 / classes) to 1"
 
 
+def _contradictions_of_sweeps(config: Mapping[str, Any]) -> Iterator[str]:
+    for sweep in SWEEPS:
+        for name, settings in config[sweep].items():
+            place, grid = f"{sweep}.{name}", config["classification"].get(name)
+            if grid is None:
+                yield f"{place}: no such grid; allowed: {', '.join(config['classification'])}"
+            elif sweep == "purity":
+                words = list(map(purity_word, settings["purities"]))
+                yield from _impure(place, words, grid["dataset"])
+            else:
+                yield from _impure(place, settings["batchings"], grid["dataset"])
+                again = [
+                    f"{cell['norm']}, {cell['batching']} at {cell['lr']}"
+                    for cell in _swept(config, sweep, name)
+                    if cell in _cells_of(name, grid)
+                ]
+                if again:
+                    yield f"{place}: found {'; '.join(again)}, which the grid itself trains"
+                if not all(map(math.isfinite, settings["learning_rates"])):
+                    rates = settings["learning_rates"]
+                    yield f"{place}.learning_rates: found {rates}; allowed: finite numbers"
+
+
 def check_config(config: Mapping[str, Any]) -> None:
     """Check a whole configuration.
 
@@ -148,10 +174,36 @@ def check_config(config: Mapping[str, Any]) -> None:
 def cells(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every cell of the classification grids: grid, norm, batching, lr."""
     for name, grid in config["classification"].items():
-        for norm in grid["norms"]:
-            for batching in grid["batchings"]:
-                for lr in grid["learning_rates"]:
-                    yield {"grid": name, "norm": norm, "batching": batching, "lr": float(lr)}
+        yield from _cells_of(name, grid)
+
+
+def _cells_of(name: str, grid: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for norm in grid["norms"]:
+        for batching in grid["batchings"]:
+            for lr in grid["learning_rates"]:
+                yield {"grid": name, "norm": norm, "batching": batching, "lr": float(lr)}
+
+
+def _swept(config: Mapping[str, Any], sweep: str, name: str) -> Iterator[dict[str, Any]]:
+    """Every cell of one sweep: its settings vary what the grid ``name`` holds fixed."""
+    settings, grid = config[sweep][name], config["classification"][name]
+    own: dict[str, Any] = {"norms": settings["norms"]}
+    if sweep == "purity":
+        own["batchings"] = list(map(purity_word, settings["purities"]))
+    else:
+        own |= {key: settings[key] for key in ("batchings", "learning_rates")}
+    yield from _cells_of(name, {**grid, **own})
+
+
+def sweep_cells(config: Mapping[str, Any], job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Settings of all cells that a job (sweep, grid, norm) trains."""
+    name, sweep = job["grid"], job["sweep"]
+    own = {"seeds": config[sweep][name]["seeds"], "snapshots": []}
+    return [
+        cell_settings(config, cell) | own
+        for cell in _swept(config, sweep, name)
+        if cell["norm"] == job["norm"]
+    ]
 
 
 def cell_settings(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
