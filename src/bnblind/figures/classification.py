@@ -1,5 +1,7 @@
 """Figures of the classification experiment."""
 
+from collections.abc import Iterator
+
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -8,6 +10,15 @@ from matplotlib.figure import Figure
 from bnblind.figures.seeds import mark_chance
 from bnblind.figures.style import COLUMN, LOOKS
 
+MODEL_NOTES = {
+    "head": "One norm, right before the linear classifier.",
+    "head_relu": "As `head`, with a ReLU between norm and classifier.",
+    "mlp": "Two hidden layers, a norm before the ReLU of each.",
+    "mini_vgg": "Three convolutions; one norm, after the first fully connected layer.",
+    "resnet": "Residual blocks, a norm after every convolution.",
+    "conv": "Three convolutions, a norm after each.",
+}
+"""What to know of each model, in the order in which they are shown."""
 BATCHING_TITLES = {
     "random": "trained on random batches",
     "label": "trained on label-pure batches",
@@ -23,6 +34,19 @@ MODE_TICKS = {
     "random": "training,\nrandom",
     "label": "training,\nlabel-pure",
 }
+
+
+def by_model(results: pd.DataFrame) -> Iterator[tuple[str, str, float, pd.DataFrame]]:
+    """Data set, model, learning rate and rows of each, in the order of ``MODEL_NOTES``; other
+    models follow.
+    """
+    keys = ["dataset", "model", "lr"]
+    found = results[keys].drop_duplicates().sort_values(keys)
+    order = {name: i for i, name in enumerate(MODEL_NOTES)}
+    place = found["model"].map(order).fillna(len(order))
+    for _, key in found.assign(place=place).sort_values("place", kind="stable").iterrows():
+        rows = results[(results[keys] == key[keys]).all(axis=1)]
+        yield key["dataset"], key["model"], key["lr"], rows
 
 
 def last_epochs(results: pd.DataFrame) -> pd.DataFrame:
