@@ -1,13 +1,16 @@
 """Figures of the classification experiment."""
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from bnblind.figures.seeds import mark_chance
+from bnblind.figures.seeds import mark_level
 from bnblind.figures.style import COLUMN, LOOKS
 
 MODEL_NOTES = {
@@ -88,9 +91,16 @@ def _column_titles(panels: list[Axes], batchings: list[str]) -> None:
         axes.set_title(batching_title(batching))
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 4))
+def _legend(figure: Figure) -> None:
+    """One entry a norm, whatever the panels that show it."""
+    named: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles, names = axes.get_legend_handles_labels()
+        named |= dict(zip(names, handles, strict=True))
+    labels = [look.label for look in LOOKS.values() if look.label in named]
+    columns = min(len(labels), 4)
+    handles = [named[label] for label in labels]
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
@@ -98,7 +108,7 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
 
     Args:
         results: one grid in long form, columns norm, batching, seed, epoch, metric, value.
-        classes: of the data set, for the line at chance.
+        classes: of the data set, for the lines at chance and at the loss of a guess.
     """
     metrics = {"train.loss": "training loss\n(nats)", "test.eval.accuracy": "test accuracy"}
     batchings = in_order(results["batching"])
@@ -117,9 +127,13 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
         row[0].set_ylabel(unit)
     for axes in panels[-1]:
         axes.set(xlabel="epoch", ylim=(0, 1.03))
-        mark_chance(axes, classes)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in panels[0]:
+        axes.set_yscale("log")
+    mark_level(panels[0], math.log(classes), f"log {classes}")
+    mark_level(panels[-1], 1 / classes, "chance")
     _column_titles(list(panels[0]), batchings)
-    _legend(figure, panels[0][-1])
+    _legend(figure)
     drawn = results[results["metric"].isin(list(metrics))]
     return figure, drawn
 
@@ -152,11 +166,11 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
                     alpha=0.7,
                     label=look.label if position == 0 else None,
                 )
-        mark_chance(axes, classes)
         axes.set_xticks(range(len(MODE_TICKS)), list(MODE_TICKS.values()))
         axes.set(ylim=(0, 1.03), xlim=(-0.5, len(MODE_TITLES) - 0.5))
+    mark_level(panels[0], 1 / classes, "chance")
     panels[0][0].set_ylabel("final test accuracy, each seed")
-    _legend(figure, panels[0][0])
+    _legend(figure)
     _column_titles(list(panels[0]), batchings)
     drawn = last[last["metric"].isin([f"test.{mode}.accuracy" for mode in MODE_TITLES])]
     return figure, drawn

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from bnblind.experiments.words import purity_of
 from bnblind.figures.rates import final_values
-from bnblind.figures.seeds import draw_against, mark_chance
+from bnblind.figures.seeds import draw_against, mark_level
 from bnblind.figures.style import COLUMN, LOOKS
 
 
@@ -42,7 +42,7 @@ def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
     figure, (left, right) = plt.subplots(1, 2, figsize=(2 * COLUMN, 0.9 * COLUMN))
     accuracy = final_values(results, "test.eval.accuracy", ["purity"])
     draw_against(left, accuracy, "purity")
-    mark_chance(left, classes)
+    mark_level([left], 1 / classes, "chance", "left")
     left.set(ylim=(0, 1.03), ylabel="final test accuracy", title="accuracy")
     shares, look = blocked_shares(results), LOOKS["bn"]
     for when, line, face in (("before training", ":", "white"), ("after training", "-", None)):

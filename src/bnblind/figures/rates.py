@@ -5,7 +5,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from bnblind.figures.classification import batching_title, in_order, last_epochs
-from bnblind.figures.seeds import draw_against, mark_chance
+from bnblind.figures.seeds import draw_against, mark_level
 from bnblind.figures.style import COLUMN, LOOKS
 
 
@@ -53,11 +53,11 @@ def accuracy_by_rate(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
     rates = sorted(drawn["lr"].unique())
     for axes, batching in zip(panels[0], batchings, strict=True):
         draw_against(axes, drawn[drawn["batching"] == batching], "lr")
-        mark_chance(axes, classes)
         axes.set(xscale="log", ylim=(0, 1.03), xlabel="learning rate")
         axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
         axes.minorticks_off()
         axes.set_title(batching_title(batching))
+    mark_level(panels[0], 1 / classes, "chance", "left")
     panels[0][0].set_ylabel("final test accuracy")
     handles, names = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names))

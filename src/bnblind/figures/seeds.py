@@ -1,5 +1,7 @@
 """What the seeds of a sweep reached, against the setting that it varies."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -25,10 +27,11 @@ def draw_against(axes: Axes, rows: pd.DataFrame, setting: str) -> None:
         axes.plot(lost[setting], [0.02] * len(lost), color=look.color, marker="x", linestyle="")
 
 
-def mark_chance(axes: Axes, classes: int) -> None:
-    """A dotted line at the accuracy of a guess."""
-    axes.axhline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
-    axes.annotate(
-        "chance", (1, 1 / classes), xycoords=("axes fraction", "data"), xytext=(0, 2), ha="right",
-        textcoords="offset points", fontsize=6, color="grey",
+def mark_level(panels: Sequence[Axes], level: float, name: str, side: str = "right") -> None:
+    """A dotted line across the panels, named in the first, at the side with room for it."""
+    for axes in panels:
+        axes.axhline(level, color="grey", lw=0.8, ls=":", zorder=0)
+    panels[0].annotate(
+        name, (1 if side == "right" else 0.01, level), xycoords=("axes fraction", "data"),
+        xytext=(0, 2), ha=side, textcoords="offset points", fontsize=6, color="grey",
     )  # fmt: skip
