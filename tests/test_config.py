@@ -68,6 +68,13 @@ MISTAKES = {
     "unknown model": (f"{GRID}/model", "vgg", "model: found 'vgg'; allowed: head"),
     "unknown data set": (f"{GRID}/dataset", "mnist", "dataset: found 'mnist'; allowed: digits"),
     "unknown batching": (f"{GRID}/batchings", ["x"], "found 'x'; allowed: random, label"),
+    "a purity above 1": (f"{GRID}/batchings", ["purity-1.1"], "'purity-1.1'; allowed: random"),
+    "a purity spelt another way": (f"{GRID}/batchings", ["purity-0.50"], "purity-P, P such as"),
+    "a purity below that of random batches": (
+        f"{GRID}/batchings",
+        ["label", "purity-0.09"],
+        "batchings: found ['purity-0.09']; allowed purities: 0.1 (1 / classes) to 1",
+    ),
     "unknown optimizer": (f"{GRID}/optimizer", {"name": "adm"}, "found 'adm'; allowed: sgd"),
     "unknown optimizer setting": (
         f"{GRID}/optimizer",
@@ -104,6 +111,13 @@ def test_a_mistake_names_the_key_what_was_found_and_what_is_allowed(
     with pytest.raises(BadInput) as caught:
         check_config(quick)
     assert message in str(caught.value)
+
+
+def test_purities_are_batchings(quick: dict[str, Any]) -> None:
+    words = ["purity-0.1", "purity-0.95", "purity-1"]
+    quick["classification"]["digits-head"]["batchings"] += words
+    quick["derivatives"]["digits-head"]["batchings"] += words
+    check_config(quick)
 
 
 def test_a_missing_key_is_named(quick: dict[str, Any]) -> None:

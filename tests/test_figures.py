@@ -9,7 +9,12 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from bnblind.figures.classification import accuracy_table, final_accuracies, training_curves
+from bnblind.figures.classification import (
+    accuracy_table,
+    by_model,
+    final_accuracies,
+    training_curves,
+)
 from bnblind.figures.style import COLUMN, LOOKS, use_style
 from bnblind.figures.theorems import leak_curve, passing_by_point, passing_heat_map
 from bnblind.norms import NORMS
@@ -125,6 +130,14 @@ def test_runs_of_different_length_and_new_words_are_drawn(results: pd.DataFrame)
     assert set(accuracy_table(mixed)["batching"]) == {"label", "sorted"}
     figure, _ = training_curves(mixed, 10)
     assert "trained on sorted batches" in {axes.get_title() for axes in figure.axes}
+
+
+def test_models_are_shown_from_the_simplest_and_none_is_lost(results: pd.DataFrame) -> None:
+    found = [("mlp", 0.1), ("new", 0.1), ("head", 0.2), ("conv", 0.1), ("head", 0.1)]
+    table = pd.concat([results.assign(dataset="digits", model=m, lr=lr) for m, lr in found])
+    shown = [(model, lr, len(rows)) for _, model, lr, rows in by_model(table)]
+    order = [("head", 0.1), ("head", 0.2), ("mlp", 0.1), ("conv", 0.1), ("new", 0.1)]
+    assert shown == [(*key, len(results)) for key in order]
 
 
 def test_a_figure_is_published_in_four_files(

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bnblind import BadInput
-from bnblind.pipeline.config import read_claims
+from bnblind.pipeline.claims_file import read_claims
 from bnblind.pipeline.ledger import judge, ledger, measure, overall, select
 
 CLAIM = {"claim": "a claim", "required": True}

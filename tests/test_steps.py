@@ -127,7 +127,7 @@ def test_a_source_that_is_not_there_is_refused(source, message):
 def test_results_are_long_and_tidy(folder):
     """One row a (dataset, model, norm, batching, lr, seed, epoch, metric)."""
     table = pd.read_parquet(folder / "results")
-    assert table.columns.tolist() == [*collect.ORDER, "value"]
+    assert table.columns.tolist() == [*collect.ORDER, "value", "batch_order"]
     assert not table.duplicated(collect.ORDER).any()
     assert table["seed"].unique().tolist() == [4, 3]
     assert set(table["epoch"]) == {0, 1, 2}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bnblind.__main__ import main
-from bnblind.pipeline.config import read_claims
+from bnblind.pipeline.claims_file import read_claims
 from bnblind.pipeline.ledger import ledger
 from tests.conftest import ROOT
 

@@ -7,6 +7,7 @@ from tests.pipeline.clones import Clone
 ONE_GRID = {
     **{"train": 4, "list_weights": 1, "collect": 1, "classification_page": 1},
     **{"derivatives": 1, "derivatives_page": 1, "index": 1},
+    **{"sweep": 2, "collect_sweep": 2, "purity_page": 1},
 }
 TRAINING = {**ONE_GRID, "train": 7, "derivatives": 2}
 EVERYTHING = {

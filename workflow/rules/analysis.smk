@@ -69,3 +69,4 @@ rule analysed:
         rules.theorems.output,
         expand(rules.derivatives.output, grid=config["derivatives"]),
         rules.collect.output,
+        expand(rules.collect_sweep.output, sweep=configuration.SWEEPS),

@@ -44,8 +44,9 @@ wildcard_constraints:
     dataset="[a-z0-9_]+",
     grid="[a-z][a-z0-9-]*",
     norm="[a-z_]+",
-    batching="[a-z_]+",
+    batching="[a-z_]+(-[0-9.]+)?",
     lr="[0-9.e+-]+",
+    sweep="|".join(configuration.SWEEPS),
 
 
 def at(path):
@@ -106,7 +107,7 @@ def has_controls(grid):
 def result_tables():
     """The tables that the claims are judged by."""
     tables = [f"theorems/{name}" for name in ("passing", "errors", "leak")]
-    tables += ["classification"]
+    tables += ["classification", *configuration.SWEEPS]
     for grid in config["derivatives"]:
         tables += [f"derivatives/{grid}-{name}" for name in ("terms", "blocked")]
     return [at(f"data/results/{table}.parquet") for table in tables]
@@ -118,9 +119,22 @@ def classification_figures():
         for lr in grid["learning_rates"]:
             stem = f"classification/{grid['dataset']}-{grid['model']}-lr{float(lr)}"
             stems |= {stem, *([f"{stem}-controls"] if has_controls(grid) else [])}
-    return [
+    figures = [
         f"{stem}-{figure}" for stem in sorted(stems) for figure in ("curves", "final")
     ]
+    rates = [config["classification"][grid] for grid in config["rates"]]
+    return figures + sorted(
+        {f"classification/{grid['dataset']}-{grid['model']}-rates" for grid in rates}
+    )
+
+
+def purity_figures():
+    swept = [config["classification"][grid] for grid in config["purity"]]
+    return sorted(
+        f"purity/{grid['dataset']}-{grid['model']}-lr{float(lr)}"
+        for grid in swept
+        for lr in grid["learning_rates"]
+    )
 
 
 def derivatives_figures():

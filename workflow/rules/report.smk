@@ -52,12 +52,44 @@ rule classification_page:
         code=code_of_notebook("classification"),
         notebook="notebooks/classification.ipynb",
         results=rules.collect.output.table,
+        rates=at("data/results/rates.parquet"),
     output:
         kept(*figure_files(*classification_figures())),
         executed=update(at("reports/pages/classification.ipynb")),
         page=update(at("reports/pages/classification.html")),
     log:
         at("logs/classification_page.log"),
+    params:
+        numerics=NUMERICS,
+        parameters=lambda wildcards, input: json.dumps(
+            {
+                "numerics": NUMERICS,
+                "results": input.results,
+                "rates": input.rates,
+                "classes": {
+                    name: DATASETS[name]["classes"] for name in config["data"]
+                },
+                "figures": at("reports/figures"),
+            }
+        ),
+    shell:
+        step(
+            "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
+            "--executed {output.executed} --page {output.page}"
+        )
+
+
+rule purity_page:
+    input:
+        code=code_of_notebook("purity"),
+        notebook="notebooks/purity.ipynb",
+        results=at("data/results/purity.parquet"),
+    output:
+        kept(*figure_files(*purity_figures())),
+        executed=update(at("reports/pages/purity.ipynb")),
+        page=update(at("reports/pages/purity.html")),
+    log:
+        at("logs/purity_page.log"),
     params:
         numerics=NUMERICS,
         parameters=lambda wildcards, input: json.dumps(
@@ -157,6 +189,7 @@ rule index:
         pages=[
             rules.theorems_page.output.page,
             rules.classification_page.output.page,
+            rules.purity_page.output.page,
             rules.derivatives_page.output.page,
         ],
         manifests=expand(at("data/prepared/{dataset}.json"), dataset=config["data"]),
@@ -182,6 +215,7 @@ rule reported:
         expand(rules.contact_sheet.output, dataset=config["data"]),
         rules.theorems_page.output,
         rules.classification_page.output,
+        rules.purity_page.output,
         rules.derivatives_page.output,
         rules.claims.output,
         rules.about.output,

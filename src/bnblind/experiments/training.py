@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnblind.errors import BadInput, Diverged
-from bnblind.experiments.batching import Batches, make_batches
+from bnblind.experiments.batching import Batches, make_batches, order_hash
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.evaluation import MODES, evaluate
 from bnblind.experiments.models import build_model
@@ -71,11 +71,13 @@ class Run:
     Metrics: ``train.loss`` and ``train.accuracy`` are means over the epoch's training batches;
     ``PART.MODE.loss`` and ``.accuracy`` are measured after it, in the modes of
     :mod:`bnblind.experiments.evaluation`. Losses are in nats a sample, accuracies are shares.
+    ``batch_order``: hash of the training batches of all epochs so far, see ``order_hash``.
     """
 
     seed: int
     metrics: list[dict[str, Any]] = field(default_factory=list)
     weights: dict[int, Weights] = field(default_factory=dict)
+    batch_order: str = ""
 
     def record(self, epoch: int, name: str, loss: float, accuracy: float) -> None:
         self.metrics += [
@@ -161,6 +163,7 @@ class Trainer:
         self.epoch += 1
         order = stream(seed, "batches", self.epoch)
         batches = make_batches(cell.batching, labels, cell.batch_size, order)
+        self.run.batch_order = order_hash(self.run.batch_order, batches)
         where = f"{cell.name(seed)} epoch {self.epoch}"
         result = train_epoch(self.model, self.optimizer, self.data, batches, where)
         self.run.record(self.epoch, "train", *result)

@@ -18,6 +18,7 @@ STEPS = (
     "list_weights",
     "notebook",
     "prepare_data",
+    "sweep",
     "theorems",
     "train",
 )

@@ -76,7 +76,10 @@ class Checkpoint:
         description = {
             "identity": self.identity,
             "epoch": trainer.epoch,
-            "runs": [{"seed": run.seed, "metrics": run.metrics} for run in runs],
+            "runs": [
+                {"seed": run.seed, "metrics": run.metrics, "batch_order": run.batch_order}
+                for run in runs
+            ],
         }
         state = {f"state/{name}": tensor for name, tensor in trainer.state().items()}
         publish({self.path: tensors_bytes(weights | state, description)})
@@ -94,7 +97,10 @@ class Checkpoint:
             return None
         if description.get("identity") != self.identity:
             return None
-        runs = [Run(run["seed"], run["metrics"]) for run in description["runs"]]
+        runs = [
+            Run(run["seed"], run["metrics"], batch_order=run["batch_order"])
+            for run in description["runs"]
+        ]
         state = {}
         for name, tensor in tensors.items():
             part, _, rest = name.partition("/")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from bnblind.pipeline.claims_file import read_claims
 from bnblind.pipeline.collect import read_table
-from bnblind.pipeline.config import read_claims
 from bnblind.pipeline.files import json_bytes, publish
 from bnblind.pipeline.ledger import ledger
 from bnblind.pipeline.pages import fill

@@ -5,6 +5,7 @@ Imports no numerical library, so that planning a run stays fast.
 
 import ast
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import jsonschema
 import yaml
 
 from bnblind.errors import BadInput
+from bnblind.experiments.words import PURITY, purity_of, purity_word
 
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
-CLAIMS = Path("config/claims.yaml")
-CLAIMS_SCHEMA = Path("workflow/schemas/claims.schema.yaml")
 DATASETS = Path("config/datasets.yaml")
+SWEEPS = ("rates", "purity")
+"""Experiments that train a grid's networks over learning rates or purities."""
 REGISTRIES = {
     "norm": ("src/bnblind/norms.py", "NORMS"),
     "model": ("src/bnblind/experiments/models.py", "MODELS"),
@@ -51,13 +53,17 @@ def registered_names(kind: str) -> list[str]:
 
 
 def _resolved(schema: Any) -> Any:
-    """The schema with each ``registered: KIND`` replaced by the enum of KIND's names."""
+    """The schema with each ``registered: KIND`` replaced by the words allowed for KIND."""
     if isinstance(schema, list):
         return [_resolved(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "registered" in schema:
-        return {"enum": registered_names(schema["registered"])}
+        names = registered_names(schema["registered"])
+        if schema["registered"] == "batching":
+            words = [*map(re.escape, names), PURITY]
+            return {"type": "string", "pattern": f"^({'|'.join(words)})$", "words": names}
+        return {"enum": names}
     return {key: _resolved(value) for key, value in schema.items()}
 
 
@@ -75,6 +81,9 @@ def _explained(error: jsonschema.ValidationError) -> str:
     found = f"found {error.instance!r}"
     if error.validator == "enum":
         return f"{found}; allowed: {', '.join(map(str, error.validator_value))}"
+    if error.validator == "pattern" and "words" in error.schema:
+        words = [*error.schema["words"], "purity-P, P such as 0.9, at most 1"]
+        return f"{found}; allowed: {', '.join(words)}"
     if error.validator == "type":
         return f"{found} ({type(error.instance).__name__}); allowed: {error.validator_value}"
     return error.message
@@ -95,8 +104,10 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         late = [epoch for epoch in grid["snapshots"] if epoch > grid["epochs"]]
         if late:
             yield f"{place}.snapshots: found {late}; allowed: 1 to epochs, {grid['epochs']}"
+        yield from _impure(place, grid["batchings"], grid["dataset"])
         if not all(map(math.isfinite, grid["learning_rates"])):
             yield f"{place}.learning_rates: found {grid['learning_rates']}; allowed: finite numbers"
+    yield from _contradictions_of_sweeps(config)
     for name, probing in config["derivatives"].items():
         place, grid = f"derivatives.{name}", config["classification"].get(name)
         if grid is None:
@@ -106,47 +117,50 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
                 f"{place}: found norms {grid['norms']} and batchings {grid['batchings']} in that "
                 "grid; allowed: grids with norm bn and batching label"
             )
+        else:
+            yield from _impure(place, probing["batchings"], grid["dataset"])
         if "label" not in probing["batchings"]:
             yield f"{place}.batchings: found {probing['batchings']}; allowed: with label"
 
 
-def _violations(values: Mapping[str, Any], schema: Path) -> list[str]:
+def violations(values: Mapping[str, Any], schema: Path) -> list[str]:
+    """One line for each key that the schema does not allow: found, and allowed."""
     validator = jsonschema.Draft202012Validator(_resolved(read_yaml(schema)))
     return sorted(
         f"{_place(error)}: {_explained(error)}" for error in validator.iter_errors(dict(values))
     )
 
 
-STATISTICS = ("largest", "smallest", "mean", "difference")
-BOUNDS = ("at_least", "at_most")
+def _impure(place: str, batchings: list[str], dataset: str) -> Iterator[str]:
+    """Purities below 1 / C, that of a random choice of samples."""
+    least = 1 / read_yaml(DATASETS)[dataset]["classes"]
+    purities = {word: purity_of(word) for word in batchings}
+    low = [word for word, purity in purities.items() if purity is not None and purity < least]
+    if low:
+        yield f"{place}.batchings: found {low}; allowed purities: {least:g} (1 / classes) to 1"
 
 
-def _unclear(claims: Mapping[str, Any]) -> Iterator[str]:
-    """Rows of claims that say too much or too little."""
-    for name, claim in claims.items():
-        for part, row in claim["rows"].items():
-            for words in (STATISTICS, BOUNDS):
-                found = [word for word in words if row.get(word) is not None]
-                if len(found) != 1:
-                    yield (
-                        f"{name}.rows.{part}: found {', '.join(found) or 'none'}; allowed: exactly "
-                        f"one of {', '.join(words)}"
-                    )
-            if row.get("difference") is not None and not {"of", "minus"} <= set(row):
-                yield f"{name}.rows.{part}: a difference needs both `of` and `minus`"
-
-
-def read_claims(path: Path = CLAIMS) -> dict[str, Any]:
-    """The claims and what counts as reproducing them.
-
-    Raises:
-        BadInput: names every offending key with what was found and what is allowed.
-    """
-    claims: dict[str, Any] = read_yaml(path)
-    lines = _violations(claims, CLAIMS_SCHEMA) or list(_unclear(claims))
-    if lines:
-        raise BadInput(f"{path}: " + "\n  ".join(lines))
-    return claims
+def _contradictions_of_sweeps(config: Mapping[str, Any]) -> Iterator[str]:
+    for sweep in SWEEPS:
+        for name, settings in config[sweep].items():
+            place, grid = f"{sweep}.{name}", config["classification"].get(name)
+            if grid is None:
+                yield f"{place}: no such grid; allowed: {', '.join(config['classification'])}"
+            elif sweep == "purity":
+                words = list(map(purity_word, settings["purities"]))
+                yield from _impure(place, words, grid["dataset"])
+            else:
+                yield from _impure(place, settings["batchings"], grid["dataset"])
+                again = [
+                    f"{cell['norm']}, {cell['batching']} at {cell['lr']}"
+                    for cell in _swept(config, sweep, name)
+                    if cell in _cells_of(name, grid)
+                ]
+                if again:
+                    yield f"{place}: found {'; '.join(again)}, which the grid itself trains"
+                if not all(map(math.isfinite, settings["learning_rates"])):
+                    rates = settings["learning_rates"]
+                    yield f"{place}.learning_rates: found {rates}; allowed: finite numbers"
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -155,7 +169,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     Raises:
         BadInput: names every offending key with what was found and what is allowed.
     """
-    lines = _violations(config, SCHEMA)
+    lines = violations(config, SCHEMA)
     if not lines:
         lines = list(_contradictions(config))
     if lines:
@@ -165,10 +179,36 @@ def check_config(config: Mapping[str, Any]) -> None:
 def cells(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every cell of the classification grids: grid, norm, batching, lr."""
     for name, grid in config["classification"].items():
-        for norm in grid["norms"]:
-            for batching in grid["batchings"]:
-                for lr in grid["learning_rates"]:
-                    yield {"grid": name, "norm": norm, "batching": batching, "lr": float(lr)}
+        yield from _cells_of(name, grid)
+
+
+def _cells_of(name: str, grid: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for norm in grid["norms"]:
+        for batching in grid["batchings"]:
+            for lr in grid["learning_rates"]:
+                yield {"grid": name, "norm": norm, "batching": batching, "lr": float(lr)}
+
+
+def _swept(config: Mapping[str, Any], sweep: str, name: str) -> Iterator[dict[str, Any]]:
+    """Every cell of one sweep: its settings vary what the grid ``name`` holds fixed."""
+    settings, grid = config[sweep][name], config["classification"][name]
+    own: dict[str, Any] = {"norms": settings["norms"]}
+    if sweep == "purity":
+        own["batchings"] = list(map(purity_word, settings["purities"]))
+    else:
+        own |= {key: settings[key] for key in ("batchings", "learning_rates")}
+    yield from _cells_of(name, {**grid, **own})
+
+
+def sweep_cells(config: Mapping[str, Any], job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Settings of all cells that a job (sweep, grid, norm) trains."""
+    name, sweep = job["grid"], job["sweep"]
+    own = {"seeds": config[sweep][name]["seeds"], "snapshots": []}
+    return [
+        cell_settings(config, cell) | own
+        for cell in _swept(config, sweep, name)
+        if cell["norm"] == job["norm"]
+    ]
 
 
 def cell_settings(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,13 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
+from bnblind.errors import Diverged
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.training import Cell, Run, Trainer
 from bnblind.pipeline.checkpoint import Checkpoint, alone, identity_of
@@ -20,10 +22,17 @@ KEY = ("dataset", "model", "norm", "batching", "lr")
 
 
 def results_table(cell: Cell, runs: list[Run]) -> pd.DataFrame:
-    """Long form: one row a (dataset, model, norm, batching, lr, seed, epoch, metric)."""
+    """Long form: one row a (dataset, model, norm, batching, lr, seed, epoch, metric).
+
+    ``batch_order`` is the same in all rows of a seed: the hash of its training batches.
+    """
     key = {name: getattr(cell, name) for name in KEY}
     return pd.DataFrame(
-        [{**key, "seed": run.seed, **row} for run in runs for row in run.metrics]
+        [
+            {**key, "seed": run.seed, **row, "batch_order": run.batch_order}
+            for run in runs
+            for row in run.metrics
+        ]
     ).astype({"seed": "int64", "epoch": "int64", "value": "float64"})
 
 
@@ -39,11 +48,9 @@ def weights_bytes(cell: Cell, runs: list[Run]) -> bytes:
 
 
 class Progress:
-    """A bar on a terminal, a line an epoch elsewhere."""
+    """A bar on a terminal, a line an epoch elsewhere; ``epochs`` of all runs together."""
 
-    def __init__(self, cell: Cell) -> None:
-        self.cell = cell
-        epochs = cell.epochs * len(cell.seeds)
+    def __init__(self, epochs: int) -> None:
         self.bar = tqdm(total=epochs, unit="epoch") if sys.stderr.isatty() else None
 
     def __call__(self, trainer: Trainer) -> None:
@@ -51,29 +58,45 @@ class Progress:
         latest = {row["metric"]: row["value"] for row in run.metrics if row["epoch"] == epoch}
         loss, accuracy = latest["train.loss"], latest["validation.eval.accuracy"]
         state = f"train loss {loss:.4f} nats, validation accuracy {accuracy:.3f}"
-        name = self.cell.name(run.seed)
+        name = trainer.cell.name(run.seed)
         if self.bar is None:
-            print(f"{name} epoch {epoch}/{self.cell.epochs}: {state}", flush=True)
+            print(f"{name} epoch {epoch}/{trainer.cell.epochs}: {state}", flush=True)
         else:
             self.bar.set_description(f"{name}: {state}")
             self.bar.update()
 
 
-def train_seeds(cell: Cell, data: Dataset, checkpoint: Checkpoint) -> list[Run]:
-    """Train every seed, from the checkpoint if there is one, saving it after each epoch."""
+def train_runs(
+    planned: Sequence[tuple[Cell, int]],
+    data: Dataset,
+    checkpoint: Checkpoint,
+    *,
+    diverging: bool = False,
+) -> list[Run]:
+    """Train every (cell, seed), from the checkpoint if there is one, saving it after each epoch.
+
+    With ``diverging`` a run whose loss is no longer finite ends there, with a metric
+    ``diverged`` at the epoch in which it happened, and the next one follows.
+    """
     finished, epoch, state = checkpoint.load() or ([], 0, None)
-    progress = Progress(cell)
+    progress = Progress(sum(cell.epochs for cell, _ in planned))
     runs = [*finished[:-1]]
-    for seed in cell.seeds[len(runs) :]:
+    for cell, seed in planned[len(runs) :]:
         trainer = Trainer(cell, seed, data)
         if state:
             print(f"{cell.name(seed)}: going on after epoch {epoch}", flush=True)
             trainer.resume(state, finished[-1], epoch)
             state = None
-        while trainer.epoch < cell.epochs:
-            trainer.advance()
-            progress(trainer)
-            checkpoint.save_if_due(runs, trainer)
+        try:
+            while trainer.epoch < cell.epochs:
+                trainer.advance()
+                progress(trainer)
+                checkpoint.save_if_due(runs, trainer)
+        except Diverged as error:
+            if not diverging:
+                raise
+            print(error, flush=True)
+            trainer.run.metrics.append({"epoch": trainer.epoch, "metric": "diverged", "value": 1.0})
         runs.append(trainer.run)
     return runs
 
@@ -92,7 +115,7 @@ def main(argv: list[str]) -> None:
     identity = identity_of(json.dumps(args.cell, sort_keys=True), args.prepared)
     checkpoint = Checkpoint(args.checkpoint, identity)
     with alone(args.checkpoint):
-        runs = train_seeds(cell, data, checkpoint)
+        runs = train_runs([(cell, seed) for seed in cell.seeds], data, checkpoint)
         publish(
             {
                 args.weights: weights_bytes(cell, runs),

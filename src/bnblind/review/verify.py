@@ -109,8 +109,8 @@ def run(args: argparse.Namespace) -> None:
     """Print the ledger; raise SystemExit with status 1 where it does not stand."""
     import pandas as pd
 
+    from bnblind.pipeline.claims_file import read_claims
     from bnblind.pipeline.collect import read_table
-    from bnblind.pipeline.config import read_claims
     from bnblind.pipeline.ledger import NOT_RUN, REFUTED, ledger
 
     rows = read_ledger(args.root / "reports/claims.json")
