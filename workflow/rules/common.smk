@@ -123,6 +123,15 @@ def derivatives_figures():
     return stems
 
 
+def features_figures():
+    return [
+        f"features/{grid}-lr{float(lr)}-{name}"
+        for grid in config["features"]
+        for lr in config["classification"][grid]["learning_rates"]
+        for name in ("measures", "tsne")
+    ]
+
+
 def prepared_files():
     raw = [raw_file(dataset) for dataset in config["data"]]
     prepared = expand(

@@ -140,4 +140,6 @@ rule reported:
         rules.theorems_page.output,
         rules.classification_page.output,
         rules.derivatives_page.output,
+        rules.features_page.output,
+        rules.linear_signal_page.output,
         rules.index.output,
