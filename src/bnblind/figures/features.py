@@ -17,6 +17,7 @@ METRICS = {
     "ncm": "nearest class mean",
     "probe": "linear probe",
 }
+STAGES = ("before", "after")
 MODES = {"eval": "evaluation mode", "random": "training mode, random batches"}
 # Okabe & Ito's eight colours, then two of Brewer's that they leave room for.
 CLASS_COLORS = (
@@ -40,20 +41,20 @@ def _title(batching: str) -> str:
 
 
 def _stage(measures: pd.DataFrame) -> pd.Series:
-    """``start`` before training, ``end`` after the last epoch."""
-    return measures["epoch"].eq(0).map({True: "start", False: "end"})
+    """``before`` training (epoch 0) or ``after`` it."""
+    return measures["epoch"].eq(0).map({True: "before", False: "after"})
 
 
 def _draw_measure(axes: Axes, rows: pd.DataFrame, norms: list[str]) -> None:
     for place, norm in enumerate(norms):
         of_norm, look = rows[rows["norm"] == norm], LOOKS[norm]
-        start = of_norm[(of_norm["stage"] == "start") & (of_norm["mode"] == "eval")]["value"]
-        axes.plot(start, [place] * len(start), ls="", marker="|", ms=8, mew=1, color="grey")
+        before = of_norm[(of_norm["stage"] == "before") & (of_norm["mode"] == "eval")]["value"]
+        axes.plot(before, [place] * len(before), ls="", marker="|", ms=8, mew=1, color="grey")
         for mode, (shift, filling) in {"eval": (-0.13, "full"), "random": (0.22, "none")}.items():
-            end = of_norm[(of_norm["stage"] == "end") & (of_norm["mode"] == mode)]["value"]
+            after = of_norm[(of_norm["stage"] == "after") & (of_norm["mode"] == mode)]["value"]
             axes.plot(
-                end,
-                [place + shift] * len(end),
+                after,
+                [place + shift] * len(after),
                 ls="",
                 marker=look.marker,
                 color=look.color,
@@ -110,17 +111,26 @@ def _stage_handles(drawn: pd.DataFrame) -> list[Line2D]:
 
 
 def measures_table(measures: pd.DataFrame) -> pd.DataFrame:
-    """Mean (smallest to largest) over the seeds: a row a (batching, norm, mode, stage)."""
+    """Mean (smallest to largest) over the seeds, before and after training: a row a (batching,
+    norm, mode).
+    """
     rows = measures[measures["metric"].isin(list(METRICS))]
     rows = rows.assign(stage=_stage(rows))
-    keys = ["batching", "norm", "mode", "stage"]
-    spread = rows.groupby([*keys, "metric"])["value"].agg(["mean", "min", "max"])
+    keys = ["batching", "norm", "mode"]
+    spread = rows.groupby([*keys, "metric", "stage"])["value"].agg(["mean", "min", "max"])
     text = spread.apply(lambda v: f"{v['mean']:.3f} ({v['min']:.3f} to {v['max']:.3f})", axis=1)
-    table = text.unstack("metric")[list(METRICS)].reset_index()
-    order = [*_batchings(rows), *_norms(rows), *MODES, "start", "end"]
-    table = table.sort_values(keys, key=lambda c: c.map(order.index), ignore_index=True)
-    names = {norm: look.label for norm, look in LOOKS.items()} | MODES
-    return table.replace({"norm": names, "mode": names}).rename(columns=METRICS)
+    wide = text.unstack(["metric", "stage"])
+    columns = {
+        f"{label}, {stage}": wide[metric, stage]
+        for metric, label in METRICS.items()
+        for stage in STAGES
+        if (metric, stage) in wide
+    }
+    table = pd.DataFrame(columns).reset_index()
+    orders = {"batching": _batchings(rows), "norm": _norms(rows), "mode": list(MODES)}
+    table = table.sort_values(keys, key=lambda c: c.map(orders[str(c.name)].index))
+    names = {"norm": {norm: look.label for norm, look in LOOKS.items()}, "mode": MODES}
+    return table.replace(names).reset_index(drop=True)
 
 
 def _draw_plane(axes: Axes, points: pd.DataFrame) -> None:

@@ -110,7 +110,7 @@ def displacement_table(rows: pd.DataFrame) -> pd.DataFrame:
     table = {
         unit: last.groupby("norm", sort=False)[column]
         .agg(["median", "min", "max"])
-        .apply(lambda v: f"{v['median']:.1e} ({v['min']:.1e} to {v['max']:.1e})", axis=1)
+        .apply(lambda v: f"{v['median']:.2g} ({v['min']:.2g} to {v['max']:.2g})", axis=1)
         for column, unit in PANELS.items()
     }
     seeds = last.groupby("norm", sort=False)["seed"].nunique()
