@@ -57,7 +57,7 @@ def test_every_seed_is_a_mark_at_its_value(measures: pd.DataFrame) -> None:
     assert [text.get_text() for text in silhouettes.get_yticklabels()] == ["BN", "LN"]
 
 
-def test_the_table_has_before_and_after_side_by_side(measures: pd.DataFrame) -> None:
+def test_the_table_goes_from_before_to_after(measures: pd.DataFrame) -> None:
     table = measures_table(measures)
     assert table[["batching", "norm", "mode"]].values.tolist() == [
         [batching, norm, mode]
@@ -69,8 +69,7 @@ def test_the_table_has_before_and_after_side_by_side(measures: pd.DataFrame) -> 
         )
     ]
     row = table.iloc[1]
-    assert row["linear probe, before"] == "0.601 (0.600 to 0.602)"
-    assert row["linear probe, after"] == "0.701 (0.700 to 0.702)"
+    assert row["linear probe"] == "0.601 → 0.701 (0.700 to 0.702)"
 
 
 def test_panels_carry_the_measures_of_their_own_network(

@@ -17,7 +17,6 @@ METRICS = {
     "ncm": "nearest class mean",
     "probe": "linear probe",
 }
-STAGES = ("before", "after")
 MODES = {"eval": "evaluation mode", "random": "training mode, random batches"}
 # Okabe & Ito's eight colours, then two of Brewer's that they leave room for.
 CLASS_COLORS = (
@@ -42,7 +41,7 @@ def _title(batching: str) -> str:
 
 def _stage(measures: pd.DataFrame) -> pd.Series:
     """``before`` training (epoch 0) or ``after`` it."""
-    return measures["epoch"].eq(0).map({True: "before", False: "after"})
+    return measures["epoch"].eq(0).map({True: "before", False: "after"}).rename("stage")
 
 
 def _draw_measure(axes: Axes, rows: pd.DataFrame, norms: list[str]) -> None:
@@ -111,26 +110,21 @@ def _stage_handles(drawn: pd.DataFrame) -> list[Line2D]:
 
 
 def measures_table(measures: pd.DataFrame) -> pd.DataFrame:
-    """Mean (smallest to largest) over the seeds, before and after training: a row a (batching,
+    """Mean over the seeds before training → after it (smallest to largest): a row a (batching,
     norm, mode).
     """
     rows = measures[measures["metric"].isin(list(METRICS))]
-    rows = rows.assign(stage=_stage(rows))
     keys = ["batching", "norm", "mode"]
-    spread = rows.groupby([*keys, "metric", "stage"])["value"].agg(["mean", "min", "max"])
-    text = spread.apply(lambda v: f"{v['mean']:.3f} ({v['min']:.3f} to {v['max']:.3f})", axis=1)
-    wide = text.unstack(["metric", "stage"])
-    columns = {
-        f"{label}, {stage}": wide[metric, stage]
-        for metric, label in METRICS.items()
-        for stage in STAGES
-        if (metric, stage) in wide
-    }
-    table = pd.DataFrame(columns).reset_index()
+    spread = rows.groupby([*keys, "metric", _stage(rows)])["value"].agg(["mean", "min", "max"])
+    before, after = (spread.xs(stage, level="stage") for stage in ("before", "after"))
+    text = before["mean"].map("{:.3f} → ".format) + after.apply(
+        lambda v: f"{v['mean']:.3f} ({v['min']:.3f} to {v['max']:.3f})", axis=1
+    )
+    table = text.unstack("metric")[list(METRICS)].rename(columns=METRICS).reset_index()
     orders = {"batching": _batchings(rows), "norm": _norms(rows), "mode": list(MODES)}
     table = table.sort_values(keys, key=lambda c: c.map(orders[str(c.name)].index))
     names = {"norm": {norm: look.label for norm, look in LOOKS.items()}, "mode": MODES}
-    return table.replace(names).reset_index(drop=True)
+    return table.replace(names).reset_index(drop=True).rename_axis(columns=None)
 
 
 def _draw_plane(axes: Axes, points: pd.DataFrame) -> None:
