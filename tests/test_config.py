@@ -94,6 +94,23 @@ MISTAKES = {
         {"seed": 0, "validation": 0.5, "test": 0.5},
         "data.digits: validation and test leave no training data",
     ),
+    "features of no grid": (
+        "features/digits",
+        {"tsne": {"norms": ["bn"], "seed": 10, "samples": 100}},
+        "features.digits: no such grid; allowed: digits-head",
+    ),
+    "a norm that its grid does not train": (
+        "features/digits-conv/tsne/norms",
+        ["none"],
+        "features.digits-conv.tsne.norms: found ['none']; allowed: bn, ln, gn, in",
+    ),
+    "a seed that its grid does not train": (
+        "features/digits-head/tsne/seed",
+        0,
+        "features.digits-head.tsne.seed: found 0; allowed: [10, 11, 12]",
+    ),
+    "too few samples for t-SNE": ("features/digits-head/tsne/samples", 30, "minimum of 31"),
+    "a toy task of one cycle": ("linear_signal/steps", 10, "allowed: at least 2 x classes, 20"),
     "a path outside the project": ("root", "../elsewhere", "'../elsewhere' does not match"),
 }
 

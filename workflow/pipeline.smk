@@ -19,6 +19,8 @@ include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/sweeps.smk"
+include: "rules/linear_signal.smk"
+include: "rules/features.smk"
 include: "rules/analysis.smk"
 include: "rules/report.smk"
 

@@ -11,7 +11,10 @@ PAGES = (
     "reports/index.html",
     *(
         f"reports/pages/{name}.html"
-        for name in ("theorems", "classification", "purity", "derivatives")
+        for name in (
+            *("claims", "pipeline", "theorems", "linear_signal"),
+            *("classification", "features", "purity", "derivatives"),
+        )
     ),
 )
 

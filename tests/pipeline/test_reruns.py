@@ -8,6 +8,7 @@ ONE_GRID = {
     **{"train": 4, "list_weights": 1, "collect": 1, "classification_page": 1},
     **{"derivatives": 1, "derivatives_page": 1, "index": 1},
     **{"sweep": 2, "collect_sweep": 2, "purity_page": 1},
+    **{"features": 1, "features_page": 1},
 }
 TRAINING = {**ONE_GRID, "train": 7, "derivatives": 2}
 EVERYTHING = {
@@ -16,6 +17,8 @@ EVERYTHING = {
     "contact_sheet": 1,
     "theorems": 1,
     "theorems_page": 1,
+    "linear_signal": 1,
+    "linear_signal_page": 1,
     **TRAINING,
 }
 
@@ -33,6 +36,18 @@ CHANGES = {
         "digits-head: { batchings: [label, random], batch_size: 32,",
         "digits-head: { batchings: [label, random], batch_size: 16,",
         {"derivatives": 1, "derivatives_page": 1},
+    ),
+    "which features are drawn": (
+        "config/config.yaml",
+        "samples: 40",
+        "samples: 50",
+        {"features": 1, "features_page": 1},
+    ),
+    "the toy task's step size": (
+        "config/config.yaml",
+        "lr: 0.1",
+        "lr: 0.2",
+        {"linear_signal": 1, "linear_signal_page": 1},
     ),
     "the split's code": (
         "src/bnblind/terms.py",
@@ -62,7 +77,7 @@ CHANGES = {
         "config/datasets.yaml",
         "licence: CC BY 4.0",
         "licence: CC0",
-        {rule: n for rule, n in EVERYTHING.items() if not rule.startswith("theorems")},
+        {rule: n for rule, n in EVERYTHING.items() if not rule.startswith(("theorems", "linear"))},
     ),
 }
 

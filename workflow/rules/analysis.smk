@@ -68,5 +68,7 @@ rule analysed:
     input:
         rules.theorems.output,
         expand(rules.derivatives.output, grid=config["derivatives"]),
+        expand(rules.features.output, grid=config["features"]),
+        rules.linear_signal.output,
         rules.collect.output,
         expand(rules.collect_sweep.output, sweep=configuration.SWEEPS),

@@ -107,7 +107,8 @@ def has_controls(grid):
 def result_tables():
     """The tables that the claims are judged by."""
     tables = [f"theorems/{name}" for name in ("passing", "errors", "leak")]
-    tables += ["classification", *configuration.SWEEPS]
+    tables += ["linear_signal", "classification", *configuration.SWEEPS]
+    tables += [f"features/{grid}-measures" for grid in config["features"]]
     for grid in config["derivatives"]:
         tables += [f"derivatives/{grid}-{name}" for name in ("terms", "blocked")]
     return [at(f"data/results/{table}.parquet") for table in tables]
@@ -144,6 +145,15 @@ def derivatives_figures():
         names += ["controls"] if has_controls(config["classification"][grid]) else []
         stems += [f"derivatives/{grid}-{name}" for name in names]
     return stems
+
+
+def features_figures():
+    return [
+        f"features/{grid}-lr{float(lr)}-{name}"
+        for grid in config["features"]
+        for lr in config["classification"][grid]["learning_rates"]
+        for name in ("measures", "tsne")
+    ]
 
 
 def prepared_files():

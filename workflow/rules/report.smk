@@ -191,6 +191,8 @@ rule index:
             rules.classification_page.output.page,
             rules.purity_page.output.page,
             rules.derivatives_page.output.page,
+            rules.features_page.output.page,
+            rules.linear_signal_page.output.page,
         ],
         manifests=expand(at("data/prepared/{dataset}.json"), dataset=config["data"]),
     output:
@@ -219,4 +221,6 @@ rule reported:
         rules.derivatives_page.output,
         rules.claims.output,
         rules.about.output,
+        rules.features_page.output,
+        rules.linear_signal_page.output,
         rules.index.output,

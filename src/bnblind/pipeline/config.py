@@ -121,6 +121,18 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             yield from _impure(place, probing["batchings"], grid["dataset"])
         if "label" not in probing["batchings"]:
             yield f"{place}.batchings: found {probing['batchings']}; allowed: with label"
+    for name, analysis in config["features"].items():
+        place, grid, tsne = f"features.{name}", config["classification"].get(name), analysis["tsne"]
+        if grid is None:
+            yield f"{place}: no such grid; allowed: {', '.join(config['classification'])}"
+            continue
+        if not set(tsne["norms"]) <= set(grid["norms"]):
+            yield f"{place}.tsne.norms: found {tsne['norms']}; allowed: {', '.join(grid['norms'])}"
+        if tsne["seed"] not in grid["seeds"]:
+            yield f"{place}.tsne.seed: found {tsne['seed']}; allowed: {grid['seeds']}"
+    steps, classes = (config["linear_signal"][key] for key in ("steps", "classes"))
+    if steps < 2 * classes:
+        yield f"linear_signal.steps: found {steps}; allowed: at least 2 x classes, {2 * classes}"
 
 
 def violations(values: Mapping[str, Any], schema: Path) -> list[str]:
