@@ -18,6 +18,7 @@ STEPS = (
     "prepare_data",
     "theorems",
     "train",
+    "train_flow",
 )
 
 

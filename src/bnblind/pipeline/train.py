@@ -1,7 +1,6 @@
 """Step: train one cell of the classification grid, all its seeds."""
 
 import argparse
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -10,11 +9,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.training import Cell, Run, Trainer
+from bnblind.experiments.runs import Run
+from bnblind.experiments.training import Cell, Trainer
 from bnblind.pipeline.checkpoint import Checkpoint, alone, identity_of
 from bnblind.pipeline.files import publish, table_bytes
 from bnblind.pipeline.prepared import read_dataset
-from bnblind.pipeline.tensors import tensors_bytes
+from bnblind.pipeline.seeds import train_all, weights_bytes
 
 KEY = ("dataset", "model", "norm", "batching", "lr")
 
@@ -25,17 +25,6 @@ def results_table(cell: Cell, runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(
         [{**key, "seed": run.seed, **row} for run in runs for row in run.metrics]
     ).astype({"seed": "int64", "epoch": "int64", "value": "float64"})
-
-
-def weights_bytes(cell: Cell, runs: list[Run]) -> bytes:
-    """All kept weights of the cell, tensors named ``seed10/epoch012/NAME``."""
-    tensors = {
-        f"seed{run.seed}/epoch{epoch:03d}/{name}": tensor
-        for run in runs
-        for epoch, weights in run.weights.items()
-        for name, tensor in weights.items()
-    }
-    return tensors_bytes(tensors, dataclasses.asdict(cell))
 
 
 class Progress:
@@ -51,7 +40,7 @@ class Progress:
         latest = {row["metric"]: row["value"] for row in run.metrics if row["epoch"] == epoch}
         loss, accuracy = latest["train.loss"], latest["validation.eval.accuracy"]
         state = f"train loss {loss:.4f} nats, validation accuracy {accuracy:.3f}"
-        name = self.cell.name(run.seed)
+        name = trainer.name
         if self.bar is None:
             print(f"{name} epoch {epoch}/{self.cell.epochs}: {state}", flush=True)
         else:
@@ -60,22 +49,8 @@ class Progress:
 
 
 def train_seeds(cell: Cell, data: Dataset, checkpoint: Checkpoint) -> list[Run]:
-    """Train every seed, from the checkpoint if there is one, saving it after each epoch."""
-    finished, epoch, state = checkpoint.load() or ([], 0, None)
-    progress = Progress(cell)
-    runs = [*finished[:-1]]
-    for seed in cell.seeds[len(runs) :]:
-        trainer = Trainer(cell, seed, data)
-        if state:
-            print(f"{cell.name(seed)}: going on after epoch {epoch}", flush=True)
-            trainer.resume(state, finished[-1], epoch)
-            state = None
-        while trainer.epoch < cell.epochs:
-            trainer.advance()
-            progress(trainer)
-            checkpoint.save_if_due(runs, trainer)
-        runs.append(trainer.run)
-    return runs
+    """Train every seed, from the checkpoint if there is one."""
+    return train_all(cell.seeds, lambda seed: Trainer(cell, seed, data), checkpoint, Progress(cell))
 
 
 def main(argv: list[str]) -> None:
