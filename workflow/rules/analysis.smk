@@ -69,3 +69,4 @@ rule analysed:
         rules.theorems.output,
         expand(rules.derivatives.output, grid=config["derivatives"]),
         rules.collect.output,
+        rules.collect_flows.output,

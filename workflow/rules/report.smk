@@ -140,4 +140,5 @@ rule reported:
         rules.theorems_page.output,
         rules.classification_page.output,
         rules.derivatives_page.output,
+        rules.flow_page.output,
         rules.index.output,

@@ -9,6 +9,7 @@ from bnblind.errors import BadInput, Diverged
 
 STEPS = (
     "collect",
+    "collect_flows",
     "contact_sheet",
     "derivatives",
     "export_data",
