@@ -160,9 +160,7 @@ def flow_datasets():
 
 def flow_files():
     patterns = (FLOW_MODEL_FILE, FLOW_RESULT_FILE, FLOW_SAMPLES_FILE)
-    return [
-        at(pattern.format(**cell)) for cell in FLOW_CELLS for pattern in patterns
-    ]
+    return [at(pattern.format(**cell)) for cell in FLOW_CELLS for pattern in patterns]
 
 
 def flow_figures():
