@@ -16,6 +16,9 @@ EVERYTHING = {
     "theorems": 1,
     "theorems_page": 1,
     **TRAINING,
+    "train_flow": 3,
+    "collect_flows": 1,
+    "flow_page": 1,
 }
 
 CHANGES = {
@@ -50,6 +53,12 @@ CHANGES = {
         "model.train()",
         "model.train(True)",
         TRAINING,
+    ),
+    "the flows' learning rate": (
+        "config/config.yaml",
+        "lr: 0.001",
+        "lr: 0.002",
+        {"train_flow": 3, "collect_flows": 1, "flow_page": 1},
     ),
     "a notebook": (
         "notebooks/classification.ipynb",
