@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.flows import (
+    difference_table,
     gap_figure,
     gap_table,
     interpolation_curves,
@@ -100,6 +101,14 @@ def test_gaps_are_drawn_and_tabled_with_students_interval(results: pd.DataFrame)
     bn = table[(table["norm"] == "BN") & (table["statistics"] == "running averages")]
     assert set(bn["real minus mixed (nats)"]) == {f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"}
     assert set(bn["chance of telling"]) == {"0.48"}
+
+
+def test_differences_are_paired_by_seed(results: pd.DataFrame) -> None:
+    """The seeds' common shift cancels: LN's gap is 4 nats above BN's with every seed."""
+    table = difference_table(results)
+    assert len(table) == 2 * 2 * 2
+    assert set(table["LN minus BN (nats)"]) == {"+4.0 (+4.0 to +4.0)"}
+    assert table.iloc[0]["pair"] == "9 and 8"
 
 
 def test_one_seed_is_drawn_without_an_interval(results: pd.DataFrame) -> None:

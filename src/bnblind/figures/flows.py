@@ -165,7 +165,9 @@ def interpolation_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             axes.set_xlim(-0.08, 1.08)
     for axes, view in zip(panels[0], views, strict=True):
         axes.set_title(_view_title(*view))
-    band = Line2D([], [], color="grey", alpha=0.25, lw=6, label="one standard deviation")
+    band = Line2D(
+        [], [], color="grey", alpha=0.25, lw=6, label="one standard deviation over the images"
+    )
     _norm_legend(figure, norms, band)
     return figure, drawn
 
@@ -245,10 +247,8 @@ def sample_grids(
     """
     keys = pd.DataFrame(list(samples), columns=["norm", "batching", "statistics"])
     norms, views = _present(LOOKS, keys["norm"]), _views(keys)
-    height = 0.30 * COLUMN * len(norms) + 0.35
-    figure, panels = plt.subplots(
-        len(norms), len(views) + 1, figsize=(1.8 * COLUMN, height), squeeze=False
-    )
+    size = (0.36 * COLUMN * (len(views) + 1), 0.30 * COLUMN * len(norms) + 0.35)
+    figure, panels = plt.subplots(len(norms), len(views) + 1, figsize=size, squeeze=False)
     for row, norm in zip(panels, norms, strict=True):
         for axes, view in zip(row[1:], views, strict=True):
             _show(axes, samples[norm, *view])
@@ -282,21 +282,46 @@ def gap_table(results: pd.DataFrame) -> pd.DataFrame:
     told = gaps(results, "auc").groupby(keys)["value"].mean().to_dict()
     rows = []
     for key, values in gaps(results).groupby(keys)["value"]:
-        mean, low, high = t_interval(values.tolist())
-        interval = f" ({low:+.1f} to {high:+.1f})" if np.isfinite(low) else ""
         rows.append(
             {
                 **dict(zip(keys, key, strict=True)),
-                "real minus mixed (nats)": f"{mean:+.1f}{interval}",
+                "real minus mixed (nats)": _with_interval(values.tolist()),
                 "chance of telling": f"{told[key]:.2f}",
                 "seeds": len(values),
             }
         )
-    table = pd.DataFrame(rows)
+    return _in_words(pd.DataFrame(rows))
+
+
+def _in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the figures' order, under the figures' names."""
     order = {name: i for i, name in enumerate([*BATCHING_TITLES, *KIND_TITLES, *LOOKS])}
     order |= {pair: i for i, pair in enumerate(_pairs(table))}
+    keys = [key for key in ("pair", "batching", "statistics", "norm") if key in table]
     table = table.sort_values(keys, key=lambda column: column.map(order), ignore_index=True)
     table["pair"] = table["pair"].map(pair_title)
-    table["norm"] = table["norm"].map(lambda norm: LOOKS[norm].label)
     table["statistics"] = table["statistics"].map(KIND_TITLES)
+    if "norm" in table:
+        table["norm"] = table["norm"].map(lambda norm: LOOKS[norm].label)
     return table
+
+
+def difference_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Gap of every other norm minus that of BN, paired by seed, with 95 % t interval."""
+    keys = ["pair", "batching", "statistics"]
+    rows = []
+    for key, chosen in gaps(results).groupby(keys):
+        by_norm = chosen.pivot(index="seed", columns="norm", values="value")
+        row = dict(zip(keys, key, strict=True))
+        for norm in _present(LOOKS, chosen["norm"]):
+            if norm != "bn":
+                difference = (by_norm[norm] - by_norm["bn"]).dropna().tolist()
+                row[f"{LOOKS[norm].label} minus BN (nats)"] = _with_interval(difference)
+        rows.append(row)
+    return _in_words(pd.DataFrame(rows))
+
+
+def _with_interval(values: list[float]) -> str:
+    """Mean with the ends of its t interval, where one is known."""
+    mean, low, high = t_interval(values)
+    return f"{mean:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if np.isfinite(low) else "")
