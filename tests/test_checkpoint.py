@@ -7,9 +7,11 @@ import torch
 
 from bnblind.errors import BadInput
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.training import Cell, Run, Trainer, train
+from bnblind.experiments.runs import Run
+from bnblind.experiments.training import Cell, Trainer, train
 from bnblind.pipeline.checkpoint import Checkpoint, alone, identity_of
-from bnblind.pipeline.train import results_table, train_runs, weights_bytes
+from bnblind.pipeline.seeds import weights_bytes
+from bnblind.pipeline.train import results_table, train_runs
 
 CELL = Cell(
     dataset="digits",

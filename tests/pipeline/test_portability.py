@@ -30,6 +30,13 @@ TOY = {
     **{"classes": 2, "inputs": 3, "features": 8, "batch_size": 4, "lr": 0.1, "steps": 6},
     "seeds": [0],
 }
+FLOW = {
+    **{"dataset": "digits", "levels": 17, "pair": [9, 8], "coupling": "mlp", "couplings": 2},
+    **{"width": 16, "depth": 1, "constraint": 0.9, "norm": "bn", "coupling_norm": "scalar"},
+    **{"batching": "label", "lr": 0.001, "optimizer": {"name": "adamax"}, "batch_size": 64},
+    **{"scale_regularization": 5e-5, "epochs": 2, "patience": 2, "mixtures": 8, "samples": 4},
+    "seeds": [0],
+}
 CHECK = {
     "norms": ["bn", "ln"],
     "losses": ["quadratic", "logistic", "gaussian_nll", "softmax_relu", "softmax_gelu"],
@@ -55,6 +62,12 @@ def run_steps(clone: Clone, folder: Path, *emulator: str) -> dict[str, bytes]:
             "cell": json.dumps(CELL),
             "prepared": prepared,
             **{name: name for name in ("checkpoint", "weights", "results")},
+        },
+        "train_flow": {
+            "cell": json.dumps(FLOW),
+            "prepared": prepared,
+            "checkpoint": "flow-checkpoint",
+            **{name: f"flow-{name}" for name in ("weights", "results", "samples")},
         },
         "derivatives": {
             "probing": json.dumps(PROBING),

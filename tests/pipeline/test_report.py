@@ -13,7 +13,7 @@ PAGES = (
         f"reports/pages/{name}.html"
         for name in (
             *("claims", "pipeline", "theorems", "linear_signal"),
-            *("classification", "features", "purity", "derivatives"),
+            *("classification", "features", "purity", "derivatives", "flow"),
         )
     ),
 )

@@ -20,6 +20,9 @@ EVERYTHING = {
     "linear_signal": 1,
     "linear_signal_page": 1,
     **TRAINING,
+    "train_flow": 3,
+    "collect_flows": 1,
+    "flow_page": 1,
 }
 
 CHANGES = {
@@ -66,6 +69,12 @@ CHANGES = {
         "model.train()",
         "model.train(True)",
         TRAINING,
+    ),
+    "the flows' learning rate": (
+        "config/config.yaml",
+        "lr: 0.001",
+        "lr: 0.002",
+        {"train_flow": 3, "collect_flows": 1, "flow_page": 1},
     ),
     "a notebook": (
         "notebooks/classification.ipynb",

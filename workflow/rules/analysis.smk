@@ -72,3 +72,4 @@ rule analysed:
         rules.linear_signal.output,
         rules.collect.output,
         expand(rules.collect_sweep.output, sweep=configuration.SWEEPS),
+        rules.collect_flows.output,

@@ -39,11 +39,19 @@ NUMERICS = [config["numerics"], config["numeric_threads"]]
 MODEL_FILE = "data/models/classification/{grid}/{norm}-{batching}-lr{lr}.safetensors"
 RESULT_FILE = "data/results/classification/{grid}/{norm}-{batching}-lr{lr}.parquet"
 
+FLOW_CELLS = list(configuration.flow_cells(config))
+FLOW_FILE = "flows/{grid}/{pair}-{norm}-{coupling_norm}-{batching}"
+FLOW_MODEL_FILE = f"data/models/{FLOW_FILE}.safetensors"
+FLOW_RESULT_FILE = f"data/results/{FLOW_FILE}.parquet"
+FLOW_SAMPLES_FILE = f"data/results/{FLOW_FILE}-samples.safetensors"
+
 
 wildcard_constraints:
     dataset="[a-z0-9_]+",
     grid="[a-z][a-z0-9-]*",
     norm="[a-z_]+",
+    coupling_norm="[a-z]+",
+    pair="[0-9]+v[0-9]+",
     batching="[a-z_]+(-[0-9.]+)?",
     lr="[0-9.e+-]+",
     sweep="|".join(configuration.SWEEPS),
@@ -107,7 +115,7 @@ def has_controls(grid):
 def result_tables():
     """The tables that the claims are judged by."""
     tables = [f"theorems/{name}" for name in ("passing", "errors", "leak")]
-    tables += ["linear_signal", "classification", *configuration.SWEEPS]
+    tables += ["linear_signal", "classification", "flows", *configuration.SWEEPS]
     tables += [f"features/{grid}-measures" for grid in config["features"]]
     for grid in config["derivatives"]:
         tables += [f"derivatives/{grid}-{name}" for name in ("terms", "blocked")]
@@ -172,3 +180,28 @@ def trained_files():
         for cell in CELLS
         for pattern in (MODEL_FILE, RESULT_FILE)
     ]
+
+
+def prepared_for_flow(grid):
+    dataset = config["flows"][grid]["dataset"]
+    return at(f"data/prepared/{dataset}.safetensors")
+
+
+def flow_datasets():
+    return sorted({grid["dataset"] for grid in config["flows"].values()})
+
+
+def flow_files():
+    patterns = (FLOW_MODEL_FILE, FLOW_RESULT_FILE, FLOW_SAMPLES_FILE)
+    return [at(pattern.format(**cell)) for cell in FLOW_CELLS for pattern in patterns]
+
+
+def flow_figures():
+    """A set of figures for each data set, coupling and coupling norm; samples for each pair."""
+    stems = set()
+    for grid in config["flows"].values():
+        for coupling_norm in grid["coupling_norms"]:
+            stem = f"flow/{grid['dataset']}-{grid['coupling']}-{coupling_norm}"
+            stems |= {f"{stem}-{name}" for name in ("curves", "interpolation", "gap")}
+            stems |= {f"{stem}-samples-{a}v{b}" for a, b in grid["pairs"]}
+    return sorted(stems)

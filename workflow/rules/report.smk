@@ -193,6 +193,7 @@ rule index:
             rules.derivatives_page.output.page,
             rules.features_page.output.page,
             rules.linear_signal_page.output.page,
+            rules.flow_page.output.page,
         ],
         manifests=expand(at("data/prepared/{dataset}.json"), dataset=config["data"]),
     output:
@@ -223,4 +224,5 @@ rule reported:
         rules.about.output,
         rules.features_page.output,
         rules.linear_signal_page.output,
+        rules.flow_page.output,
         rules.index.output,

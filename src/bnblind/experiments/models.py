@@ -9,8 +9,8 @@ from math import prod
 from torch import nn
 
 from bnblind.errors import unknown
-from bnblind.experiments.resnet import NormFactory, resnet
-from bnblind.norms import build_norm
+from bnblind.experiments.resnet import resnet
+from bnblind.norms import NormFactory, build_norm
 
 
 def head(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:

@@ -1,13 +1,10 @@
 """A small residual network (He et al. 2016): basic blocks, a norm after every convolution."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from bnblind.norms import Norm
-
-NormFactory = Callable[[Sequence[int]], Norm]
-"""Shape of one sample's features -> the layer that normalizes them."""
+from bnblind.norms import NormFactory
 
 WIDTHS = (8, 16, 32)
 """Channels of the stages, one block each; every stage but the first halves the image."""

@@ -11,6 +11,7 @@ STEPS = (
     "about",
     "claims",
     "collect",
+    "collect_flows",
     "contact_sheet",
     "derivatives",
     "export_data",
@@ -23,6 +24,7 @@ STEPS = (
     "sweep",
     "theorems",
     "train",
+    "train_flow",
 )
 
 

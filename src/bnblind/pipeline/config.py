@@ -25,6 +25,8 @@ REGISTRIES = {
     "model": ("src/bnblind/experiments/models.py", "MODELS"),
     "batching": ("src/bnblind/experiments/batching.py", "BATCHINGS"),
     "optimizer": ("src/bnblind/experiments/optimizers.py", "OPTIMIZERS"),
+    "coupling": ("src/bnblind/experiments/flows/realnvp.py", "COUPLINGS"),
+    "coupling_norm": ("src/bnblind/experiments/flows/coupling_norms.py", "COUPLING_NORMS"),
     "loss": ("src/bnblind/experiments/synthetic.py", "LOSSES"),
     "point": ("src/bnblind/experiments/theorems.py", "POINTS"),
 }
@@ -108,6 +110,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         if not all(map(math.isfinite, grid["learning_rates"])):
             yield f"{place}.learning_rates: found {grid['learning_rates']}; allowed: finite numbers"
     yield from _contradictions_of_sweeps(config)
+    yield from _contradictions_of_flows(config)
     for name, probing in config["derivatives"].items():
         place, grid = f"derivatives.{name}", config["classification"].get(name)
         if grid is None:
@@ -175,6 +178,25 @@ def _contradictions_of_sweeps(config: Mapping[str, Any]) -> Iterator[str]:
                     yield f"{place}.learning_rates: found {rates}; allowed: finite numbers"
 
 
+def _contradictions_of_flows(config: Mapping[str, Any]) -> Iterator[str]:
+    registered = read_yaml(DATASETS)
+    for name, grid in config["flows"].items():
+        place = f"flows.{name}"
+        if grid["dataset"] not in config["data"]:
+            yield (
+                f"{place}.dataset: found {grid['dataset']!r}, which `data` does not prepare; "
+                f"allowed: {', '.join(config['data'])}"
+            )
+        classes = registered[grid["dataset"]]["classes"]
+        for pair in grid["pairs"]:
+            if pair[0] == pair[1] or max(pair) >= classes:
+                yield f"{place}.pairs: found {pair}; allowed: two of the classes 0 to {classes - 1}"
+        numbers = {key: grid[key] for key in ("lr", "scale_regularization")}
+        for key, number in numbers.items():
+            if not math.isfinite(number):
+                yield f"{place}.{key}: found {number}; allowed: finite numbers"
+
+
 def check_config(config: Mapping[str, Any]) -> None:
     """Check a whole configuration.
 
@@ -230,3 +252,31 @@ def cell_settings(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[st
     settings = {key: grid[key] for key in shared}
     own = {"norm": cell["norm"], "batching": cell["batching"], "lr": float(cell["lr"])}
     return settings | own
+
+
+def flow_cells(config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Every cell of the flow grids: grid, pair, norm, coupling_norm, batching."""
+    for name, grid in config["flows"].items():
+        for first, second in grid["pairs"]:
+            for norm in grid["norms"]:
+                for coupling_norm in grid["coupling_norms"]:
+                    for batching in grid["batchings"]:
+                        yield {
+                            "grid": name,
+                            "pair": f"{first}v{second}",
+                            "norm": norm,
+                            "coupling_norm": coupling_norm,
+                            "batching": batching,
+                        }
+
+
+def flow_cell_settings(
+    config: Mapping[str, Any], cell: Mapping[str, Any], datasets: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All that defines the cell's runs, and nothing else; ``datasets`` is the registry."""
+    grid = config["flows"][cell["grid"]]
+    axes = ("pairs", "norms", "coupling_norms", "batchings")
+    settings = {key: value for key, value in grid.items() if key not in axes}
+    own = {key: cell[key] for key in ("norm", "coupling_norm", "batching")}
+    pair = [int(label) for label in cell["pair"].split("v")]
+    return settings | own | {"pair": pair, "levels": datasets[grid["dataset"]]["levels"]}

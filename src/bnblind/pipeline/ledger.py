@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from bnblind.errors import BadInput, unknown
+from bnblind.experiments.intervals import t_interval
 
 REPRODUCED, PARTLY, REFUTED, NOT_RUN = "reproduced", "partly", "not reproduced", "not run"
 FEWEST_SEEDS = 3
 FIRST_SEED = 10
 """Seeds below chose the settings and judge nothing."""
-CONFIDENCE = 0.95
 
 Row = dict[str, Any]
 ReadTable = Callable[[str], pd.DataFrame | None]
@@ -71,12 +70,6 @@ def _by_seed(table: pd.DataFrame, column: str) -> pd.Series:
     return table.groupby("seed")[column].mean()
 
 
-def _t_interval(values: pd.Series) -> tuple[float, float]:
-    """Of the mean, from values that differ by chance between seeds."""
-    spread = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.sem()
-    return float(values.mean() - spread), float(values.mean() + spread)
-
-
 def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
     """The row's number, or None where the table lacks what it needs."""
     base = select(table, row["where"])
@@ -97,7 +90,8 @@ def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
     values = values + row.get("offset", 0.0)
     if len(values) < FEWEST_SEEDS:
         return None
-    return Measured(float(values.mean()), _t_interval(values), tuple(map(int, values.index)))
+    mean, low, high = t_interval(values.tolist())
+    return Measured(mean, (low, high), tuple(map(int, values.index)))
 
 
 def predicate(row: Mapping[str, Any]) -> tuple[str, float]:

@@ -13,7 +13,8 @@ import pandas as pd
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.models import build_model
 from bnblind.experiments.purity import blocked_shares
-from bnblind.experiments.training import Cell, Run
+from bnblind.experiments.runs import Run
+from bnblind.experiments.training import Cell
 from bnblind.pipeline.checkpoint import Checkpoint, alone, identity_of
 from bnblind.pipeline.files import publish, table_bytes
 from bnblind.pipeline.prepared import read_dataset

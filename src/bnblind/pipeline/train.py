@@ -1,22 +1,22 @@
 """Step: train one cell of the classification grid, all its seeds."""
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
-from bnblind.errors import Diverged
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.training import Cell, Run, Trainer
+from bnblind.experiments.runs import Run
+from bnblind.experiments.training import Cell, Trainer
 from bnblind.pipeline.checkpoint import Checkpoint, alone, identity_of
 from bnblind.pipeline.files import publish, table_bytes
 from bnblind.pipeline.prepared import read_dataset
-from bnblind.pipeline.tensors import tensors_bytes
+from bnblind.pipeline.seeds import train_all, weights_bytes
 
 KEY = ("dataset", "model", "norm", "batching", "lr")
 
@@ -36,17 +36,6 @@ def results_table(cell: Cell, runs: list[Run]) -> pd.DataFrame:
     ).astype({"seed": "int64", "epoch": "int64", "value": "float64"})
 
 
-def weights_bytes(cell: Cell, runs: list[Run]) -> bytes:
-    """All kept weights of the cell, tensors named ``seed10/epoch012/NAME``."""
-    tensors = {
-        f"seed{run.seed}/epoch{epoch:03d}/{name}": tensor
-        for run in runs
-        for epoch, weights in run.weights.items()
-        for name, tensor in weights.items()
-    }
-    return tensors_bytes(tensors, dataclasses.asdict(cell))
-
-
 class Progress:
     """A bar on a terminal, a line an epoch elsewhere; ``epochs`` of all runs together."""
 
@@ -58,7 +47,7 @@ class Progress:
         latest = {row["metric"]: row["value"] for row in run.metrics if row["epoch"] == epoch}
         loss, accuracy = latest["train.loss"], latest["validation.eval.accuracy"]
         state = f"train loss {loss:.4f} nats, validation accuracy {accuracy:.3f}"
-        name = trainer.cell.name(run.seed)
+        name = trainer.name
         if self.bar is None:
             print(f"{name} epoch {epoch}/{trainer.cell.epochs}: {state}", flush=True)
         else:
@@ -73,32 +62,10 @@ def train_runs(
     *,
     diverging: bool = False,
 ) -> list[Run]:
-    """Train every (cell, seed), from the checkpoint if there is one, saving it after each epoch.
-
-    With ``diverging`` a run whose loss is no longer finite ends there, with a metric
-    ``diverged`` at the epoch in which it happened, and the next one follows.
-    """
-    finished, epoch, state = checkpoint.load() or ([], 0, None)
+    """Train every (cell, seed), one after the other; see :func:`train_all`."""
     progress = Progress(sum(cell.epochs for cell, _ in planned))
-    runs = [*finished[:-1]]
-    for cell, seed in planned[len(runs) :]:
-        trainer = Trainer(cell, seed, data)
-        if state:
-            print(f"{cell.name(seed)}: going on after epoch {epoch}", flush=True)
-            trainer.resume(state, finished[-1], epoch)
-            state = None
-        try:
-            while trainer.epoch < cell.epochs:
-                trainer.advance()
-                progress(trainer)
-                checkpoint.save_if_due(runs, trainer)
-        except Diverged as error:
-            if not diverging:
-                raise
-            print(error, flush=True)
-            trainer.run.metrics.append({"epoch": trainer.epoch, "metric": "diverged", "value": 1.0})
-        runs.append(trainer.run)
-    return runs
+    starts = [partial(Trainer, cell, seed, data) for cell, seed in planned]
+    return train_all(starts, checkpoint, progress, diverging=diverging)
 
 
 def main(argv: list[str]) -> None:
