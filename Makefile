@@ -30,7 +30,8 @@ $(STAMP):
 	touch $@
 
 reproduce: env
-	snakemake --cores $(CORES) --quiet rules host
+	python workflow/timed.py logs/benchmarks/runs.jsonl \
+	  snakemake --cores $(CORES) --quiet rules host
 	dvc repro --quiet
 	python -m bnblind.review.published
 
@@ -47,6 +48,7 @@ lint: env
 bench: env
 	python -m bnblind.numerics portable 1 python benchmarks/norms.py
 	python benchmarks/engine.py
+	python benchmarks/pipeline.py
 
 # Refresh requirements.lock to the newest versions that pyproject.toml allows.
 lock: env
