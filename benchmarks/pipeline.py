@@ -40,7 +40,7 @@ def main() -> None:
     try:
         total = whole_run()
     except (OSError, ValueError) as error:
-        raise SystemExit(f"error: no finished run to look at; `make reproduce` first ({error})")
+        raise SystemExit(f"error: no finished run; `make reproduce` makes one ({error})") from error
     kinds = step_seconds()
     print(f"{'step':24} {'jobs':>5} {'work':>8} {'start':>8}   CPU seconds")
     for kind, (work, start, jobs) in sorted(kinds.items(), key=lambda item: -item[1][0]):
