@@ -269,3 +269,11 @@ def _table() -> list[Case]:
 
 
 CASES = _table()
+
+# For heads that are written as functions.
+W, OUT = normal(9, 7, seed=11), normal(7, C, seed=12)
+Y, T = normal(6, 9), torch.arange(6) % C
+
+
+def linear(v: Tensor) -> Tensor:
+    return v @ normal(9, C)
