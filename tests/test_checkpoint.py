@@ -7,9 +7,11 @@ import torch
 
 from bnblind.errors import BadInput
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.training import Cell, Run, Trainer, train
+from bnblind.experiments.runs import Run
+from bnblind.experiments.training import Cell, Trainer, train
 from bnblind.pipeline.checkpoint import Checkpoint, alone, identity_of
-from bnblind.pipeline.train import results_table, train_seeds, weights_bytes
+from bnblind.pipeline.seeds import weights_bytes
+from bnblind.pipeline.train import results_table, train_runs
 
 CELL = Cell(
     dataset="digits",
@@ -23,6 +25,8 @@ CELL = Cell(
     snapshots=(1,),
     optimizer={"name": "sgd", "momentum": 0.9, "weight_decay": 0.01},
 )
+
+PLANNED = [(CELL, seed) for seed in CELL.seeds]
 
 
 class Interrupted(Exception):
@@ -45,11 +49,12 @@ def test_an_interrupted_job_ends_with_the_same_bits(
 
     monkeypatch.setattr(Checkpoint, "save", interrupting_save)
     with pytest.raises(Interrupted):
-        train_seeds(CELL, digits, checkpoint)
-    resumed = train_seeds(CELL, digits, checkpoint)
+        train_runs(PLANNED, digits, checkpoint)
+    resumed = train_runs(PLANNED, digits, checkpoint)
     assert len(saved) == CELL.epochs * len(CELL.seeds), "an epoch was trained twice"
 
     uninterrupted = [train(CELL, seed, digits) for seed in CELL.seeds]
+    assert [run.batch_order for run in resumed] == [run.batch_order for run in uninterrupted]
     assert weights_bytes(CELL, resumed) == weights_bytes(CELL, uninterrupted)
     assert results_table(CELL, resumed).equals(results_table(CELL, uninterrupted))
 

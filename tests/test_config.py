@@ -9,13 +9,24 @@ import pytest
 
 from bnblind.errors import BadInput
 from bnblind.experiments.batching import BATCHINGS
+from bnblind.experiments.flows.coupling_norms import COUPLING_NORMS
+from bnblind.experiments.flows.realnvp import COUPLINGS
+from bnblind.experiments.flows.training import FlowCell
 from bnblind.experiments.models import MODELS
 from bnblind.experiments.optimizers import OPTIMIZERS
 from bnblind.experiments.preparation import READERS
 from bnblind.experiments.synthetic import LOSSES
 from bnblind.experiments.theorems import POINTS
 from bnblind.norms import NORMS
-from bnblind.pipeline.config import cell_settings, cells, check_config, read_yaml, registered_names
+from bnblind.pipeline.config import (
+    cell_settings,
+    cells,
+    check_config,
+    flow_cell_settings,
+    flow_cells,
+    read_yaml,
+    registered_names,
+)
 from tests.conftest import ROOT
 
 PROFILES = [
@@ -52,6 +63,8 @@ def test_every_profile_is_complete_and_names_where_it_writes(path: Path) -> None
         ("loss", LOSSES),
         ("point", POINTS),
         ("dataset", READERS),
+        ("coupling", COUPLINGS),
+        ("coupling_norm", COUPLING_NORMS),
     ],
 )
 def test_names_read_from_the_source_are_those_of_the_running_code(
@@ -61,6 +74,7 @@ def test_names_read_from_the_source_are_those_of_the_running_code(
 
 
 GRID = "classification/digits-head"
+FLOW = "flows/digits-mlp"
 MISTAKES = {
     "unknown key at the top": ("colour", "red", "unknown key 'colour'; allowed: profile, root"),
     "unknown key in a grid": (f"{GRID}/epoch", 3, "digits-head: unknown key 'epoch'; allowed:"),
@@ -68,12 +82,29 @@ MISTAKES = {
     "unknown model": (f"{GRID}/model", "vgg", "model: found 'vgg'; allowed: head"),
     "unknown data set": (f"{GRID}/dataset", "mnist", "dataset: found 'mnist'; allowed: digits"),
     "unknown batching": (f"{GRID}/batchings", ["x"], "found 'x'; allowed: random, label"),
+    "a purity above 1": (f"{GRID}/batchings", ["purity-1.1"], "'purity-1.1'; allowed: random"),
+    "a purity spelt another way": (f"{GRID}/batchings", ["purity-0.50"], "purity-P, P such as"),
+    "a purity below that of random batches": (
+        f"{GRID}/batchings",
+        ["label", "purity-0.09"],
+        "batchings: found ['purity-0.09']; allowed purities: 0.1 (1 / classes) to 1",
+    ),
     "unknown optimizer": (f"{GRID}/optimizer", {"name": "adm"}, "found 'adm'; allowed: sgd"),
     "unknown optimizer setting": (
         f"{GRID}/optimizer",
         {"name": "sgd", "momentun": 0.9},
         "unknown key 'momentun'; allowed: name, momentum, weight_decay",
     ),
+    "a setting of another optimizer": (
+        f"{GRID}/optimizer",
+        {"name": "sgd", "betas": [0.9, 0.999]},
+        "optimizer: found 'betas'; allowed: name, momentum, weight_decay",
+    ),
+    "unknown coupling": (f"{FLOW}/coupling", "cnn", "coupling: found 'cnn'; allowed: mlp, conv"),
+    "unknown coupling norm": (f"{FLOW}/coupling_norms", ["ln"], "found 'ln'; allowed: none, bn"),
+    "a pair of one class": (f"{FLOW}/pairs", [[3, 3]], "pairs: found [3, 3]; allowed: two of the"),
+    "a pair of unknown classes": (f"{FLOW}/pairs", [[1, 10]], "[1, 10]; allowed: two of the"),
+    "a rate without an end": (f"{FLOW}/lr", float("inf"), "flows.digits-mlp.lr: found inf;"),
     "unknown numerics": ("numerics", "exact", "numerics: found 'exact'; allowed: portable, fast"),
     "a text for a number": (f"{GRID}/epochs", "12", "found '12' (str); allowed: integer"),
     "a YAML number without a dot": (f"{GRID}/learning_rates", ["1e-3"], "allowed: number"),
@@ -102,6 +133,23 @@ MISTAKES = {
         ["random"],
         "derivatives.digits-head.batchings: found ['random']; allowed: with label",
     ),
+    "features of no grid": (
+        "features/digits",
+        {"tsne": {"norms": ["bn"], "seed": 10, "samples": 100}},
+        "features.digits: no such grid; allowed: digits-head",
+    ),
+    "a norm that its grid does not train": (
+        "features/digits-conv/tsne/norms",
+        ["none"],
+        "features.digits-conv.tsne.norms: found ['none']; allowed: bn, ln, gn, in",
+    ),
+    "a seed that its grid does not train": (
+        "features/digits-head/tsne/seed",
+        0,
+        "features.digits-head.tsne.seed: found 0; allowed: [20, 21, 22, 23, 24]",
+    ),
+    "too few samples for t-SNE": ("features/digits-head/tsne/samples", 30, "minimum of 31"),
+    "a toy task of one cycle": ("linear_signal/steps", 10, "allowed: at least 2 x classes, 20"),
     "a path outside the project": ("root", "../elsewhere", "'../elsewhere' does not match"),
 }
 
@@ -119,6 +167,13 @@ def test_a_mistake_names_the_key_what_was_found_and_what_is_allowed(
     with pytest.raises(BadInput) as caught:
         check_config(quick)
     assert message in str(caught.value)
+
+
+def test_purities_are_batchings(quick: dict[str, Any]) -> None:
+    words = ["purity-0.1", "purity-0.95", "purity-1"]
+    quick["classification"]["digits-head"]["batchings"] += words
+    quick["derivatives"]["digits-head"]["batchings"] += words
+    check_config(quick)
 
 
 def test_a_missing_key_is_named(quick: dict[str, Any]) -> None:
@@ -154,6 +209,18 @@ def test_a_cell_depends_on_its_own_settings_only(quick: dict[str, Any]) -> None:
     quick["classification"]["digits-head"]["norms"].append("in")
     after = {str(cell): cell_settings(quick, cell) for cell in cells(quick)}
     assert len(after) == len(before) + 2  # batchings
+    assert before.items() <= after.items()
+
+
+def test_a_flow_cells_settings_are_what_the_training_step_takes(quick: dict[str, Any]) -> None:
+    registry = {"digits": {"levels": 17}}
+    before = {str(cell): flow_cell_settings(quick, cell, registry) for cell in flow_cells(quick)}
+    assert len(before) == 2 * 3 * 2  # pairs, norms, batchings
+    cells_of = [FlowCell.from_settings(settings) for settings in before.values()]
+    assert {cell.pair for cell in cells_of} == {(9, 8), (1, 0)}
+    quick["flows"]["digits-mlp"]["norms"].append("gn")
+    after = {str(cell): flow_cell_settings(quick, cell, registry) for cell in flow_cells(quick)}
+    assert len(after) == len(before) + 2 * 2
     assert before.items() <= after.items()
 
 

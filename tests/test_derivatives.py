@@ -9,7 +9,6 @@ from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.derivatives import (
     Probing,
     describe,
-    norm_layers,
     split_at,
     trained_model,
 )
@@ -21,6 +20,7 @@ from bnblind.figures.derivatives import (
     passing_table,
     terms_along_training,
 )
+from bnblind.layers import normalization_layers
 from bnblind.norms import NORMS, freeze_statistics
 from bnblind.split import PARTS
 
@@ -65,7 +65,7 @@ def test_running_statistics_are_those_of_the_training_images(digits: Dataset) ->
 def test_rows_of_the_head_network(norm: str, digits: Dataset) -> None:
     """One norm before a linear layer: T1 to T3 on label-pure batches of real images."""
     model = network("head", norm, digits)
-    (layer,) = norm_layers(model)
+    (layer,) = normalization_layers(model)
     row = describe(split_at(model, layer, *first_batch(digits, "label")), model[4])
     blocked = {"bn": {"first"}, "bn_center": {"first"}}.get(norm, set())
     for part in ("first", "offdiag"):
@@ -87,7 +87,7 @@ def test_the_first_order_term_passes_on_random_batches(digits: Dataset) -> None:
 
 def test_later_batch_norms_are_frozen_and_curved_rest_is_estimated(digits: Dataset) -> None:
     batch = first_batch(digits, "label")
-    layers = norm_layers(network("conv", "bn", digits))
+    layers = normalization_layers(network("conv", "bn", digits))
     methods = {
         norm: [split_at(network("conv", norm, digits), name, *batch).method for name in layers]
         for norm in ("bn", "ln")

@@ -9,7 +9,12 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from bnblind.figures.classification import accuracy_table, final_accuracies, training_curves
+from bnblind.figures.classification import (
+    accuracy_table,
+    by_model,
+    final_accuracies,
+    training_curves,
+)
 from bnblind.figures.style import COLUMN, LOOKS, use_style
 from bnblind.figures.theorems import leak_curve, passing_by_point, passing_heat_map
 from bnblind.norms import NORMS
@@ -37,17 +42,28 @@ def results() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["norm", "batching", "seed", "epoch", "metric", "value"])
 
 
+TERMS = {"linear": ["first", "total"], "quadratic": ["first", "diag", "total"]}
+
+
 @pytest.fixture
 def passing() -> pd.DataFrame:
     rows = [
         (norm, loss, y0, term, eps, 1e-16 if norm == "bn" else 1.0)
         for norm in ("none", "bn")
-        for loss, terms in {"linear": ["first"], "quadratic": ["first", "diag"]}.items()
+        for loss, terms in TERMS.items()
         for term in terms
         for y0 in ("zero", "mean")
         for eps in (0.0, 1e-5)
     ]
     return pd.DataFrame(rows, columns=["norm", "loss", "y0", "term", "eps", "passing"])
+
+
+def test_the_whole_is_drawn_beside_its_terms(passing: pd.DataFrame) -> None:
+    """Of the linear loss the whole is its only term, drawn once."""
+    figure, _ = passing_heat_map(passing)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    named = ["first order (T1)", "first order (T1)", "diagonal (T2)", "whole (T4)"]
+    assert labels == named
 
 
 def test_every_norm_has_its_own_look() -> None:
@@ -89,8 +105,8 @@ def test_the_drawn_numbers_are_the_given_ones(results: pd.DataFrame, passing: pd
     bn = drawn[drawn["norm"] == "bn"]
     assert (bn["median"] == 1e-16).all()
     colours = figure.axes[0].collections[0].get_array()
-    assert (colours[1] == -16).all()
-    assert (colours[0] == 0).all()
+    assert (colours[:, 1] == -16).all()
+    assert (colours[:, 0] == 0).all()
 
     _, finals = final_accuracies(results, 10)
     assert set(finals["epoch"]) == {2}
@@ -114,6 +130,14 @@ def test_runs_of_different_length_and_new_words_are_drawn(results: pd.DataFrame)
     assert set(accuracy_table(mixed)["batching"]) == {"label", "sorted"}
     figure, _ = training_curves(mixed, 10)
     assert "trained on sorted batches" in {axes.get_title() for axes in figure.axes}
+
+
+def test_models_are_shown_from_the_simplest_and_none_is_lost(results: pd.DataFrame) -> None:
+    found = [("mlp", 0.1), ("new", 0.1), ("head", 0.2), ("conv", 0.1), ("head", 0.1)]
+    table = pd.concat([results.assign(dataset="digits", model=m, lr=lr) for m, lr in found])
+    shown = [(model, lr, len(rows)) for _, model, lr, rows in by_model(table)]
+    order = [("head", 0.1), ("head", 0.2), ("mlp", 0.1), ("conv", 0.1), ("new", 0.1)]
+    assert shown == [(*key, len(results)) for key in order]
 
 
 def test_a_figure_is_published_in_four_files(

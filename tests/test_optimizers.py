@@ -1,29 +1,65 @@
 """The optimizers repeat torch.optim bit for bit."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from bnblind.errors import BadInput
-from bnblind.experiments.optimizers import SGD, build_optimizer
+from bnblind.experiments.optimizers import OPTIMIZERS, SGD, Adamax, build_optimizer
+
+
+def trained(optimizer_class, **settings):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+    optimizer = optimizer_class(model.parameters(), **settings)
+    for _ in range(10):
+        optimizer.zero_grad()
+        model(torch.randn(4, 5)).square().sum().backward()
+        optimizer.step()
+    return model.state_dict()
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
 def test_sgd_is_torchs(momentum: float, weight_decay: float) -> None:
     settings = {"lr": 0.05, "momentum": momentum, "weight_decay": weight_decay}
-    models = []
-    for optimizer_class in (SGD, torch.optim.SGD):
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
-        optimizer = optimizer_class(model.parameters(), **settings)
-        for _ in range(10):
-            optimizer.zero_grad()
-            model(torch.randn(4, 5)).square().sum().backward()
-            optimizer.step()
-        models.append(model)
-    ours, torchs = (model.state_dict() for model in models)
+    ours, torchs = (trained(kind, **settings) for kind in (SGD, torch.optim.SGD))
     assert all(torch.equal(ours[name], torchs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.7)])
+@pytest.mark.parametrize("eps", [1e-8, 1e-2])
+def test_adamax_is_torchs(betas: tuple[float, float], eps: float) -> None:
+    settings = {"lr": 0.02, "betas": betas, "eps": eps}
+    ours, torchs = (trained(kind, **settings) for kind in (Adamax, torch.optim.Adamax))
+    assert all(torch.equal(ours[name], torchs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_goes_on_from_anothers_state(name: str) -> None:
+    """After steps that only one of two parameters took part in."""
+    targets = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+
+    def step(parameters: list[nn.Parameter], optimizer: Any, number: int) -> None:
+        optimizer.zero_grad()
+        for parameter, target in zip(parameters[: 1 + number // 3], targets, strict=False):
+            (parameter - target).square().sum().backward()
+        optimizer.step()
+
+    settings = {"momentum": 0.9} if name == "sgd" else {}
+    straight = [nn.Parameter(torch.ones(3)) for _ in range(2)]
+    optimizer = build_optimizer(name, straight, lr=0.1, **settings)
+    for number in range(6):
+        if number == 4:
+            resumed = [nn.Parameter(p.detach().clone()) for p in straight]
+            second = build_optimizer(name, resumed, lr=0.1, **settings)
+            second.load({key: tensor.clone() for key, tensor in optimizer.state().items()})
+        step(straight, optimizer, number)
+    for number in (4, 5):
+        step(resumed, second, number)
+    assert all(torch.equal(a, b) for a, b in zip(straight, resumed, strict=True))
 
 
 def test_a_parameter_without_a_gradient_stays() -> None:

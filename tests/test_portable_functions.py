@@ -15,7 +15,7 @@ UNPORTABLE = {"sqrt", "sqrt_", "asin", "acos", "atan"}
 
 SOURCES = [
     path
-    for folder in (".", "experiments", "pipeline")
+    for folder in (".", "experiments", "experiments/flows", "pipeline")
     for path in sorted((ROOT / "src/bnblind" / folder).glob("*.py"))
 ]
 

@@ -38,7 +38,7 @@ def trainer(digits: Dataset) -> Trainer:
 def test_a_line_an_epoch_where_there_is_no_terminal(
     trainer: Trainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Progress(CELL)(trainer)
+    Progress(CELL.epochs)(trainer)
     printed = capsys.readouterr()
     assert printed.err == ""
     assert printed.out.startswith("digits head none random lr 0.01 seed 3 epoch 1/1: train loss ")
@@ -50,7 +50,7 @@ def test_a_bar_on_a_terminal(
 ) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    Progress(CELL)(trainer)
+    Progress(CELL.epochs)(trainer)
     assert "1/1" in terminal.getvalue()
     assert "seed 3" in terminal.getvalue()
     assert capsys.readouterr().out == ""

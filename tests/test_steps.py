@@ -127,7 +127,7 @@ def test_a_source_that_is_not_there_is_refused(source, message):
 def test_results_are_long_and_tidy(folder):
     """One row a (dataset, model, norm, batching, lr, seed, epoch, metric)."""
     table = pd.read_parquet(folder / "results")
-    assert table.columns.tolist() == [*collect.ORDER, "value"]
+    assert table.columns.tolist() == [*collect.ORDER, "value", "batch_order"]
     assert not table.duplicated(collect.ORDER).any()
     assert table["seed"].unique().tolist() == [4, 3]
     assert set(table["epoch"]) == {0, 1, 2}
@@ -187,7 +187,7 @@ def test_theorem_tables_hold_every_case(tmp_path):
     names = ("passing", "errors", "leak", "metrics")
     call(theorems, settings=THEOREMS, **{name: tmp_path / name for name in names})
     passing, errors, leak = (pd.read_parquet(tmp_path / name) for name in names[:3])
-    assert len(passing) == 2 * 2 * 2 * 3  # norms, eps, seeds, terms of a quadratic
+    assert len(passing) == 2 * 2 * 2 * 4  # norms, eps, seeds, terms of a quadratic and the whole
     assert len(errors) == 2 * 2 * 4
     assert set(errors["theorem"]) == {"T1", "T2", "T3", "T4"}
     assert len(leak) == 2 * 3

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bnblind import BadInput, standardize
+from bnblind import BadInput, blocked, standardize
 from bnblind.experiments import theorems
 from bnblind.experiments.synthetic import LOSSES, quadratic, shared_loss
 from bnblind.experiments.theorems import (
@@ -86,7 +86,7 @@ def test_measured_leak_is_the_stated_one(eps):
 @pytest.mark.parametrize("norm", ["none", "bn_affine", "bn_detached", "bn_frozen"])
 def test_controls_pass_every_term_whole(norm, loss, eps):
     shares = passing_by_term(Case(norm, loss, "zero", 16, 8, eps, 1))
-    assert tuple(shares) == shared_loss(loss, 8, 1).terms
+    assert tuple(shares) == (*shared_loss(loss, 8, 1).terms, "total")
     assert all(share == pytest.approx(1, abs=1e-9) for share in shares.values())
 
 
@@ -97,6 +97,17 @@ def test_what_bn_passes_of_each_term(loss, seed):
     assert shares["first"] < 1e-12
     assert shares["diag"] < 1e-12
     assert 0.01 < shares["offdiag"] < 1
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_bn_passes_of_the_whole_is_what_t4_says(loss):
+    case = Case("bn", loss, "zero", 16, 8, 1e-2, 4)
+    y, _ = standardize(case.features(), case.eps)
+    of_loss = case.shared_loss()
+    leaf = y.requires_grad_()
+    (G,) = torch.autograd.grad(of_loss.values(leaf).sum(), leaf)
+    stated = blocked(G, y.detach()).layer().passing.sqrt().item()
+    assert passing_by_term(case)["total"] == pytest.approx(stated, rel=1e-9, abs=1e-14)
 
 
 def test_diagonal_leaks_with_eps():

@@ -170,6 +170,30 @@ def test_batches_differ_between_epochs_and_not_between_norms(digits, monkeypatch
     assert orders[0] == torch.cat(expected).tolist()
 
 
+def test_the_hash_of_the_batches_depends_on_seed_batching_and_epochs_only(digits):
+    def order(seed=3, **changes):
+        return train(cell(**changes), seed, digits).batch_order
+
+    once = order()
+    assert len(once) == 64
+    for norm in [n for n in NORMS if n != "in"]:
+        assert order(norm=norm) == once
+    assert order(model="conv", lr=0.02) == once
+    others = [order(seed=4), order(batching="label"), order(batching="purity-0.9"), order(epochs=2)]
+    assert len({once, *others}) == 5
+
+
+@pytest.mark.parametrize("batching", ["label", "label_shuffled", "purity-1"])
+def test_batch_statistics_refuse_a_class_of_one_sample_and_others_train(batching, digits):
+    labels = digits.train.labels
+    alone = torch.cat([(labels != 9).nonzero()[:, 0], (labels == 9).nonzero()[:1, 0]])
+    few = Part(digits.train.images[alone], labels[alone])
+    data = dataclasses.replace(digits, train=few)
+    with pytest.raises(BadInput, match=r"at least 2 values a channel .*found .*\(1, 32\)"):
+        train(cell(norm="bn", batching=batching), 0, data)
+    assert len(train(cell(norm="ln", batching=batching), 0, data).weights) == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -177,6 +201,7 @@ def test_batches_differ_between_epochs_and_not_between_norms(digits, monkeypatch
         ({"norm": "BN"}, "unknown norm 'BN'; allowed: none, bn"),
         ({"norm": "in"}, r"norm 'in' needs .*found \(32,\)"),
         ({"batching": "sorted"}, "unknown batching 'sorted'; allowed: random"),
+        ({"batching": "purity-0.05"}, "purity must lie between 1 / classes = 0.1 and 1"),
         ({"optimizer": {"name": "lion"}}, "unknown optimizer 'lion'; allowed: sgd"),
         ({"snapshots": [1, 2, 5]}, r"snapshots \[2, 5\] lie after the last epoch, 1"),
     ],

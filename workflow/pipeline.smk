@@ -17,7 +17,11 @@ container: "docker://python:3.11-bookworm"
 
 include: "rules/common.smk"
 include: "rules/data.smk"
+include: "rules/flows.smk"
 include: "rules/train.smk"
+include: "rules/sweeps.smk"
+include: "rules/linear_signal.smk"
+include: "rules/features.smk"
 include: "rules/analysis.smk"
 include: "rules/report.smk"
 

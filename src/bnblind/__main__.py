@@ -10,13 +10,14 @@ from importlib import import_module
 
 from bnblind.errors import BadInput
 
-COMMANDS = {"probe": "probe_command"}
+COMMANDS = {"probe": "probe_command", "verify": "verify"}
 """Subcommand -> module."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="bnblind", description="What batch normalization blocks of a model's gradient."
+        prog="bnblind",
+        description="The verdicts on the paper's claims, and its question asked of your own model.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():

@@ -1,8 +1,12 @@
 """Layers that couple the samples of a batch, or draw random numbers."""
 
-from torch import nn
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from bnblind.errors import BadInput
 from bnblind.norms import BatchStatistics, FrozenBatchNorm
@@ -26,6 +30,43 @@ def refuse_random(model: nn.Module) -> None:
                 "loss of a sample is random. Put it into evaluation mode, "
                 f"model.get_submodule({name!r}).eval()"
             )
+
+
+def generator_states() -> list[Tensor]:
+    """States of torch's global generators: the CPU's, and the GPUs' where they are in use."""
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return [torch.get_rng_state(), *gpus]
+
+
+def drawn_since(before: list[Tensor]) -> bool:
+    """Whether random numbers have been drawn from a global generator."""
+    return any(not torch.equal(a, b) for a, b in zip(before, generator_states(), strict=False))
+
+
+def drawing_layer(model: nn.Module, forward: Callable[[], object]) -> str | None:
+    """The innermost layer of ``model`` that draws random numbers in ``forward``, named."""
+    names = {module: name for name, module in model.named_modules()}
+    states: list[list[Tensor]] = []
+    found: list[nn.Module] = []
+
+    def entered(module: nn.Module, args: object) -> None:
+        states.append(generator_states())
+
+    def left(module: nn.Module, args: object, output: object) -> None:
+        if drawn_since(states.pop()) and module in names:
+            found.append(module)
+
+    # Torch's hooks on all modules: the model's own stay as they are.
+    handles = [register_module_forward_pre_hook(entered), register_module_forward_hook(left)]
+    try:
+        with torch.no_grad():
+            forward()
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not found or not names[found[0]]:
+        return None
+    return f"layer {names[found[0]]!r} ({type(found[0]).__name__})"
 
 
 def refuse_coupled(head: nn.Module) -> None:

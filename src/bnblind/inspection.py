@@ -29,6 +29,7 @@ JUMPS_IN_SLOPE = frozenset(
 LINEAR_MAPS = frozenset({"linear", "conv1d", "conv2d", "conv3d"})
 # Functions whose second derivative jumps at 0.
 JUMPS_IN_CURVATURE = frozenset({"elu", "elu_", "celu", "celu_"})
+WATCHED = JUMPS_IN_SLOPE | JUMPS_IN_CURVATURE | LINEAR_MAPS
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class _KinkCounter(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if name in WATCHED:
+            args, kwargs = _positional(args, kwargs)
         if name in JUMPS_IN_SLOPE:
             self.kinks += self._jumps(func, args, kwargs)
         elif name in JUMPS_IN_CURVATURE:
@@ -121,6 +124,14 @@ class _KinkCounter(TorchFunctionMode):
         """A bound on what a smooth bend, no kink, makes of a second difference."""
         tangents = [t.abs().max().item() for _, t in pairs if t is not None]
         return 10 * (self.step * max(tangents, default=0.0)) ** 2
+
+
+def _positional(args: Any, kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call with torch's tensors ``input`` and ``other`` by position, however it was written."""
+    rest = dict(kwargs)
+    first = [rest.pop("input")] if "input" in rest else []
+    second = [rest.pop("other")] if "other" in rest else []
+    return (*first, *args, *second), rest
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:

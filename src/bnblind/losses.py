@@ -32,10 +32,11 @@ class SampleLoss:
     def value(self, z: Tensor, target: Tensor) -> Tensor:
         """Losses (m,) of outputs ``z`` (m, C); raises BadInput for another shape."""
         losses = self._value(z, target)
-        if losses.shape != z.shape[:1]:
+        if not isinstance(losses, Tensor) or losses.shape != z.shape[:1]:
+            found = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise BadInput(
-                f"the loss must give one number a sample, shape ({len(z)},); "
-                f"found {tuple(losses.shape)} (no reduction over the batch)"
+                f"the loss must give one number a sample, shape ({len(z)},); found {found}. A loss "
+                "of torch does so with reduction='none'"
             )
         return losses
 
@@ -87,10 +88,10 @@ class CrossEntropy(SampleLoss):
         super().__init__(_cross_entropy)
 
     def value(self, z: Tensor, target: Tensor) -> Tensor:
-        if target.is_floating_point() or target.shape != z.shape[:1]:
+        if target.is_floating_point() or target.dim() != 1:
             raise BadInput(
-                f"cross_entropy needs integer targets of shape ({len(z)},); "
-                f"found {target.dtype} of shape {tuple(target.shape)}"
+                "cross_entropy needs integer targets of shape (n,), one class a sample; found "
+                f"{target.dtype} of shape (n, {', '.join(map(str, target.shape[1:]))})"
             )
         target = target.long()
         wrong = target[(target < 0) | (target >= z.shape[1])]
@@ -116,8 +117,8 @@ class Quadratic(SampleLoss):
         def value(z: Tensor, target: Tensor) -> Tensor:
             if target.shape != z.shape:
                 raise BadInput(
-                    f"targets must have the outputs' shape {tuple(z.shape)}; "
-                    f"found {tuple(target.shape)}"
+                    f"targets must have the outputs' shape, {tuple(z.shape[1:])} for each sample; "
+                    f"found {tuple(target.shape[1:])}"
                 )
             C = z.shape[1]
             return 0.5 * scale(C) * (z - target).square().sum(1) + constant(C)

@@ -20,7 +20,15 @@ from bnblind.layers import (
 )
 from bnblind.losses import LossFunction, sample_loss
 from bnblind.norms import BatchNorm
-from bnblind.split import Split, assembled, check_options, first_alone, isolated, split_batch
+from bnblind.split import (
+    Split,
+    assembled,
+    check_options,
+    check_tensors,
+    first_alone,
+    isolated,
+    split_batch,
+)
 from bnblind.terms import Batch, RowsDiffer, Terms, call, check_rows, rows_agree
 
 
@@ -156,6 +164,10 @@ class _Dissected:
             raise BadInput(f"the model's forward pass does not call layer {layer!r}")
         return self.plan.seen, outputs.detach()
 
+    def again(self) -> Tensor:
+        """One more forward pass of the batch."""
+        return self._run(self.x.clone(), None)
+
     def head(self, y: Tensor, samples: Tensor) -> Tensor:
         """(m, *S) features, the samples (m,) they belong to -> outputs (m, C)."""
         if self.narrow:
@@ -224,13 +236,19 @@ def split_loss(
             called twice or not a normalization layer.
     """
     check_options(hdiag, dtype)
+    check_tensors(x=x, target=target)
     if downstream not in ("refuse", "frozen"):
         raise unknown("downstream", downstream, ("refuse", "frozen"))
+    if hasattr(model, "_orig_mod"):
+        raise BadInput(
+            "the model is compiled, and a compiled model cannot be cut open; pass the original, "
+            "model._orig_mod"
+        )
     if layer not in {name for name, _ in model.named_modules() if name}:
         raise unknown("layer", layer, normalization_layers(model))
     refuse_random(model)
-    with isolated():
-        dissected = _Dissected(model, layer, x, downstream, dtype)
+    dissected = _Dissected(model, layer, x, downstream, dtype)
+    with isolated(dissected.model, dissected.again):
         seen, outputs = dissected.capture(layer)
         point = _expansion_point(y0, seen)
         batch = Batch(
@@ -271,6 +289,7 @@ def _expansion_point(y0: Tensor | str | None, seen: Standardized) -> Tensor:
         return seen.center
     if y0 is None:
         return torch.zeros_like(seen.center)
+    check_tensors(y0=y0)
     if y0.shape != seen.center.shape:
         raise BadInput(f"y0 must have shape {tuple(seen.center.shape)}; found {tuple(y0.shape)}")
     return y0.detach().to(seen.center)

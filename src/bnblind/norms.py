@@ -10,7 +10,7 @@ et al. 2016; GroupNorm, Wu & He 2018. The ``bn_*`` controls isolate what in BN b
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -253,6 +253,10 @@ NORMS: dict[str, type[Norm]] = {
     "bn_detached": DetachedBatchNorm,
     "bn_frozen": FrozenBatchNorm,
 }
+
+
+NormFactory = Callable[[Sequence[int]], Norm]
+"""Shape of one sample's features -> the layer that normalizes them."""
 
 
 def build_norm(name: str, shape: Sequence[int], eps: float = 1e-5) -> Norm:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bnblind.coupling import refuse_coupled
+from bnblind.coupling import drawing_layer, drawn_since, generator_states, refuse_coupled
 from bnblind.errors import BadInput
 from bnblind.inspection import inspect
 from bnblind.losses import LossFunction, sample_loss
@@ -142,10 +142,12 @@ def split_head(
     Source: docs/theory.md; the terms are those of arXiv:2205.15146, section 3.
     """
     check_options(hdiag, dtype)
+    check_tensors(y=y, target=target)
     if y.dim() < 2 or not y.is_floating_point():
         raise BadInput(
             f"y must be floating point of shape (n, *S); found {y.dtype} of shape {tuple(y.shape)}"
         )
+    check_tensors(**{name: v for name, v in (("y0", y0), ("sigma", sigma)) if v is not None})
     if isinstance(head, nn.Module):
         refuse_coupled(head)
     # Copies, so that what the caller does to the originals later changes nothing here.
@@ -161,7 +163,7 @@ def split_head(
                 f"sigma must have shape {tuple(y.shape[1:2])}; found {tuple(sigma.shape)}"
             )
         carry = partial(bn_backward, y=y, sigma=sigma)
-    with isolated(), undisturbed(head, dtype) as own:
+    with undisturbed(head, dtype) as own, isolated(own, lambda: own(y[:2].clone())):
 
         def on_rows(rows: Tensor, samples: Tensor) -> Tensor:
             return own(rows)
@@ -183,9 +185,18 @@ def check_options(hdiag: str | int, dtype: torch.dtype) -> None:
         raise BadInput(f"dtype {dtype} is not allowed; allowed: torch.float64, torch.float32")
 
 
+def check_tensors(**arguments: object) -> None:
+    """Raise BadInput for an argument that is no tensor."""
+    for name, found in arguments.items():
+        if not isinstance(found, Tensor):
+            raise BadInput(f"{name} must be a torch.Tensor; found {type(found).__name__}")
+
+
 @contextmanager
-def isolated() -> Iterator[None]:
+def isolated(model: object, forward: Callable[[], object]) -> Iterator[None]:
     """Gradients on; afterwards the generators of random numbers are as they were.
+
+    ``forward`` calls ``model`` once, to name the layer that draws random numbers.
 
     Raises:
         BadInput: random numbers were drawn meanwhile, so that the loss of a sample is random.
@@ -195,13 +206,18 @@ def isolated() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.random.fork_rng(), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-            before = torch.get_rng_state()
-            yield
-            if not torch.equal(before, torch.get_rng_state()):
-                raise BadInput(
-                    "the head draws random numbers (dropout, stochastic depth, a randomized ReLU): "
-                    "the loss of a sample is random. Put it into evaluation mode"
-                )
+            before = generator_states()
+            try:
+                yield
+            finally:
+                # Also where the rows already differed for it.
+                if drawn_since(before):
+                    named = drawing_layer(model, forward) if isinstance(model, nn.Module) else None
+                    raise BadInput(
+                        f"{named or 'the head'} draws random numbers (dropout, stochastic depth, a "
+                        "randomized ReLU): the loss of a sample is random. Put it into evaluation "
+                        "mode"
+                    )
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 

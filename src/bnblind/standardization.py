@@ -37,8 +37,8 @@ def standardize(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
         ``y`` of the shape and dtype of ``x``, and ``sigma = sqrt(var + eps)`` of shape (C,).
 
     Raises:
-        BadInput: ``x`` has fewer than two axes or is not floating point, ``eps`` is negative,
-            or ``eps`` is 0 and a channel is constant (y would be 0/0).
+        BadInput: ``x`` has fewer than two axes or values a channel or is not floating point,
+            ``eps`` is negative, or ``eps`` is 0 and a channel is constant (y would be 0/0).
 
     Source: arXiv:2205.15146, the standardization phase; one batch is one expansion point.
     """
@@ -46,6 +46,11 @@ def standardize(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
         raise BadInput(
             f"features must be floating point of shape (n, C, *spatial); "
             f"found {x.dtype} of shape {tuple(x.shape)}"
+        )
+    if x.numel() < 2 * x.shape[1]:
+        raise BadInput(
+            "at least 2 values a channel are needed to take statistics of; found features of "
+            f"shape {tuple(x.shape)}"
         )
     if eps < 0:
         raise BadInput(f"eps must be >= 0; found {eps}")
@@ -70,7 +75,15 @@ def bn_backward(G: Tensor, y: Tensor, sigma: Tensor) -> Tensor:
 
     Returns:
         Gradient with respect to the features before standardization, shape of ``G``.
+
+    Raises:
+        BadInput: the shapes do not fit.
     """
+    if G.shape != y.shape or y.dim() < 2 or sigma.shape != y.shape[1:2]:
+        raise BadInput(
+            "G and y must have one shape (n, C, *spatial), sigma (C,); found "
+            f"{tuple(G.shape)}, {tuple(y.shape)} and {tuple(sigma.shape)}"
+        )
     axes = pooled_axes(y)
     along_constant = per_channel(G.mean(axes), y)
     along_y = y * per_channel((y * G).mean(axes), y)

@@ -101,10 +101,12 @@ def call(head: Head, rows: Tensor, samples: Tensor) -> Tensor:
             "that are independent; batch statistics in training mode couple them"
         ) from error
     if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(samples):
-        found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        is_tensor = isinstance(outputs, Tensor)
+        found = tuple(outputs.shape) if is_tensor else type(outputs).__name__
+        hint = "" if is_tensor else "; wrap the model in one that returns that tensor alone"
         raise BadInput(
             f"{len(samples)} rows of features must give outputs of shape ({len(samples)}, C); "
-            f"found {found}"
+            f"found {found}{hint}"
         )
     return outputs
 

@@ -25,6 +25,18 @@ CELL = {
     "optimizer": {"name": "sgd", "momentum": 0.9},
 }
 PROBING = {"batchings": ["label", "random"], "batch_size": 32, "batches": 1}
+TOY = {
+    "norms": ["none", "bn", "ln"],
+    **{"classes": 2, "inputs": 3, "features": 8, "batch_size": 4, "lr": 0.1, "steps": 6},
+    "seeds": [0],
+}
+FLOW = {
+    **{"dataset": "digits", "levels": 17, "pair": [9, 8], "coupling": "mlp", "couplings": 2},
+    **{"width": 16, "depth": 1, "constraint": 0.9, "norm": "bn", "coupling_norm": "scalar"},
+    **{"batching": "label", "lr": 0.001, "optimizer": {"name": "adamax"}, "batch_size": 64},
+    **{"scale_regularization": 5e-5, "epochs": 2, "patience": 2, "mixtures": 8, "samples": 4},
+    "seeds": [0],
+}
 CHECK = {
     "norms": ["bn", "ln"],
     "losses": ["quadratic", "logistic", "gaussian_nll", "softmax_relu", "softmax_gelu"],
@@ -51,11 +63,23 @@ def run_steps(clone: Clone, folder: Path, *emulator: str) -> dict[str, bytes]:
             "prepared": prepared,
             **{name: name for name in ("checkpoint", "weights", "results")},
         },
+        "train_flow": {
+            "cell": json.dumps(FLOW),
+            "prepared": prepared,
+            "checkpoint": "flow-checkpoint",
+            **{name: f"flow-{name}" for name in ("weights", "results", "samples")},
+        },
         "derivatives": {
             "probing": json.dumps(PROBING),
             "prepared": prepared,
             **{name: name for name in ("weights", "terms", "blocked")},
         },
+        "features": {
+            "tsne": json.dumps({"norms": [CELL["norm"]], "seed": CELL["seeds"][0], "samples": 40}),
+            "prepared": prepared,
+            **{name: name for name in ("weights", "measures", "plane")},
+        },
+        "linear_signal": {"settings": json.dumps(TOY), "table": "table"},
         "theorems": {
             "settings": json.dumps(CHECK),
             **{name: name for name in ("passing", "errors", "leak", "metrics")},
@@ -95,5 +119,5 @@ def test_the_emulated_processor_has_no_avx() -> None:
 def test_a_processor_without_avx_computes_the_same_bytes(first: Clone, tmp_path: Path) -> None:
     native = run_steps(first, tmp_path / "native")
     emulated = run_steps(first, tmp_path / "emulated", *OLD_PROCESSOR)
-    assert len(native) == 8
+    assert len(native) == 11
     assert emulated == native

@@ -15,6 +15,10 @@ def test_a_minimal_profile_and_one_of_two_grids(workspace: Clone) -> None:
     probing = {"batchings": ["label"], "batch_size": 8, "batches": 2}
     profile["classification"] = {"a": grid | small, "b": grid | longer}
     profile["derivatives"] = {"a": probing}
+    swept = {"norms": ["none"], "seeds": [1]}
+    profile["rates"] = {"b": swept | {"batchings": ["random"], "learning_rates": [2]}}
+    profile["purity"] = {"a": swept | {"purities": [1], "batches": 1}}
+    profile["features"] = {"b": {"tsne": {"norms": ["none"], "seed": 0, "samples": 40}}}
     profile["theorems"] |= {"norms": ["none"], "losses": ["linear"], "eps": [0.0]}
     profile |= {"profile": "minimal", "root": "runs/minimal"}
     (workspace.path / "config/minimal.yaml").write_text(yaml.safe_dump(profile))

@@ -9,7 +9,13 @@ from tests.pipeline.clones import ROOT, Clone
 
 PAGES = (
     "reports/index.html",
-    *(f"reports/pages/{name}.html" for name in ("theorems", "classification", "derivatives")),
+    *(
+        f"reports/pages/{name}.html"
+        for name in (
+            *("claims", "pipeline", "theorems", "linear_signal"),
+            *("classification", "features", "purity", "derivatives", "flow"),
+        )
+    ),
 )
 
 

@@ -7,6 +7,8 @@ from tests.pipeline.clones import Clone
 ONE_GRID = {
     **{"train": 4, "list_weights": 1, "collect": 1, "classification_page": 1},
     **{"derivatives": 1, "derivatives_page": 1, "index": 1},
+    **{"sweep": 2, "collect_sweep": 2, "purity_page": 1},
+    **{"features": 1, "features_page": 1},
 }
 TRAINING = {**ONE_GRID, "train": 7, "derivatives": 2}
 EVERYTHING = {
@@ -15,7 +17,12 @@ EVERYTHING = {
     "contact_sheet": 1,
     "theorems": 1,
     "theorems_page": 1,
+    "linear_signal": 1,
+    "linear_signal_page": 1,
     **TRAINING,
+    "train_flow": 3,
+    "collect_flows": 1,
+    "flow_page": 1,
 }
 
 CHANGES = {
@@ -32,6 +39,18 @@ CHANGES = {
         "digits-head: { batchings: [label, random], batch_size: 32,",
         "digits-head: { batchings: [label, random], batch_size: 16,",
         {"derivatives": 1, "derivatives_page": 1},
+    ),
+    "which features are drawn": (
+        "config/config.yaml",
+        "samples: 40",
+        "samples: 50",
+        {"features": 1, "features_page": 1},
+    ),
+    "the toy task's step size": (
+        "config/config.yaml",
+        "lr: 0.1",
+        "lr: 0.2",
+        {"linear_signal": 1, "linear_signal_page": 1},
     ),
     "the split's code": (
         "src/bnblind/terms.py",
@@ -51,6 +70,12 @@ CHANGES = {
         "model.train(True)",
         TRAINING,
     ),
+    "the flows' learning rate": (
+        "config/config.yaml",
+        "lr: 0.001",
+        "lr: 0.002",
+        {"train_flow": 3, "collect_flows": 1, "flow_page": 1},
+    ),
     "a notebook": (
         "notebooks/classification.ipynb",
         "# Classification",
@@ -61,7 +86,7 @@ CHANGES = {
         "config/datasets.yaml",
         "licence: CC BY 4.0",
         "licence: CC0",
-        {rule: n for rule, n in EVERYTHING.items() if not rule.startswith("theorems")},
+        {rule: n for rule, n in EVERYTHING.items() if not rule.startswith(("theorems", "linear"))},
     ),
 }
 

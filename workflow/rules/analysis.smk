@@ -68,4 +68,8 @@ rule analysed:
     input:
         rules.theorems.output,
         expand(rules.derivatives.output, grid=config["derivatives"]),
+        expand(rules.features.output, grid=config["features"]),
+        rules.linear_signal.output,
         rules.collect.output,
+        expand(rules.collect_sweep.output, sweep=configuration.SWEEPS),
+        rules.collect_flows.output,

@@ -39,13 +39,22 @@ NUMERICS = [config["numerics"], config["numeric_threads"]]
 MODEL_FILE = "data/models/classification/{grid}/{norm}-{batching}-lr{lr}.safetensors"
 RESULT_FILE = "data/results/classification/{grid}/{norm}-{batching}-lr{lr}.parquet"
 
+FLOW_CELLS = list(configuration.flow_cells(config))
+FLOW_FILE = "flows/{grid}/{pair}-{norm}-{coupling_norm}-{batching}"
+FLOW_MODEL_FILE = f"data/models/{FLOW_FILE}.safetensors"
+FLOW_RESULT_FILE = f"data/results/{FLOW_FILE}.parquet"
+FLOW_SAMPLES_FILE = f"data/results/{FLOW_FILE}-samples.safetensors"
+
 
 wildcard_constraints:
     dataset="[a-z0-9_]+",
     grid="[a-z][a-z0-9-]*",
     norm="[a-z_]+",
-    batching="[a-z_]+",
+    coupling_norm="[a-z]+",
+    pair="[0-9]+v[0-9]+",
+    batching="[a-z_]+(-[0-9.]+)?",
     lr="[0-9.e+-]+",
+    sweep="|".join(configuration.SWEEPS),
 
 
 def at(path):
@@ -67,15 +76,15 @@ def code_of(name):
     return import_closure(entries)
 
 
+def templates(*names):
+    return [f"src/bnblind/pipeline/templates/{name}" for name in names]
+
+
 def code_of_notebook(name):
     """The notebook, what it imports, and the step that executes it."""
     executing = code_of("notebook")
-    templates = [
-        f"src/bnblind/pipeline/templates/{f}" for f in ("page.html.j2", "style.css")
-    ]
-    return sorted(
-        {*executing, *templates, *import_closure([f"notebooks/{name}.ipynb"])}
-    )
+    shown = templates("page.html.j2", "style.css")
+    return sorted({*executing, *shown, *import_closure([f"notebooks/{name}.ipynb"])})
 
 
 def raw_file(dataset):
@@ -103,15 +112,38 @@ def has_controls(grid):
     return any(norm.startswith("bn_") for norm in grid["norms"])
 
 
+def result_tables():
+    """The tables that the claims are judged by."""
+    tables = [f"theorems/{name}" for name in ("passing", "errors", "leak")]
+    tables += ["linear_signal", "classification", "flows", *configuration.SWEEPS]
+    tables += [f"features/{grid}-measures" for grid in config["features"]]
+    for grid in config["derivatives"]:
+        tables += [f"derivatives/{grid}-{name}" for name in ("terms", "blocked")]
+    return [at(f"data/results/{table}.parquet") for table in tables]
+
+
 def classification_figures():
     stems = set()
     for grid in config["classification"].values():
         for lr in grid["learning_rates"]:
             stem = f"classification/{grid['dataset']}-{grid['model']}-lr{float(lr)}"
             stems |= {stem, *([f"{stem}-controls"] if has_controls(grid) else [])}
-    return [
+    figures = [
         f"{stem}-{figure}" for stem in sorted(stems) for figure in ("curves", "final")
     ]
+    rates = [config["classification"][grid] for grid in config["rates"]]
+    return figures + sorted(
+        {f"classification/{grid['dataset']}-{grid['model']}-rates" for grid in rates}
+    )
+
+
+def purity_figures():
+    swept = [config["classification"][grid] for grid in config["purity"]]
+    return sorted(
+        f"purity/{grid['dataset']}-{grid['model']}-lr{float(lr)}"
+        for grid in swept
+        for lr in grid["learning_rates"]
+    )
 
 
 def derivatives_figures():
@@ -121,6 +153,15 @@ def derivatives_figures():
         names += ["controls"] if has_controls(config["classification"][grid]) else []
         stems += [f"derivatives/{grid}-{name}" for name in names]
     return stems
+
+
+def features_figures():
+    return [
+        f"features/{grid}-lr{float(lr)}-{name}"
+        for grid in config["features"]
+        for lr in config["classification"][grid]["learning_rates"]
+        for name in ("measures", "tsne")
+    ]
 
 
 def prepared_files():
@@ -139,3 +180,28 @@ def trained_files():
         for cell in CELLS
         for pattern in (MODEL_FILE, RESULT_FILE)
     ]
+
+
+def prepared_for_flow(grid):
+    dataset = config["flows"][grid]["dataset"]
+    return at(f"data/prepared/{dataset}.safetensors")
+
+
+def flow_datasets():
+    return sorted({grid["dataset"] for grid in config["flows"].values()})
+
+
+def flow_files():
+    patterns = (FLOW_MODEL_FILE, FLOW_RESULT_FILE, FLOW_SAMPLES_FILE)
+    return [at(pattern.format(**cell)) for cell in FLOW_CELLS for pattern in patterns]
+
+
+def flow_figures():
+    """A set of figures for each data set, coupling and coupling norm; samples for each pair."""
+    stems = set()
+    for grid in config["flows"].values():
+        for coupling_norm in grid["coupling_norms"]:
+            stem = f"flow/{grid['dataset']}-{grid['coupling']}-{coupling_norm}"
+            stems |= {f"{stem}-{name}" for name in ("curves", "interpolation", "gap")}
+            stems |= {f"{stem}-samples-{a}v{b}" for a, b in grid["pairs"]}
+    return sorted(stems)

@@ -52,12 +52,44 @@ rule classification_page:
         code=code_of_notebook("classification"),
         notebook="notebooks/classification.ipynb",
         results=rules.collect.output.table,
+        rates=at("data/results/rates.parquet"),
     output:
         kept(*figure_files(*classification_figures())),
         executed=update(at("reports/pages/classification.ipynb")),
         page=update(at("reports/pages/classification.html")),
     log:
         at("logs/classification_page.log"),
+    params:
+        numerics=NUMERICS,
+        parameters=lambda wildcards, input: json.dumps(
+            {
+                "numerics": NUMERICS,
+                "results": input.results,
+                "rates": input.rates,
+                "classes": {
+                    name: DATASETS[name]["classes"] for name in config["data"]
+                },
+                "figures": at("reports/figures"),
+            }
+        ),
+    shell:
+        step(
+            "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
+            "--executed {output.executed} --page {output.page}"
+        )
+
+
+rule purity_page:
+    input:
+        code=code_of_notebook("purity"),
+        notebook="notebooks/purity.ipynb",
+        results=at("data/results/purity.parquet"),
+    output:
+        kept(*figure_files(*purity_figures())),
+        executed=update(at("reports/pages/purity.ipynb")),
+        page=update(at("reports/pages/purity.html")),
+    log:
+        at("logs/purity_page.log"),
     params:
         numerics=NUMERICS,
         parameters=lambda wildcards, input: json.dumps(
@@ -106,16 +138,63 @@ rule derivatives_page:
         )
 
 
+rule claims:
+    input:
+        code=code_of("claims"),
+        templates=templates("claims.html.j2", "style.css"),
+        claims="config/claims.yaml",
+        schema="workflow/schemas/claims.schema.yaml",
+        tables=result_tables(),
+    output:
+        ledger=update(at("reports/claims.json")),
+        page=update(at("reports/pages/claims.html")),
+    log:
+        at("logs/claims.log"),
+    params:
+        numerics=NUMERICS,
+        profile=config["profile"],
+        results=at("data/results"),
+    shell:
+        step(
+            "claims --claims {input.claims} --results {params.results} "
+            "--tables {input.tables} --profile {params.profile} "
+            "--ledger {output.ledger} --page {output.page}"
+        )
+
+
+rule about:
+    input:
+        code=code_of("about"),
+        templates=templates("about.html.j2", "style.css"),
+        graph="docs/images/rulegraph.svg",
+    output:
+        page=update(at("reports/pages/pipeline.html")),
+    log:
+        at("logs/about.log"),
+    params:
+        numerics=NUMERICS,
+        settings=json.dumps(config),
+    shell:
+        step(
+            "about --settings {params.settings:q} --graph {input.graph} "
+            "--page {output.page}"
+        )
+
+
 rule index:
     input:
         code=code_of("index"),
-        templates=[
-            f"src/bnblind/pipeline/templates/{f}"
-            for f in ("index.html.j2", "style.css")
+        templates=templates("index.html.j2", "style.css"),
+        ledger=rules.claims.output.ledger,
+        pages=[
+            rules.theorems_page.output.page,
+            rules.classification_page.output.page,
+            rules.purity_page.output.page,
+            rules.derivatives_page.output.page,
+            rules.features_page.output.page,
+            rules.linear_signal_page.output.page,
+            rules.flow_page.output.page,
         ],
-        passing=rules.theorems.output.passing,
-        theorems=rules.theorems.output.metrics,
-        results=rules.collect.output.table,
         manifests=expand(at("data/prepared/{dataset}.json"), dataset=config["data"]),
     output:
         index=update(at("reports/index.html")),
@@ -124,13 +203,13 @@ rule index:
     params:
         numerics=NUMERICS,
         profile=config["profile"],
-        derivatives=next(iter(config["derivatives"])),
+        pages=at("reports/pages"),
+        figures=at("reports/figures"),
     shell:
         step(
-            "index --profile {params.profile} --passing {input.passing} "
-            "--theorems {input.theorems} --results {input.results} "
-            "--derivatives {params.derivatives} --manifests {input.manifests} "
-            "--index {output.index}"
+            "index --profile {params.profile} --ledger {input.ledger} "
+            "--pages {params.pages} --figures {params.figures} "
+            "--manifests {input.manifests} --index {output.index}"
         )
 
 
@@ -139,5 +218,11 @@ rule reported:
         expand(rules.contact_sheet.output, dataset=config["data"]),
         rules.theorems_page.output,
         rules.classification_page.output,
+        rules.purity_page.output,
         rules.derivatives_page.output,
+        rules.claims.output,
+        rules.about.output,
+        rules.features_page.output,
+        rules.linear_signal_page.output,
+        rules.flow_page.output,
         rules.index.output,

@@ -39,4 +39,5 @@ rule list_weights:
 rule trained:
     input:
         trained_files(),
+        flow_files(),
         rules.list_weights.output,

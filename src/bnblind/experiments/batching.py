@@ -2,15 +2,19 @@
 
 A batching maps labels (N,) to the index batches of one epoch, each sample in exactly one
 batch. To add one, write a function with this signature and name it in ``BATCHINGS``.
+``purity-p`` stands for :func:`purity_batches` with that p.
 """
 
+import hashlib
 from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 
 import torch
 from torch import Tensor
 
 from bnblind.errors import BadInput, unknown
+from bnblind.experiments.words import purity_of
 
 Batches = list[Tensor]
 
@@ -31,6 +35,15 @@ def _shuffled(indices: Tensor, generator: torch.Generator) -> Tensor:
     return indices[torch.randperm(len(indices), generator=generator)]
 
 
+def _by_class(labels: Tensor, batch_size: int, generator: torch.Generator) -> list[Batches]:
+    """The batches of each class, in ascending order of the classes.
+
+    A class of a single sample gives a batch of one, which only batch statistics refuse.
+    """
+    classes = [(labels == c).nonzero().flatten() for c in labels.unique(sorted=True)]
+    return [cut(_shuffled(members, generator), batch_size) for members in classes]
+
+
 def random_batches(labels: Tensor, batch_size: int, generator: torch.Generator) -> Batches:
     """``random``: all samples shuffled."""
     return cut(_shuffled(torch.arange(len(labels)), generator), batch_size)
@@ -41,16 +54,69 @@ def label_batches(labels: Tensor, batch_size: int, generator: torch.Generator) -
 
     A class with fewer samples leaves the cycle earlier.
     """
-    classes = [(labels == c).nonzero().flatten() for c in labels.unique(sorted=True)]
-    by_class = [cut(_shuffled(members, generator), batch_size) for members in classes]
-    rounds = zip_longest(*by_class)
+    rounds = zip_longest(*_by_class(labels, batch_size, generator))
     return [batch for cycle in rounds for batch in cycle if batch is not None]
 
 
-BATCHINGS: dict[str, Callable[[Tensor, int, torch.Generator], Batches]] = {
+def label_shuffled_batches(labels: Tensor, batch_size: int, generator: torch.Generator) -> Batches:
+    """``label_shuffled``: every batch one class, the batches of all classes in random order."""
+    batches = [batch for own in _by_class(labels, batch_size, generator) for batch in own]
+    order = torch.randperm(len(batches), generator=generator)
+    return [batches[i] for i in order.tolist()]
+
+
+def purity_batches(
+    labels: Tensor, batch_size: int, generator: torch.Generator, *, purity: float
+) -> Batches:
+    """``purity-p``: the batches of ``label_shuffled``, in which some samples change places.
+
+    Of the samples a share 1 - q, q = (p - 1/C) / (1 - 1/C), is shuffled among its places; of
+    each batch that share, rounded up or down to whole samples so that the rounding averages
+    out over the epoch. The others stay in the batch of their class. So the expected share of a
+    batch that is of the batch's own class is q + (1 - q) / C = p where all classes are equally
+    frequent, and q + (1 - q) pi for a class of frequency pi. Number and sizes of the batches
+    are the same for every p; p = 1 is ``label_shuffled``, p = 1/C mixes all samples.
+
+    Raises:
+        BadInput: ``purity`` is not in [1/C, 1], C the number of classes found.
+    """
+    classes = len(labels.unique())
+    if not 1 / classes <= purity <= 1:
+        raise BadInput(
+            f"purity must lie between 1 / classes = {1 / classes:g} and 1; found {purity:g}"
+        )
+    batches = label_shuffled_batches(labels, batch_size, generator)
+    moving = (1 - purity) / (1 - 1 / classes) if classes > 1 else 0.0
+    ends = torch.tensor([0, *map(len, batches)]).cumsum(0)
+    movers = (moving * ends.double()).round().long()
+    # The samples of a batch are in random order, so its first ones are a random choice.
+    places = torch.cat(
+        [
+            torch.arange(start, start + count)
+            for start, count in zip(ends[:-1].tolist(), movers.diff().tolist(), strict=True)
+        ]
+    )
+    order = torch.cat(batches)
+    order[places] = order[_shuffled(places, generator)]
+    return list(order.split([len(batch) for batch in batches]))
+
+
+Batching = Callable[[Tensor, int, torch.Generator], Batches]
+
+BATCHINGS: dict[str, Batching] = {
     "random": random_batches,
     "label": label_batches,
+    "label_shuffled": label_shuffled_batches,
 }
+
+
+def _named(batching: str) -> Batching:
+    purity = purity_of(batching)
+    if purity is not None:
+        return partial(purity_batches, purity=purity)
+    if batching not in BATCHINGS:
+        raise unknown("batching", batching, [*BATCHINGS, "purity-P"])
+    return BATCHINGS[batching]
 
 
 def make_batches(
@@ -59,10 +125,21 @@ def make_batches(
     """The batches of one epoch: index tensors that together hold every sample once.
 
     Raises:
-        BadInput: unknown batching, or a batch size below 2.
+        BadInput: unknown batching, a purity that the number of classes does not allow, or a
+            batch size below 2.
     """
-    if batching not in BATCHINGS:
-        raise unknown("batching", batching, BATCHINGS)
     if batch_size < 2:
         raise BadInput(f"batch_size must be >= 2, to take batch statistics; found {batch_size}")
-    return BATCHINGS[batching](labels, batch_size, generator)
+    return _named(batching)(labels, batch_size, generator)
+
+
+def order_hash(before: str, batches: Batches) -> str:
+    """The sha256 of an epoch's batches and of ``before``, the hash of the epochs before it.
+
+    Chained, so that a run that goes on from a checkpoint needs the last hash only.
+    """
+    digest = hashlib.sha256(before.encode())
+    for batch in batches:
+        digest.update(len(batch).to_bytes(8, "little"))
+        digest.update(batch.numpy().astype("<i8").tobytes())
+    return digest.hexdigest()

@@ -12,8 +12,9 @@ from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Dataset, Part
 from bnblind.experiments.models import build_model
 from bnblind.experiments.randomness import stream
+from bnblind.layers import normalization_layers
 from bnblind.model_split import split_loss
-from bnblind.norms import BatchNorm, BatchStatistics, GroupNorm, InstanceNorm, LayerNorm, Norm
+from bnblind.norms import BatchNorm, BatchStatistics, GroupNorm, InstanceNorm, LayerNorm
 from bnblind.shares import blocked
 from bnblind.split import PARTS, Split
 
@@ -60,11 +61,6 @@ def trained_model(model: str, norm: str, data: Dataset, weights: Mapping[str, Te
     return built
 
 
-def norm_layers(model: nn.Module) -> list[str]:
-    """Names of the network's normalization layers, front to back."""
-    return [name for name, layer in model.named_modules() if isinstance(layer, Norm)]
-
-
 def split_at(model: nn.Module, layer: str, images: Tensor, labels: Tensor) -> Split:
     """The split at the batch mean; later layers with batch statistics are frozen.
 
@@ -72,7 +68,7 @@ def split_at(model: nn.Module, layer: str, images: Tensor, labels: Tensor) -> Sp
     diagonal takes D products for each label. It is then computed for label-pure batches only;
     on others 2 probes stand for it, whose ``hdiag_se`` marks it as no result.
     """
-    layers = norm_layers(model)
+    layers = normalization_layers(model)
     behind = layers[layers.index(layer) + 1 :]
     curved = any(isinstance(model.get_submodule(name), WITHIN_SAMPLE) for name in behind)
     dear = curved and len(labels.unique()) > 1

@@ -19,7 +19,7 @@ MODES = ("eval", "random", "label")
 
 
 @contextmanager
-def _preserved(model: nn.Module) -> Iterator[None]:
+def preserved(model: nn.Module) -> Iterator[None]:
     """Put back every buffer and every module's mode afterwards."""
     buffers = [(b, b.clone()) for b in model.buffers()]
     modes = [(m, m.training) for m in model.modules()]
@@ -33,6 +33,13 @@ def _preserved(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def batches_of(part: Part, mode: str, batch_size: int, seed: int) -> Batches:
+    """The batches in which ``mode`` shows ``part`` to a model; arguments as of :func:`evaluate`."""
+    if mode == "eval":
+        return [torch.arange(len(part.labels))]
+    return make_batches(mode, part.labels, batch_size, stream(seed, "evaluation", mode))
+
+
 def evaluate(
     model: nn.Module, part: Part, mode: str, batch_size: int, seed: int
 ) -> tuple[float, float]:
@@ -43,13 +50,10 @@ def evaluate(
         batch_size: of the batches in training mode.
         seed: of the batches' order, the same at every call.
     """
-    batches: Batches = [torch.arange(len(part.labels))]
-    if mode != "eval":
-        batches = make_batches(mode, part.labels, batch_size, stream(seed, "evaluation", mode))
     loss = correct = 0.0
-    with _preserved(model), torch.no_grad():
+    with preserved(model), torch.no_grad():
         model.train(mode != "eval")
-        for batch in batches:
+        for batch in batches_of(part, mode, batch_size, seed):
             logits, labels = model(part.images[batch]), part.labels[batch]
             loss += F.cross_entropy(logits, labels, reduction="sum").item()
             correct += (logits.argmax(1) == labels).sum().item()

@@ -9,10 +9,8 @@ from math import prod
 from torch import nn
 
 from bnblind.errors import unknown
-from bnblind.norms import Norm, build_norm
-
-NormFactory = Callable[[Sequence[int]], Norm]
-"""Shape of one sample's features -> the layer that normalizes them."""
+from bnblind.experiments.resnet import resnet
+from bnblind.norms import NormFactory, build_norm
 
 
 def head(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
@@ -24,6 +22,52 @@ def head(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequ
         nn.Linear(128, 32),
         norm((32,)),
         nn.Linear(32, classes),
+    )
+
+
+def head_relu(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
+    """``head_relu``: ``head`` with a ReLU between norm and classifier."""
+    *front, classifier = head(input_shape, classes, norm)
+    return nn.Sequential(*front, nn.ReLU(), classifier)
+
+
+def mlp(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
+    """``mlp``: hidden layers of 128 and 64, each with norm and ReLU."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(prod(input_shape), 128),
+        norm((128,)),
+        nn.ReLU(),
+        nn.Linear(128, 64),
+        norm((64,)),
+        nn.ReLU(),
+        nn.Linear(64, classes),
+    )
+
+
+def mini_vgg(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
+    """``mini_vgg``: three 3x3 convolutions (16, 32, 32 channels) with ReLU, maximum pooling
+    between them, then FC128 - norm - ReLU - FC128 - ReLU - linear.
+
+    One norm, after the first fully connected layer, where the authors place it in VGG-11.
+    """
+    channels, height, width = input_shape
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32 * (height // 4) * (width // 4), 128),
+        norm((128,)),
+        nn.ReLU(),
+        nn.Linear(128, 128),
+        nn.ReLU(),
+        nn.Linear(128, classes),
     )
 
 
@@ -55,6 +99,10 @@ def conv(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequ
 
 MODELS: dict[str, Callable[[Sequence[int], int, NormFactory], nn.Module]] = {
     "head": head,
+    "head_relu": head_relu,
+    "mlp": mlp,
+    "mini_vgg": mini_vgg,
+    "resnet": resnet,
     "conv": conv,
 }
 

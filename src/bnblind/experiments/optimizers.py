@@ -4,8 +4,8 @@ They repeat torch.optim's arithmetic, bit for bit, because using torch.optim loa
 compiler: 3.5 seconds a process, more than it takes to train the smaller networks.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -68,11 +68,67 @@ class SGD:
         self.velocities = {int(i): velocity.clone() for i, velocity in state.items()}
 
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD}
+class Adamax:
+    """Adam with the largest recent gradient in place of its second moment.
+
+    ``m <- m + (1 - beta1) (gradient - m)``, ``u <- max(beta2 u, |gradient| + eps)``,
+    ``p <- p - lr / (1 - beta1^t) m / u``, as torch.optim.Adamax.
+    Source: Kingma & Ba 2015, arXiv:1412.6980, section 7.1.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.lr, self.betas, self.eps = lr, tuple(betas), eps
+        self.moments: dict[int, tuple[Tensor, Tensor]] = {}
+        self.steps: dict[int, int] = {}
+
+    def zero_grad(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        beta1, beta2 = self.betas
+        for i, p in enumerate(self.parameters):
+            if p.grad is None:
+                continue
+            if i not in self.moments:
+                self.moments[i], self.steps[i] = (torch.zeros_like(p), torch.zeros_like(p)), 0
+            self.steps[i] += 1
+            mean, largest = self.moments[i]
+            mean.lerp_(p.grad, 1 - beta1)
+            torch.maximum(largest.mul_(beta2), p.grad.abs().add_(self.eps), out=largest)
+            rate = self.lr / (1 - beta1 ** self.steps[i])
+            p.addcdiv_(mean, largest, value=-rate)
+
+    def state(self) -> dict[str, Tensor]:
+        """Means, largest gradients and numbers of steps, by the parameters' positions."""
+        tensors: dict[str, Tensor] = {}
+        for i, (mean, largest) in self.moments.items():
+            tensors |= {f"{i}/mean": mean, f"{i}/largest": largest}
+            tensors[f"{i}/steps"] = torch.tensor(self.steps[i])
+        return tensors
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take over another optimizer's :meth:`state`."""
+        positions = [name.removesuffix("/mean") for name in state if name.endswith("/mean")]
+        self.moments = {
+            int(i): (state[f"{i}/mean"].clone(), state[f"{i}/largest"].clone()) for i in positions
+        }
+        self.steps = {int(i): int(state[f"{i}/steps"]) for i in positions}
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "adamax": Adamax}
 
 
 def build_optimizer(
-    name: str, parameters: Iterable[nn.Parameter], lr: float, **settings: float
+    name: str, parameters: Iterable[nn.Parameter], lr: float, **settings: Any
 ) -> Optimizer:
     """The optimizer ``name``; ``settings`` are its further keyword arguments.
 

@@ -78,11 +78,11 @@ def split(loss: SharedLoss, y: Tensor, y0: Tensor) -> Split:
 
 
 def passing_by_term(case: Case) -> dict[str, float]:
-    """For each Taylor term, the share of its gradient's length that passes the norm.
+    """For each Taylor term, and for the whole loss (``total``), what passes the norm.
 
-    sigma |d term / dX| / |d term / dY|, Frobenius norms over the batch, each entry of dX times
-    the scale that the norm divided it by; 1 where nothing is blocked. A term that happens to be
-    zero (a Huber loss in its linear range) is left out.
+    The share of its gradient's length, sigma |d term / dX| / |d term / dY|, Frobenius norms over
+    the batch, each entry of dX times the scale that the norm divided it by; 1 where nothing is
+    blocked. A term that happens to be zero (a Huber loss in its linear range) is left out.
     """
     shape = case.feature_shape()
     norm = build_norm(case.norm, shape, case.eps).double().train()
@@ -94,7 +94,7 @@ def passing_by_term(case: Case) -> dict[str, float]:
     loss = case.shared_loss()
     terms = split(loss, rows, case.point(rows))
     passing = {}
-    for name in loss.terms:
+    for name in (*loss.terms, "total"):
         after = getattr(terms, name).view_as(y)
         if bool(after.any()):
             (before,) = torch.autograd.grad(y, x, after, retain_graph=True)

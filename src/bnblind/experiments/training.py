@@ -6,22 +6,21 @@ once for each of its seeds. Nothing here knows a particular model, norm or batch
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from bnblind.errors import BadInput, Diverged
-from bnblind.experiments.batching import Batches, make_batches
+from bnblind.experiments.batching import Batches, make_batches, order_hash
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.evaluation import MODES, evaluate
 from bnblind.experiments.models import build_model
 from bnblind.experiments.optimizers import Optimizer, build_optimizer
 from bnblind.experiments.randomness import global_stream, stream
+from bnblind.experiments.runs import Run, Weights, by_part, field_values
 from bnblind.norms import freeze_statistics
-
-Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,7 @@ class Cell:
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Cell":
         """From a mapping of all the fields; lists become tuples."""
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in settings.items()
-        }
-        named = {field.name for field in fields(cls)}
-        if set(values) != named:
-            raise BadInput(
-                f"a cell needs exactly the settings {sorted(named)}; found {sorted(values)}"
-            )
-        cell = cls(**values)
+        cell = cls(**field_values(cls, settings))
         late = [epoch for epoch in cell.snapshots if epoch > cell.epochs]
         if late:
             raise BadInput(f"snapshots {late} lie after the last epoch, {cell.epochs}")
@@ -62,26 +52,6 @@ class Cell:
     def name(self, seed: int) -> str:
         words = (self.dataset, self.model, self.norm, self.batching, f"lr {self.lr}")
         return f"{' '.join(words)} seed {seed}"
-
-
-@dataclass
-class Run:
-    """Results of one seed: ``metrics`` one row an (epoch, metric), ``weights`` by epoch.
-
-    Metrics: ``train.loss`` and ``train.accuracy`` are means over the epoch's training batches;
-    ``PART.MODE.loss`` and ``.accuracy`` are measured after it, in the modes of
-    :mod:`bnblind.experiments.evaluation`. Losses are in nats a sample, accuracies are shares.
-    """
-
-    seed: int
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    weights: dict[int, Weights] = field(default_factory=dict)
-
-    def record(self, epoch: int, name: str, loss: float, accuracy: float) -> None:
-        self.metrics += [
-            {"epoch": epoch, "metric": f"{name}.loss", "value": loss},
-            {"epoch": epoch, "metric": f"{name}.accuracy", "value": accuracy},
-        ]
 
 
 def initial_model(cell: Cell, seed: int, data: Dataset) -> nn.Module:
@@ -128,10 +98,15 @@ class Trainer:
     Nothing carries over from epoch to epoch but the weights, the optimizer's state and the
     results: each epoch's batches come from a stream of their own. So a trainer that is given
     another's :meth:`state` goes on to the same bits.
+
+    Metrics: ``train.loss`` and ``train.accuracy`` are means over the epoch's training batches;
+    ``PART.MODE.loss`` and ``.accuracy`` are measured after it, in the modes of
+    :mod:`bnblind.experiments.evaluation`. Losses are in nats a sample, accuracies are shares.
     """
 
     def __init__(self, cell: Cell, seed: int, data: Dataset) -> None:
         self.cell, self.data, self.run, self.epoch = cell, data, Run(seed), 0
+        self.name = cell.name(seed)
         self.model = initial_model(cell, seed, data)
         settings = {k: v for k, v in cell.optimizer.items() if k != "name"}
         self.optimizer = build_optimizer(
@@ -148,10 +123,11 @@ class Trainer:
                 result = evaluate(self.model, samples, mode, cell.batch_size, run.seed)
                 if not math.isfinite(result[0]):
                     raise Diverged(
-                        f"{cell.name(run.seed)} epoch {self.epoch} after its last step: "
+                        f"{self.name} epoch {self.epoch} after its last step: "
                         f"the {part} loss in mode {mode} is {result[0]}"
                     )
-                run.record(self.epoch, f"{part}.{mode}", *result)
+                loss, accuracy = result
+                run.record(self.epoch, f"{part}.{mode}", loss=loss, accuracy=accuracy)
         if self.epoch in (0, *cell.snapshots, cell.epochs):
             run.weights[self.epoch] = _copy_of(self.model)
 
@@ -161,10 +137,15 @@ class Trainer:
         self.epoch += 1
         order = stream(seed, "batches", self.epoch)
         batches = make_batches(cell.batching, labels, cell.batch_size, order)
-        where = f"{cell.name(seed)} epoch {self.epoch}"
-        result = train_epoch(self.model, self.optimizer, self.data, batches, where)
-        self.run.record(self.epoch, "train", *result)
+        self.run.batch_order = order_hash(self.run.batch_order, batches)
+        where = f"{self.name} epoch {self.epoch}"
+        loss, accuracy = train_epoch(self.model, self.optimizer, self.data, batches, where)
+        self.run.record(self.epoch, "train", loss=loss, accuracy=accuracy)
         self._keep()
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch >= self.cell.epochs
 
     def state(self) -> Weights:
         """What the next epochs depend on: weights, buffers and the optimizer's tensors."""
@@ -174,12 +155,9 @@ class Trainer:
 
     def resume(self, state: Weights, run: Run, epoch: int) -> None:
         """Go on after ``epoch`` of another trainer of the same cell and seed."""
-        parts: dict[str, Weights] = {"model": {}, "optimizer": {}}
-        for name, tensor in state.items():
-            part, _, rest = name.partition("/")
-            parts[part][rest] = tensor
+        parts = by_part(state)
         self.model.load_state_dict(parts["model"])
-        self.optimizer.load(parts["optimizer"])
+        self.optimizer.load(parts.get("optimizer", {}))
         self.run, self.epoch = run, epoch
 
 
@@ -191,6 +169,6 @@ def train(cell: Cell, seed: int, data: Dataset) -> Run:
         Diverged: the loss became NaN or infinite.
     """
     trainer = Trainer(cell, seed, data)
-    while trainer.epoch < cell.epochs:
+    while not trainer.finished:
         trainer.advance()
     return trainer.run

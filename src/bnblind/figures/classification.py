@@ -1,18 +1,55 @@
 """Figures of the classification experiment."""
 
+import math
+from collections.abc import Iterator
+from typing import Any
+
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from bnblind.figures.seeds import mark_level
 from bnblind.figures.style import COLUMN, LOOKS
 
-BATCHING_TITLES = {"random": "trained on random batches", "label": "trained on label-pure batches"}
+MODEL_NOTES = {
+    "head": "One norm, right before the linear classifier.",
+    "head_relu": "As `head`, with a ReLU between norm and classifier.",
+    "mlp": "Two hidden layers, a norm before the ReLU of each.",
+    "mini_vgg": "Three convolutions; one norm, after the first fully connected layer.",
+    "resnet": "Residual blocks, a norm after every convolution.",
+    "conv": "Three convolutions, a norm after each.",
+}
+"""What to know of each model, in the order in which they are shown."""
+BATCHING_TITLES = {
+    "random": "trained on random batches",
+    "label": "trained on label-pure batches",
+    "label_shuffled": "label-pure, shuffled order",
+}
 MODE_TITLES = {
     "eval": "evaluation mode",
-    "random": "training mode,\nrandom batches",
-    "label": "training mode,\nlabel-pure batches",
+    "random": "training mode, random batches",
+    "label": "training mode, label-pure batches",
 }
+MODE_TICKS = {
+    "eval": "evaluation\nmode",
+    "random": "training,\nrandom",
+    "label": "training,\nlabel-pure",
+}
+
+
+def by_model(results: pd.DataFrame) -> Iterator[tuple[str, str, float, pd.DataFrame]]:
+    """Data set, model, learning rate and rows of each, in the order of ``MODEL_NOTES``; other
+    models follow.
+    """
+    keys = ["dataset", "model", "lr"]
+    found = results[keys].drop_duplicates().sort_values(keys)
+    order = {name: i for i, name in enumerate(MODEL_NOTES)}
+    place = found["model"].map(order).fillna(len(order))
+    for _, key in found.assign(place=place).sort_values("place", kind="stable").iterrows():
+        rows = results[(results[keys] == key[keys]).all(axis=1)]
+        yield key["dataset"], key["model"], key["lr"], rows
 
 
 def last_epochs(results: pd.DataFrame) -> pd.DataFrame:
@@ -21,9 +58,13 @@ def last_epochs(results: pd.DataFrame) -> pd.DataFrame:
     return results[results["epoch"] == results.groupby(run)["epoch"].transform("max")]
 
 
-def _batchings(results: pd.DataFrame) -> list[str]:
+def batching_title(batching: str) -> str:
+    return BATCHING_TITLES.get(batching, f"trained on {batching} batches")
+
+
+def in_order(batchings: pd.Series) -> list[str]:
     """The batchings found: those with a title first, in its order."""
-    found = set(results["batching"])
+    found = set(batchings)
     return [*(b for b in BATCHING_TITLES if b in found), *sorted(found - set(BATCHING_TITLES))]
 
 
@@ -47,12 +88,19 @@ def _draw_seeds(axes: Axes, rows: pd.DataFrame) -> None:
 
 def _column_titles(panels: list[Axes], batchings: list[str]) -> None:
     for axes, batching in zip(panels, batchings, strict=True):
-        axes.set_title(BATCHING_TITLES.get(batching, f"trained on {batching} batches"))
+        axes.set_title(batching_title(batching))
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 4))
+def _legend(figure: Figure) -> None:
+    """One entry a norm, whatever the panels that show it."""
+    named: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles, names = axes.get_legend_handles_labels()
+        named |= dict(zip(names, handles, strict=True))
+    labels = [look.label for look in LOOKS.values() if look.label in named]
+    columns = min(len(labels), 4)
+    handles = [named[label] for label in labels]
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
@@ -60,10 +108,10 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
 
     Args:
         results: one grid in long form, columns norm, batching, seed, epoch, metric, value.
-        classes: of the data set, for the line at chance.
+        classes: of the data set, for the lines at chance and at the loss of a guess.
     """
     metrics = {"train.loss": "training loss\n(nats)", "test.eval.accuracy": "test accuracy"}
-    batchings = _batchings(results)
+    batchings = in_order(results["batching"])
     figure, panels = plt.subplots(
         len(metrics),
         len(batchings),
@@ -79,13 +127,13 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
         row[0].set_ylabel(unit)
     for axes in panels[-1]:
         axes.set(xlabel="epoch", ylim=(0, 1.03))
-        axes.axhline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
-    panels[-1][0].annotate(
-        "chance", (1, 1 / classes), xycoords=("axes fraction", "data"), xytext=(0, 2), ha="right",
-        textcoords="offset points", fontsize=6, color="grey",
-    )  # fmt: skip
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in panels[0]:
+        axes.set_yscale("log")
+    mark_level(panels[0], math.log(classes), f"log {classes}")
+    mark_level(panels[-1], 1 / classes, "chance")
     _column_titles(list(panels[0]), batchings)
-    _legend(figure, panels[0][-1])
+    _legend(figure)
     drawn = results[results["metric"].isin(list(metrics))]
     return figure, drawn
 
@@ -97,7 +145,7 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
         results: as in :func:`training_curves`.
     """
     last = last_epochs(results)
-    batchings = _batchings(results)
+    batchings = in_order(results["batching"])
     norms = [n for n in LOOKS if n in set(results["norm"])]
     figure, panels = plt.subplots(
         1, len(batchings), figsize=(2 * COLUMN, 0.8 * COLUMN), sharey=True, squeeze=False
@@ -118,11 +166,11 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
                     alpha=0.7,
                     label=look.label if position == 0 else None,
                 )
-        axes.axhline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
-        axes.set_xticks(range(len(MODE_TITLES)), list(MODE_TITLES.values()))
+        axes.set_xticks(range(len(MODE_TICKS)), list(MODE_TICKS.values()))
         axes.set(ylim=(0, 1.03), xlim=(-0.5, len(MODE_TITLES) - 0.5))
+    mark_level(panels[0], 1 / classes, "chance")
     panels[0][0].set_ylabel("final test accuracy, each seed")
-    _legend(figure, panels[0][0])
+    _legend(figure)
     _column_titles(list(panels[0]), batchings)
     drawn = last[last["metric"].isin([f"test.{mode}.accuracy" for mode in MODE_TITLES])]
     return figure, drawn
@@ -135,12 +183,12 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
     for mode, title in MODE_TITLES.items():
         rows = last[last["metric"] == f"test.{mode}.accuracy"]
         by_cell = rows.groupby(["batching", "norm"])["value"].agg(["mean", "min", "max", "size"])
-        columns[title.replace("\n", " ")] = by_cell.apply(
+        columns[title] = by_cell.apply(
             lambda v: f"{v['mean']:.3f} ({v['min']:.3f} to {v['max']:.3f})", axis=1
         )
         columns["seeds"] = by_cell["size"]
     seeds = columns.pop("seeds")
     table = pd.DataFrame({**columns, "seeds": seeds}).reset_index()
-    order = {name: i for i, name in enumerate([*_batchings(results), *LOOKS])}
+    order = {name: i for i, name in enumerate([*in_order(results["batching"]), *LOOKS])}
     table = table.sort_values(["batching", "norm"], key=lambda c: c.map(order), ignore_index=True)
     return table.assign(norm=table["norm"].map(lambda norm: LOOKS[norm].label))

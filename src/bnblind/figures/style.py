@@ -41,8 +41,9 @@ TERM_LABELS = {
     "diag": "diagonal",
     "offdiag": "off-diagonal",
     "remainder": "remainder",
+    "total": "whole",
 }
-"""Names of the Taylor terms, in their order."""
+"""Names of the Taylor terms and of their sum, in their order."""
 
 SHARES = {
     "mean_share": ("blocked by centering", "#0072B2"),

@@ -1,5 +1,7 @@
 """Figures of the theorem check."""
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 import seaborn
@@ -19,6 +21,7 @@ LOSS_LABELS = {
     "softmax_relu": "softmax, ReLU",
     "softmax_gelu": "softmax, GELU",
 }
+THEOREM_OF = {"first": "T1", "diag": "T2", "offdiag": "T3", "total": "T4"}
 POINT_LABELS = {"zero": "y0 = 0", "mean": "y0 = batch mean", "random": "y0 random"}
 
 
@@ -34,20 +37,31 @@ def _as_text(share: float) -> str:
     return f"$10^{{{round(np.log10(max(share, FLOOR)))}}}$"
 
 
-def _head_groups(axes: Axes, groups: list[str], labels: dict[str, str]) -> None:
-    """Name each group over its columns, and part it from the next."""
+def _term_label(term: str) -> str:
+    theorem = f" ({THEOREM_OF[term]})" if term in THEOREM_OF else ""
+    return f"{TERM_LABELS[term]}{theorem}"
+
+
+def _name_groups(axes: Axes, groups: list[str], labels: dict[str, str]) -> None:
+    """Name each group beside its rows, and part it from the next."""
     for group in dict.fromkeys(groups):
         first, count = groups.index(group), groups.count(group)
-        # A single column is too narrow for its name.
-        x, align = (first + 1, "right") if count == 1 else (first + count / 2, "center")
-        axes.text(x, -0.15, labels.get(group, group), ha=align, va="bottom", fontsize=6)
-        axes.axvline(first, color="white", lw=3)
+        name = labels.get(group, group)
+        axes.annotate(
+            name,
+            (0, first + count / 2),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(-68, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+        )
+        axes.axhline(first, color="white", lw=4)
 
 
-def _draw_shares(
-    axes: Axes, table: pd.DataFrame, groups: dict[str, str], title: str, *, named: bool
-) -> None:
-    """A heat map: rows norms, columns (group, term); ``named``: with the terms below it."""
+def _draw_shares(axes: Axes, table: pd.DataFrame, groups: dict[str, str], *, named: bool) -> None:
+    """A heat map: rows (group, term), columns norms; ``named``: with the rows' names."""
+    terms = [_term_label(term) for term in table.index.get_level_values(1)]
     seaborn.heatmap(
         np.log10(table.clip(lower=FLOOR)),
         ax=axes,
@@ -56,21 +70,17 @@ def _draw_shares(
         cmap="cividis",
         annot=table.map(_as_text),
         fmt="",
-        annot_kws={"size": 4.5},
+        annot_kws={"size": 5},
         linewidths=0.5,
         cbar=False,
-        xticklabels=[TERM_LABELS[term] for term in table.columns.get_level_values(1)]
-        if named
-        else False,
-        yticklabels=[LOOKS[norm].label for norm in table.index],
+        xticklabels=[LOOKS[norm].label for norm in table.columns],
+        yticklabels=terms if named else False,
     )
     axes.tick_params(length=0, pad=2)
-    axes.set_yticklabels(axes.get_yticklabels(), rotation=0)
-    if named:
-        axes.set_xticklabels(axes.get_xticklabels(), rotation=50, ha="right")
+    axes.set_xticklabels(axes.get_xticklabels(), rotation=50, ha="right", rotation_mode="anchor")
     axes.set(xlabel="", ylabel="")
-    axes.set_title(title, pad=15, loc="left")
-    _head_groups(axes, list(table.columns.get_level_values(0)), groups)
+    if named:
+        _name_groups(axes, list(table.index.get_level_values(0)), groups)
 
 
 def _colour_bar(figure: Figure, panels: list[Axes]) -> None:
@@ -80,24 +90,24 @@ def _colour_bar(figure: Figure, panels: list[Axes]) -> None:
         label="share that passes",
         ticks=[-16, -12, -8, -4, 0],
         format=lambda power, _: f"$10^{{{power:.0f}}}$",
-        aspect=30,
+        aspect=40,
         pad=0.02,
     )
 
 
 def _pivoted(drawn: pd.DataFrame, group: str, labels: dict[str, str]) -> pd.DataFrame:
-    """Rows norms, columns (group, term), both in the order of their labels."""
-    table = drawn.pivot(index="norm", columns=[group, "term"], values="median")
-    columns = [
-        (name, term)
-        for name in _in_order(drawn[group], labels)
-        for term in _in_order(drawn.loc[drawn[group] == name, "term"], TERM_LABELS)
-    ]
-    return table.loc[_in_order(drawn["norm"], dict.fromkeys(LOOKS, ""))][columns]
+    """Rows (group, term), columns norms, both in the order of their labels."""
+    table = drawn.pivot(index=[group, "term"], columns="norm", values="median")
+    rows = []
+    for name in _in_order(drawn[group], labels):
+        terms = _in_order(drawn.loc[drawn[group] == name, "term"], TERM_LABELS)
+        # A loss's only term is the whole.
+        rows += [(name, term) for term in terms if term != "total" or len(terms) > 2]
+    return table.loc[rows][_in_order(drawn["norm"], dict.fromkeys(LOOKS, ""))]
 
 
 def passing_heat_map(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """How much of each Taylor term's gradient passes each norm at y0 = 0, one panel an eps.
+    """How much of each term's and of the whole gradient passes each norm at y0 = 0, by eps.
 
     Args:
         passing: columns norm, loss, y0, term, eps, passing; a cell shows the median of its rows.
@@ -106,13 +116,13 @@ def passing_heat_map(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     rows = passing[passing["y0"] == "zero"].groupby(keys, sort=True)["passing"]
     drawn = rows.agg(["median", "min", "max"]).reset_index()
     eps_values = sorted(drawn["eps"].unique())
-    norms = drawn["norm"].nunique()
-    size = (2 * COLUMN, 0.7 + (0.4 + 0.16 * norms) * len(eps_values))
-    figure, panels = plt.subplots(len(eps_values), 1, figsize=size, squeeze=False)
-    for axes, eps in zip(panels[:, 0], eps_values, strict=True):
-        table = _pivoted(drawn[drawn["eps"] == eps], "loss", LOSS_LABELS)
-        _draw_shares(axes, table, LOSS_LABELS, f"eps = {eps:g}", named=eps == eps_values[-1])
-    _colour_bar(figure, list(panels[:, 0]))
+    tables = [_pivoted(drawn[drawn["eps"] == eps], "loss", LOSS_LABELS) for eps in eps_values]
+    size = (2 * COLUMN, 1.6 + 0.125 * len(tables[0]))
+    figure, panels = plt.subplots(1, len(eps_values), figsize=size, squeeze=False)
+    for i, (axes, eps) in enumerate(zip(panels[0], eps_values, strict=True)):
+        _draw_shares(axes, tables[i], LOSS_LABELS, named=i == 0)
+        axes.set_title(f"eps = {eps:g}")
+    _colour_bar(figure, list(panels[0]))
     return figure, drawn
 
 
@@ -125,10 +135,9 @@ def passing_by_point(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     keys = ["norm", "y0", "term"]
     rows = passing[passing["eps"] == passing["eps"].min()].groupby(keys, sort=True)["passing"]
     drawn = rows.agg(["median", "min", "max"]).reset_index()
-    size = (1.6 * COLUMN, 1.2 + 0.16 * drawn["norm"].nunique())
-    figure, axes = plt.subplots(figsize=size)
     table = _pivoted(drawn, "y0", POINT_LABELS)
-    _draw_shares(axes, table, POINT_LABELS, "", named=True)
+    figure, axes = plt.subplots(figsize=(1.4 * COLUMN, 1.6 + 0.125 * len(table)))
+    _draw_shares(axes, table, POINT_LABELS, named=True)
     _colour_bar(figure, [axes])
     return figure, drawn
 
@@ -140,7 +149,7 @@ def leak_curve(leak: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         leak: columns eps, std, measured, stated; one row a channel.
     """
     figure, axes = plt.subplots(figsize=(COLUMN, 0.75 * COLUMN))
-    shades = dict(zip(sorted(leak["eps"].unique()), ("-", "--", ":", "-."), strict=False))
+    shades = dict(zip(sorted(leak["eps"].unique()), cycle(("-", "--", ":", "-.")), strict=False))
     for eps, line in shades.items():
         rows = leak[leak["eps"] == eps].sort_values("std")
         std = np.geomspace(rows["std"].min(), rows["std"].max(), 200)

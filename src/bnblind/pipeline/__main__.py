@@ -8,16 +8,23 @@ from bnblind import numerics
 from bnblind.errors import BadInput, Diverged
 
 STEPS = (
+    "about",
+    "claims",
     "collect",
+    "collect_flows",
     "contact_sheet",
     "derivatives",
     "export_data",
+    "features",
     "index",
+    "linear_signal",
     "list_weights",
     "notebook",
     "prepare_data",
+    "sweep",
     "theorems",
     "train",
+    "train_flow",
 )
 
 

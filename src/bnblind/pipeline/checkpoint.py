@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bnblind.errors import BadInput
-from bnblind.experiments.training import Run, Trainer
+from bnblind.experiments.runs import Run, Trainer, by_part
 from bnblind.numerics import environment
 from bnblind.pipeline.files import publish
 from bnblind.pipeline.tensors import read_tensors, tensors_bytes
@@ -76,7 +76,10 @@ class Checkpoint:
         description = {
             "identity": self.identity,
             "epoch": trainer.epoch,
-            "runs": [{"seed": run.seed, "metrics": run.metrics} for run in runs],
+            "runs": [
+                {"seed": run.seed, "metrics": run.metrics, "batch_order": run.batch_order}
+                for run in runs
+            ],
         }
         state = {f"state/{name}": tensor for name, tensor in trainer.state().items()}
         publish({self.path: tensors_bytes(weights | state, description)})
@@ -94,16 +97,15 @@ class Checkpoint:
             return None
         if description.get("identity") != self.identity:
             return None
-        runs = [Run(run["seed"], run["metrics"]) for run in description["runs"]]
-        state = {}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition("/")
-            if part == "state":
-                state[rest] = tensor
-            else:
-                i, epoch, key = rest.split("/", 2)
-                runs[int(i)].weights.setdefault(int(epoch), {})[key] = tensor
-        return runs, description["epoch"], state
+        runs = [
+            Run(run["seed"], run["metrics"], batch_order=run["batch_order"])
+            for run in description["runs"]
+        ]
+        parts = by_part(tensors)
+        for name, tensor in parts.get("weights", {}).items():
+            i, epoch, key = name.split("/", 2)
+            runs[int(i)].weights.setdefault(int(epoch), {})[key] = tensor
+        return runs, description["epoch"], parts["state"]
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)

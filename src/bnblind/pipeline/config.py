@@ -5,6 +5,7 @@ Imports no numerical library, so that planning a run stays fast.
 
 import ast
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,19 @@ import jsonschema
 import yaml
 
 from bnblind.errors import BadInput
+from bnblind.experiments.words import PURITY, purity_of, purity_word
 
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 DATASETS = Path("config/datasets.yaml")
+SWEEPS = ("rates", "purity")
+"""Experiments that train a grid's networks over learning rates or purities."""
 REGISTRIES = {
     "norm": ("src/bnblind/norms.py", "NORMS"),
     "model": ("src/bnblind/experiments/models.py", "MODELS"),
     "batching": ("src/bnblind/experiments/batching.py", "BATCHINGS"),
     "optimizer": ("src/bnblind/experiments/optimizers.py", "OPTIMIZERS"),
+    "coupling": ("src/bnblind/experiments/flows/realnvp.py", "COUPLINGS"),
+    "coupling_norm": ("src/bnblind/experiments/flows/coupling_norms.py", "COUPLING_NORMS"),
     "loss": ("src/bnblind/experiments/synthetic.py", "LOSSES"),
     "point": ("src/bnblind/experiments/theorems.py", "POINTS"),
 }
@@ -49,13 +55,17 @@ def registered_names(kind: str) -> list[str]:
 
 
 def _resolved(schema: Any) -> Any:
-    """The schema with each ``registered: KIND`` replaced by the enum of KIND's names."""
+    """The schema with each ``registered: KIND`` replaced by the words allowed for KIND."""
     if isinstance(schema, list):
         return [_resolved(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "registered" in schema:
-        return {"enum": registered_names(schema["registered"])}
+        names = registered_names(schema["registered"])
+        if schema["registered"] == "batching":
+            words = [*map(re.escape, names), PURITY]
+            return {"type": "string", "pattern": f"^({'|'.join(words)})$", "words": names}
+        return {"enum": names}
     return {key: _resolved(value) for key, value in schema.items()}
 
 
@@ -73,6 +83,9 @@ def _explained(error: jsonschema.ValidationError) -> str:
     found = f"found {error.instance!r}"
     if error.validator == "enum":
         return f"{found}; allowed: {', '.join(map(str, error.validator_value))}"
+    if error.validator == "pattern" and "words" in error.schema:
+        words = [*error.schema["words"], "purity-P, P such as 0.9, at most 1"]
+        return f"{found}; allowed: {', '.join(words)}"
     if error.validator == "type":
         return f"{found} ({type(error.instance).__name__}); allowed: {error.validator_value}"
     return error.message
@@ -93,8 +106,11 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         late = [epoch for epoch in grid["snapshots"] if epoch > grid["epochs"]]
         if late:
             yield f"{place}.snapshots: found {late}; allowed: 1 to epochs, {grid['epochs']}"
+        yield from _impure(place, grid["batchings"], grid["dataset"])
         if not all(map(math.isfinite, grid["learning_rates"])):
             yield f"{place}.learning_rates: found {grid['learning_rates']}; allowed: finite numbers"
+    yield from _contradictions_of_sweeps(config)
+    yield from _contradictions_of_flows(config)
     for name, probing in config["derivatives"].items():
         place, grid = f"derivatives.{name}", config["classification"].get(name)
         if grid is None:
@@ -104,8 +120,81 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
                 f"{place}: found norms {grid['norms']} and batchings {grid['batchings']} in that "
                 "grid; allowed: grids with norm bn and batching label"
             )
+        else:
+            yield from _impure(place, probing["batchings"], grid["dataset"])
         if "label" not in probing["batchings"]:
             yield f"{place}.batchings: found {probing['batchings']}; allowed: with label"
+    for name, analysis in config["features"].items():
+        place, grid, tsne = f"features.{name}", config["classification"].get(name), analysis["tsne"]
+        if grid is None:
+            yield f"{place}: no such grid; allowed: {', '.join(config['classification'])}"
+            continue
+        if not set(tsne["norms"]) <= set(grid["norms"]):
+            yield f"{place}.tsne.norms: found {tsne['norms']}; allowed: {', '.join(grid['norms'])}"
+        if tsne["seed"] not in grid["seeds"]:
+            yield f"{place}.tsne.seed: found {tsne['seed']}; allowed: {grid['seeds']}"
+    steps, classes = (config["linear_signal"][key] for key in ("steps", "classes"))
+    if steps < 2 * classes:
+        yield f"linear_signal.steps: found {steps}; allowed: at least 2 x classes, {2 * classes}"
+
+
+def violations(values: Mapping[str, Any], schema: Path) -> list[str]:
+    """One line for each key that the schema does not allow: found, and allowed."""
+    validator = jsonschema.Draft202012Validator(_resolved(read_yaml(schema)))
+    return sorted(
+        f"{_place(error)}: {_explained(error)}" for error in validator.iter_errors(dict(values))
+    )
+
+
+def _impure(place: str, batchings: list[str], dataset: str) -> Iterator[str]:
+    """Purities below 1 / C, that of a random choice of samples."""
+    least = 1 / read_yaml(DATASETS)[dataset]["classes"]
+    purities = {word: purity_of(word) for word in batchings}
+    low = [word for word, purity in purities.items() if purity is not None and purity < least]
+    if low:
+        yield f"{place}.batchings: found {low}; allowed purities: {least:g} (1 / classes) to 1"
+
+
+def _contradictions_of_sweeps(config: Mapping[str, Any]) -> Iterator[str]:
+    for sweep in SWEEPS:
+        for name, settings in config[sweep].items():
+            place, grid = f"{sweep}.{name}", config["classification"].get(name)
+            if grid is None:
+                yield f"{place}: no such grid; allowed: {', '.join(config['classification'])}"
+            elif sweep == "purity":
+                words = list(map(purity_word, settings["purities"]))
+                yield from _impure(place, words, grid["dataset"])
+            else:
+                yield from _impure(place, settings["batchings"], grid["dataset"])
+                again = [
+                    f"{cell['norm']}, {cell['batching']} at {cell['lr']}"
+                    for cell in _swept(config, sweep, name)
+                    if cell in _cells_of(name, grid)
+                ]
+                if again:
+                    yield f"{place}: found {'; '.join(again)}, which the grid itself trains"
+                if not all(map(math.isfinite, settings["learning_rates"])):
+                    rates = settings["learning_rates"]
+                    yield f"{place}.learning_rates: found {rates}; allowed: finite numbers"
+
+
+def _contradictions_of_flows(config: Mapping[str, Any]) -> Iterator[str]:
+    registered = read_yaml(DATASETS)
+    for name, grid in config["flows"].items():
+        place = f"flows.{name}"
+        if grid["dataset"] not in config["data"]:
+            yield (
+                f"{place}.dataset: found {grid['dataset']!r}, which `data` does not prepare; "
+                f"allowed: {', '.join(config['data'])}"
+            )
+        classes = registered[grid["dataset"]]["classes"]
+        for pair in grid["pairs"]:
+            if pair[0] == pair[1] or max(pair) >= classes:
+                yield f"{place}.pairs: found {pair}; allowed: two of the classes 0 to {classes - 1}"
+        numbers = {key: grid[key] for key in ("lr", "scale_regularization")}
+        for key, number in numbers.items():
+            if not math.isfinite(number):
+                yield f"{place}.{key}: found {number}; allowed: finite numbers"
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -114,10 +203,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     Raises:
         BadInput: names every offending key with what was found and what is allowed.
     """
-    validator = jsonschema.Draft202012Validator(_resolved(read_yaml(SCHEMA)))
-    lines = sorted(
-        f"{_place(error)}: {_explained(error)}" for error in validator.iter_errors(dict(config))
-    )
+    lines = violations(config, SCHEMA)
     if not lines:
         lines = list(_contradictions(config))
     if lines:
@@ -127,10 +213,36 @@ def check_config(config: Mapping[str, Any]) -> None:
 def cells(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every cell of the classification grids: grid, norm, batching, lr."""
     for name, grid in config["classification"].items():
-        for norm in grid["norms"]:
-            for batching in grid["batchings"]:
-                for lr in grid["learning_rates"]:
-                    yield {"grid": name, "norm": norm, "batching": batching, "lr": float(lr)}
+        yield from _cells_of(name, grid)
+
+
+def _cells_of(name: str, grid: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for norm in grid["norms"]:
+        for batching in grid["batchings"]:
+            for lr in grid["learning_rates"]:
+                yield {"grid": name, "norm": norm, "batching": batching, "lr": float(lr)}
+
+
+def _swept(config: Mapping[str, Any], sweep: str, name: str) -> Iterator[dict[str, Any]]:
+    """Every cell of one sweep: its settings vary what the grid ``name`` holds fixed."""
+    settings, grid = config[sweep][name], config["classification"][name]
+    own: dict[str, Any] = {"norms": settings["norms"]}
+    if sweep == "purity":
+        own["batchings"] = list(map(purity_word, settings["purities"]))
+    else:
+        own |= {key: settings[key] for key in ("batchings", "learning_rates")}
+    yield from _cells_of(name, {**grid, **own})
+
+
+def sweep_cells(config: Mapping[str, Any], job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Settings of all cells that a job (sweep, grid, norm) trains."""
+    name, sweep = job["grid"], job["sweep"]
+    own = {"seeds": config[sweep][name]["seeds"], "snapshots": []}
+    return [
+        cell_settings(config, cell) | own
+        for cell in _swept(config, sweep, name)
+        if cell["norm"] == job["norm"]
+    ]
 
 
 def cell_settings(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,3 +252,31 @@ def cell_settings(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[st
     settings = {key: grid[key] for key in shared}
     own = {"norm": cell["norm"], "batching": cell["batching"], "lr": float(cell["lr"])}
     return settings | own
+
+
+def flow_cells(config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Every cell of the flow grids: grid, pair, norm, coupling_norm, batching."""
+    for name, grid in config["flows"].items():
+        for first, second in grid["pairs"]:
+            for norm in grid["norms"]:
+                for coupling_norm in grid["coupling_norms"]:
+                    for batching in grid["batchings"]:
+                        yield {
+                            "grid": name,
+                            "pair": f"{first}v{second}",
+                            "norm": norm,
+                            "coupling_norm": coupling_norm,
+                            "batching": batching,
+                        }
+
+
+def flow_cell_settings(
+    config: Mapping[str, Any], cell: Mapping[str, Any], datasets: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All that defines the cell's runs, and nothing else; ``datasets`` is the registry."""
+    grid = config["flows"][cell["grid"]]
+    axes = ("pairs", "norms", "coupling_norms", "batchings")
+    settings = {key: value for key, value in grid.items() if key not in axes}
+    own = {key: cell[key] for key in ("norm", "coupling_norm", "batching")}
+    pair = [int(label) for label in cell["pair"].split("v")]
+    return settings | own | {"pair": pair, "levels": datasets[grid["dataset"]]["levels"]}

@@ -15,39 +15,28 @@ from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.derivatives import (
     Probing,
     describe,
-    norm_layers,
     split_at,
     trained_model,
 )
+from bnblind.layers import normalization_layers
 from bnblind.norms import BatchNorm
 from bnblind.pipeline.files import publish, table_bytes
+from bnblind.pipeline.kept_weights import kept_weights
 from bnblind.pipeline.prepared import read_dataset
-from bnblind.pipeline.tensors import read_tensors
 from bnblind.probe import BlindnessProbe
 
 Row = dict[str, Any]
 
-KEY = ("dataset", "model", "norm", "batching", "lr")
-
 
 def networks(path: Path, data: Dataset) -> Iterator[tuple[Row, nn.Module]]:
     """Every kept network of a cell's weights file, with what it is, in float64."""
-    tensors, cell = read_tensors(path)
-    by_run: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        run, weight = name.rsplit("/", 1)
-        by_run.setdefault(run, {})[weight] = tensor
-    for run, weights in sorted(by_run.items()):
-        seed, epoch = run.split("/")
-        row = {key: cell[key] for key in KEY}
-        row["seed"] = int(seed.removeprefix("seed"))
-        row["epoch"] = int(epoch.removeprefix("epoch"))
+    for row, cell, weights in kept_weights(path):
         yield row, trained_model(cell["model"], cell["norm"], data, weights).double()
 
 
 def term_rows(model: nn.Module, images: Tensor, labels: Tensor) -> Iterator[Row]:
     """The split at each norm layer, in numbers."""
-    for layer in norm_layers(model):
+    for layer in normalization_layers(model):
         split = split_at(model, layer, images, labels)
         yield {"layer": layer, **describe(split, model.get_submodule(layer))}
 

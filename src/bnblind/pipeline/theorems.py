@@ -55,7 +55,8 @@ def leak_table(settings: dict[str, Any]) -> pd.DataFrame:
         for seed in settings["seeds"]
         for row in leak_by_channel(eps, stds, leak["batch_size"], seed)
     ]
-    return pd.DataFrame(rows, columns=["eps", "seed", "std", "measured", "stated"])
+    table = pd.DataFrame(rows, columns=["eps", "seed", "std", "measured", "stated"])
+    return table.assign(relative_error=(table["measured"] / table["stated"] - 1).abs())
 
 
 def main(argv: list[str]) -> None:

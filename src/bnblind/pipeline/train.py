@@ -1,49 +1,45 @@
 """Step: train one cell of the classification grid, all its seeds."""
 
 import argparse
-import dataclasses
 import json
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.training import Cell, Run, Trainer
+from bnblind.experiments.runs import Run
+from bnblind.experiments.training import Cell, Trainer
 from bnblind.pipeline.checkpoint import Checkpoint, alone, identity_of
 from bnblind.pipeline.files import publish, table_bytes
 from bnblind.pipeline.prepared import read_dataset
-from bnblind.pipeline.tensors import tensors_bytes
+from bnblind.pipeline.seeds import train_all, weights_bytes
 
 KEY = ("dataset", "model", "norm", "batching", "lr")
 
 
 def results_table(cell: Cell, runs: list[Run]) -> pd.DataFrame:
-    """Long form: one row a (dataset, model, norm, batching, lr, seed, epoch, metric)."""
+    """Long form: one row a (dataset, model, norm, batching, lr, seed, epoch, metric).
+
+    ``batch_order`` is the same in all rows of a seed: the hash of its training batches.
+    """
     key = {name: getattr(cell, name) for name in KEY}
     return pd.DataFrame(
-        [{**key, "seed": run.seed, **row} for run in runs for row in run.metrics]
+        [
+            {**key, "seed": run.seed, **row, "batch_order": run.batch_order}
+            for run in runs
+            for row in run.metrics
+        ]
     ).astype({"seed": "int64", "epoch": "int64", "value": "float64"})
 
 
-def weights_bytes(cell: Cell, runs: list[Run]) -> bytes:
-    """All kept weights of the cell, tensors named ``seed10/epoch012/NAME``."""
-    tensors = {
-        f"seed{run.seed}/epoch{epoch:03d}/{name}": tensor
-        for run in runs
-        for epoch, weights in run.weights.items()
-        for name, tensor in weights.items()
-    }
-    return tensors_bytes(tensors, dataclasses.asdict(cell))
-
-
 class Progress:
-    """A bar on a terminal, a line an epoch elsewhere."""
+    """A bar on a terminal, a line an epoch elsewhere; ``epochs`` of all runs together."""
 
-    def __init__(self, cell: Cell) -> None:
-        self.cell = cell
-        epochs = cell.epochs * len(cell.seeds)
+    def __init__(self, epochs: int) -> None:
         self.bar = tqdm(total=epochs, unit="epoch") if sys.stderr.isatty() else None
 
     def __call__(self, trainer: Trainer) -> None:
@@ -51,31 +47,25 @@ class Progress:
         latest = {row["metric"]: row["value"] for row in run.metrics if row["epoch"] == epoch}
         loss, accuracy = latest["train.loss"], latest["validation.eval.accuracy"]
         state = f"train loss {loss:.4f} nats, validation accuracy {accuracy:.3f}"
-        name = self.cell.name(run.seed)
+        name = trainer.name
         if self.bar is None:
-            print(f"{name} epoch {epoch}/{self.cell.epochs}: {state}", flush=True)
+            print(f"{name} epoch {epoch}/{trainer.cell.epochs}: {state}", flush=True)
         else:
             self.bar.set_description(f"{name}: {state}")
             self.bar.update()
 
 
-def train_seeds(cell: Cell, data: Dataset, checkpoint: Checkpoint) -> list[Run]:
-    """Train every seed, from the checkpoint if there is one, saving it after each epoch."""
-    finished, epoch, state = checkpoint.load() or ([], 0, None)
-    progress = Progress(cell)
-    runs = [*finished[:-1]]
-    for seed in cell.seeds[len(runs) :]:
-        trainer = Trainer(cell, seed, data)
-        if state:
-            print(f"{cell.name(seed)}: going on after epoch {epoch}", flush=True)
-            trainer.resume(state, finished[-1], epoch)
-            state = None
-        while trainer.epoch < cell.epochs:
-            trainer.advance()
-            progress(trainer)
-            checkpoint.save_if_due(runs, trainer)
-        runs.append(trainer.run)
-    return runs
+def train_runs(
+    planned: Sequence[tuple[Cell, int]],
+    data: Dataset,
+    checkpoint: Checkpoint,
+    *,
+    diverging: bool = False,
+) -> list[Run]:
+    """Train every (cell, seed), one after the other; see :func:`train_all`."""
+    progress = Progress(sum(cell.epochs for cell, _ in planned))
+    starts = [partial(Trainer, cell, seed, data) for cell, seed in planned]
+    return train_all(starts, checkpoint, progress, diverging=diverging)
 
 
 def main(argv: list[str]) -> None:
@@ -92,7 +82,7 @@ def main(argv: list[str]) -> None:
     identity = identity_of(json.dumps(args.cell, sort_keys=True), args.prepared)
     checkpoint = Checkpoint(args.checkpoint, identity)
     with alone(args.checkpoint):
-        runs = train_seeds(cell, data, checkpoint)
+        runs = train_runs([(cell, seed) for seed in cell.seeds], data, checkpoint)
         publish(
             {
                 args.weights: weights_bytes(cell, runs),

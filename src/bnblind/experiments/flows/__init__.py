@@ -1,0 +1,1 @@
+"""The generative experiment: RealNVP on pairs of classes, and what it thinks of mixed images."""

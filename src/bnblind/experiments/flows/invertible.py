@@ -1,0 +1,106 @@
+"""Maps with an exact inverse and a known log-determinant, and how they are put together."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from math import log
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Invertible(nn.Module, ABC):
+    """A bijection of features (n, ...), sample by sample."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The image of ``x``, and log |det dy/dx| of each sample, (n,)."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor) -> Tensor:
+        """The ``x`` whose image is ``y``."""
+
+
+class Chain(Invertible):
+    """One map after the other."""
+
+    def __init__(self, steps: Iterable[Invertible]) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(steps)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        total = x.new_zeros(len(x))
+        for step in self.steps:
+            x, log_det = step(x)
+            total = total + log_det
+        return x, total
+
+    def inverse(self, y: Tensor) -> Tensor:
+        for step in reversed(self.steps):
+            assert isinstance(step, Invertible)
+            y = step.inverse(y)
+        return y
+
+
+class Logit(Invertible):
+    """Pixels in [0, 1] to the real line: logit(1/2 + constraint (x - 1/2)), constraint < 1.
+
+    Source: Dinh et al., arXiv:1605.08803, section 4.1; the authors' constraint is 0.9.
+    """
+
+    def __init__(self, constraint: float) -> None:
+        super().__init__()
+        self.constraint = constraint
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        p = 0.5 + self.constraint * (x - 0.5)
+        log_p, log_q = p.log(), (1 - p).log()
+        return log_p - log_q, (log(self.constraint) - log_p - log_q).flatten(1).sum(1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return 0.5 + (y.sigmoid() - 0.5) / self.constraint
+
+
+class Flatten(Invertible):
+    """(n, *shape) to (n, D)."""
+
+    def __init__(self, shape: Iterable[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.flatten(1), x.new_zeros(len(x))
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y.unflatten(1, self.shape)
+
+
+class Squeeze(Invertible):
+    """(n, C, H, W) to (n, 4C, H/2, W/2): every 2 x 2 square becomes four channels."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return F.pixel_unshuffle(x, 2), x.new_zeros(len(x))
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return F.pixel_shuffle(y, 2)
+
+
+class FactorOut(Invertible):
+    """The first half of the channels is done; the second half goes on through ``rest``.
+
+    (n, C, H, W) to (n, D): the finished half flattened, then the image of ``rest``, (n, D/2).
+    """
+
+    def __init__(self, shape: tuple[int, int, int], rest: Invertible) -> None:
+        super().__init__()
+        self.done_shape = (shape[0] // 2, *shape[1:])
+        self.rest = rest
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        done, onwards = x.chunk(2, 1)
+        y, log_det = self.rest(onwards)
+        return torch.cat([done.flatten(1), y], 1), log_det
+
+    def inverse(self, y: Tensor) -> Tensor:
+        done, onwards = y.chunk(2, 1)
+        return torch.cat([done.unflatten(1, self.done_shape), self.rest.inverse(onwards)], 1)

@@ -1,0 +1,17 @@
+"""Configuration words that carry a number. No numerical library: planning reads them too."""
+
+import re
+
+PURITY = r"purity-(0\.[0-9]*[1-9]|1)"
+"""The batching of purity p, such as ``purity-0.9`` or ``purity-1``: one spelling a number."""
+
+
+def purity_word(purity: float) -> str:
+    """The word of the batching of that purity, a number of at most 6 digits."""
+    return f"purity-{purity:g}"
+
+
+def purity_of(word: str) -> float | None:
+    """The p of ``purity-p``; None for any other word."""
+    match = re.fullmatch(PURITY, word)
+    return float(match.group(1)) if match else None

@@ -1,0 +1,184 @@
+"""Figures of the penultimate features."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+
+from bnblind.figures.classification import BATCHING_TITLES
+from bnblind.figures.style import COLUMN, LOOKS
+
+METRICS = {
+    "silhouette": "silhouette",
+    "ncm": "nearest class mean",
+    "probe": "linear probe",
+}
+MODES = {"eval": "evaluation mode", "random": "training mode, random batches"}
+# Okabe & Ito's eight colours, then two of Brewer's that they leave room for.
+CLASS_COLORS = (
+    *("#000000", "#E69F00", "#56B4E9", "#009E73", "#D8C700"),
+    *("#0072B2", "#D55E00", "#CC79A7", "#999999", "#8C510A"),
+)
+
+
+def _batchings(table: pd.DataFrame) -> list[str]:
+    """The batchings found: those with a title first, in its order."""
+    found = set(table["batching"])
+    return [*(b for b in BATCHING_TITLES if b in found), *sorted(found - set(BATCHING_TITLES))]
+
+
+def _norms(table: pd.DataFrame) -> list[str]:
+    return [norm for norm in LOOKS if norm in set(table["norm"])]
+
+
+def _title(batching: str) -> str:
+    return BATCHING_TITLES.get(batching, f"trained on {batching} batches")
+
+
+def _stage(measures: pd.DataFrame) -> pd.Series:
+    """``before`` training (epoch 0) or ``after`` it."""
+    return measures["epoch"].eq(0).map({True: "before", False: "after"}).rename("stage")
+
+
+def _draw_measure(axes: Axes, rows: pd.DataFrame, norms: list[str]) -> None:
+    for place, norm in enumerate(norms):
+        of_norm, look = rows[rows["norm"] == norm], LOOKS[norm]
+        before = of_norm[(of_norm["stage"] == "before") & (of_norm["mode"] == "eval")]["value"]
+        axes.plot(before, [place] * len(before), ls="", marker="|", ms=8, mew=1, color="grey")
+        for mode, (shift, filling) in {"eval": (-0.13, "full"), "random": (0.22, "none")}.items():
+            after = of_norm[(of_norm["stage"] == "after") & (of_norm["mode"] == mode)]["value"]
+            axes.plot(
+                after,
+                [place + shift] * len(after),
+                ls="",
+                marker=look.marker,
+                color=look.color,
+                fillstyle=filling,
+                mew=0.8,
+                alpha=0.8,
+            )
+
+
+def measures_by_norm(measures: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Silhouette, nearest class mean and linear probe of every seed, start and end of training.
+
+    Args:
+        measures: one grid at one learning rate, columns norm, batching, seed, epoch, mode,
+            metric, value; epochs 0 and the last.
+    """
+    drawn = measures[measures["metric"].isin(list(METRICS))]
+    drawn = drawn.assign(stage=_stage(drawn))
+    batchings, norms = _batchings(drawn), _norms(drawn)
+    figure, panels = plt.subplots(
+        len(batchings),
+        len(METRICS),
+        figsize=(2 * COLUMN, 0.7 + len(batchings) * (0.35 + 0.19 * len(norms))),
+        sharex="col",
+        sharey=True,
+        squeeze=False,
+    )
+    for row, batching in zip(panels, batchings, strict=True):
+        for axes, metric in zip(row, METRICS, strict=True):
+            chosen = (drawn["batching"] == batching) & (drawn["metric"] == metric)
+            _draw_measure(axes, drawn[chosen], norms)
+            axes.grid(axis="y", lw=0.4, color="#E5E5E5")
+            axes.tick_params(axis="y", length=0)
+        row[0].set_title(_title(batching), loc="left")
+    for axes, (metric, label) in zip(panels[-1], METRICS.items(), strict=True):
+        axes.set_xlabel(label if metric == "silhouette" else f"{label} (accuracy)")
+    panels[0][0].set_yticks(range(len(norms)), [LOOKS[norm].label for norm in norms])
+    panels[0][0].set_ylim(len(norms) - 0.5, -0.5)
+    figure.legend(handles=_stage_handles(drawn), loc="outside lower center", ncols=3)
+    return figure, drawn
+
+
+def _stage_handles(drawn: pd.DataFrame) -> list[Line2D]:
+    def handle(label: str, marker: str, **look: Any) -> Line2D:
+        return Line2D([], [], ls="", marker=marker, label=label, **look)
+
+    handles = [
+        handle("before training (evaluation mode)", "|", color="grey", ms=8),
+        handle(f"after it, {MODES['eval']}", "o", color="black"),
+    ]
+    if "random" in set(drawn["mode"]):
+        handles.append(handle(f"after it, {MODES['random']}", "o", color="black", fillstyle="none"))
+    return handles
+
+
+def measures_table(measures: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the seeds before training → after it (smallest to largest): a row a (batching,
+    norm, mode).
+    """
+    rows = measures[measures["metric"].isin(list(METRICS))]
+    keys = ["batching", "norm", "mode"]
+    spread = rows.groupby([*keys, "metric", _stage(rows)])["value"].agg(["mean", "min", "max"])
+    before, after = (spread.xs(stage, level="stage") for stage in ("before", "after"))
+    text = before["mean"].map("{:.3f} → ".format) + after.apply(
+        lambda v: f"{v['mean']:.3f} ({v['min']:.3f} to {v['max']:.3f})", axis=1
+    )
+    table = text.unstack("metric")[list(METRICS)].rename(columns=METRICS).reset_index()
+    orders = {"batching": _batchings(rows), "norm": _norms(rows), "mode": list(MODES)}
+    table = table.sort_values(keys, key=lambda c: c.map(orders[str(c.name)].index))
+    names = {"norm": {norm: look.label for norm, look in LOOKS.items()}, "mode": MODES}
+    return table.replace(names).reset_index(drop=True).rename_axis(columns=None)
+
+
+def _draw_plane(axes: Axes, points: pd.DataFrame) -> None:
+    """Every sample in its class's colour, and the class's number at the median."""
+    for label, rows in points.groupby("label"):
+        color = CLASS_COLORS[int(str(label)) % len(CLASS_COLORS)]
+        axes.scatter(rows["x"], rows["y"], s=3, color=color, linewidths=0)
+    for label, rows in points.groupby("label"):
+        axes.text(
+            rows["x"].median(),
+            rows["y"].median(),
+            str(label),
+            ha="center",
+            va="center",
+            fontsize=7,
+            fontweight="bold",
+            path_effects=[withStroke(linewidth=1.5, foreground="white")],
+        )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set(lw=0.5, color="grey")
+
+
+def tsne_panels(plane: pd.DataFrame, measures: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """t-SNE of the test images' features: a panel a norm (columns) and batching (rows).
+
+    Args:
+        plane: one grid at one learning rate, one seed; columns norm, batching, seed, epoch,
+            label, x, y.
+        measures: of the same networks, printed below each panel.
+    """
+    batchings, norms = _batchings(plane), _norms(plane)
+    values = measures[measures["mode"] == "eval"].set_index(
+        ["norm", "batching", "seed", "epoch", "metric"]
+    )["value"]
+    side = 2 * COLUMN / max(3, len(norms))
+    figure, panels = plt.subplots(
+        len(batchings),
+        len(norms),
+        figsize=(side * len(norms), side * len(batchings) * 1.05),
+        squeeze=False,
+    )
+    for row, batching in zip(panels, batchings, strict=True):
+        for axes, norm in zip(row, norms, strict=True):
+            points = plane[(plane["norm"] == norm) & (plane["batching"] == batching)]
+            _draw_plane(axes, points)
+            seed, epoch = points[["seed", "epoch"]].iloc[0]
+            found = {m: values[norm, batching, seed, epoch, m] for m in ("silhouette", "probe")}
+            axes.set_xlabel(
+                f"silhouette {found['silhouette']:.2f}, probe {found['probe']:.2f}", fontsize=7
+            )
+        row[0].set_ylabel(_title(batching).replace(" on ", " on\n"))
+    for axes, norm in zip(panels[0], norms, strict=True):
+        axes.set_title(LOOKS[norm].label)
+    return figure, plane

@@ -1,0 +1,327 @@
+"""Figures of the flow experiment: curves, interpolation, gaps and samples."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from bnblind.experiments.intervals import t_interval
+from bnblind.figures.style import COLUMN, LOOKS
+
+BATCHING_TITLES = {"random": "random batches", "label": "label-pure batches"}
+KIND_TITLES = {"plain": "running averages", "recalibrated": "recalibrated"}
+CHANCE = 0.5
+"""Chance of telling a real image from a mixed one by guessing."""
+
+
+def pair_title(pair: str) -> str:
+    """``9v8`` as "9 and 8"."""
+    return " and ".join(pair.split("v"))
+
+
+def title_of(batching: str) -> str:
+    return BATCHING_TITLES.get(batching, f"{batching} batches")
+
+
+def _present(order: Mapping[str, object], found: pd.Series) -> list[str]:
+    """Distinct values, those of ``order`` first and in its order."""
+    values = set(found)
+    return [*(v for v in order if v in values), *sorted(values - set(order))]
+
+
+def _pairs(results: pd.DataFrame) -> list[str]:
+    """In order of their classes, the highest first."""
+    return sorted(results["pair"].unique(), reverse=True)
+
+
+def _norm_legend(figure: Figure, norms: list[str], *others: Line2D) -> None:
+    handles = [
+        Line2D([], [], color=LOOKS[n].color, marker=LOOKS[n].marker, label=LOOKS[n].label)
+        for n in norms
+    ]
+    figure.legend(handles=[*handles, *others], loc="outside lower center", ncols=6)
+
+
+def training_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Bits a dimension of training and validation images against the epoch, every seed.
+
+    Args:
+        results: columns pair, norm, batching, seed, epoch, metric, value; one data set, coupling
+            and coupling norm. Rows: pairs, columns: batchings. A marker is the epoch whose
+            weights are kept.
+    """
+    names = {"train.bits_per_dimension": ":", "validation.bits_per_dimension": "-"}
+    drawn = results[results["metric"].isin(list(names)) & (results["epoch"] > 0)]
+    pairs, batchings = _pairs(drawn), _present(BATCHING_TITLES, drawn["batching"])
+    norms = _present(LOOKS, drawn["norm"])
+    figure, panels = plt.subplots(
+        len(pairs),
+        len(batchings),
+        figsize=(2 * COLUMN, 0.4 + 0.62 * COLUMN * len(pairs)),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+    )
+    for row, pair in zip(panels, pairs, strict=True):
+        of_pair = drawn[drawn["pair"] == pair]
+        for axes, batching in zip(row, batchings, strict=True):
+            for norm in norms:
+                chosen = of_pair[(of_pair["batching"] == batching) & (of_pair["norm"] == norm)]
+                _draw_runs(axes, chosen, norm, names)
+        lowest = of_pair["value"].min()
+        # The first epochs, far above, would flatten the rest.
+        row[0].set_ylim(lowest - 0.05, lowest + 1.2)
+        row[0].set_ylabel(f"{pair_title(pair)}\nbits a dimension")
+    for axes, batching in zip(panels[0], batchings, strict=True):
+        axes.set_title(f"trained on {title_of(batching)}")
+    for axes in panels[-1]:
+        axes.set_xlabel("epoch")
+    _norm_legend(
+        figure,
+        norms,
+        Line2D([], [], color="grey", ls=":", label="training images"),
+        Line2D([], [], color="grey", label="validation images"),
+    )
+    return figure, drawn
+
+
+def _draw_runs(axes: Axes, rows: pd.DataFrame, norm: str, names: Mapping[str, str]) -> None:
+    look = LOOKS[norm]
+    for (_, metric), run in rows.groupby(["seed", "metric"]):
+        style = names[str(metric)]
+        run = run.sort_values("epoch")
+        axes.plot(run["epoch"], run["value"], color=look.color, ls=style, lw=0.8, alpha=0.8)
+        if style == "-":
+            best = run.nsmallest(1, "value")
+            axes.plot(
+                best["epoch"],
+                best["value"],
+                color=look.color,
+                marker=look.marker,
+                ms=6,
+                mec="white",
+            )
+
+
+def _views(results: pd.DataFrame) -> list[tuple[str, str]]:
+    """Batching and kind of statistics, a column each."""
+    return [
+        (batching, kind)
+        for batching in _present(BATCHING_TITLES, results["batching"])
+        for kind in KIND_TITLES
+    ]
+
+
+def _view_title(batching: str, kind: str) -> str:
+    return f"{title_of(batching)},\n{KIND_TITLES[kind]}"
+
+
+def interpolation_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Log-likelihood of x = a x_pos + (1 - a) x_neg against a, for test images.
+
+    Args:
+        results: as in :func:`training_curves`. Line: mean over seeds of the mean over images;
+            band: +-1 standard deviation over images, mean over seeds.
+    """
+    columns = ["pair", "norm", "batching", "share"]
+    parts = []
+    for kind in KIND_TITLES:
+        tables = [
+            results[results["metric"] == f"test.{kind}.mixed.{figure}"]
+            .groupby(columns)["value"]
+            .mean()
+            .rename(figure)
+            for figure in ("mean", "sd")
+        ]
+        parts.append(pd.concat(tables, axis=1).reset_index().assign(statistics=kind))
+    drawn = pd.concat(parts, ignore_index=True)
+    pairs, views, norms = _pairs(drawn), _views(drawn), _present(LOOKS, drawn["norm"])
+    figure, panels = plt.subplots(
+        len(pairs),
+        len(views),
+        figsize=(2 * COLUMN, 0.6 + 0.6 * COLUMN * len(pairs)),
+        sharey="row",
+        squeeze=False,
+    )
+    for row, pair in zip(panels, pairs, strict=True):
+        for axes, (batching, kind) in zip(row, views, strict=True):
+            chosen = drawn[
+                (drawn["pair"] == pair)
+                & (drawn["batching"] == batching)
+                & (drawn["statistics"] == kind)
+            ]
+            for norm in norms:
+                _draw_interpolation(axes, chosen[chosen["norm"] == norm], norm)
+        row[0].set_ylabel(f"{pair_title(pair)}\nlog-likelihood (nats)")
+        first, second = pair.split("v")
+        for axes in row:
+            axes.set_xticks([0, 0.5, 1], [f"all {second}", "half", f"all {first}"])
+            axes.set_xlim(-0.08, 1.08)
+    for axes, view in zip(panels[0], views, strict=True):
+        axes.set_title(_view_title(*view))
+    band = Line2D(
+        [], [], color="grey", alpha=0.25, lw=6, label="one standard deviation over the images"
+    )
+    _norm_legend(figure, norms, band)
+    return figure, drawn
+
+
+def _draw_interpolation(axes: Axes, rows: pd.DataFrame, norm: str) -> None:
+    look = LOOKS[norm]
+    low, high = rows["mean"] - rows["sd"], rows["mean"] + rows["sd"]
+    axes.fill_between(rows["share"], low, high, color=look.color, alpha=0.09, lw=0)
+    for edge in (low, high):
+        axes.plot(rows["share"], edge, color=look.color, lw=0.5, alpha=0.5)
+    axes.plot(rows["share"], rows["mean"], color=look.color, marker=look.marker, ms=3)
+
+
+def gaps(results: pd.DataFrame, metric: str = "gap") -> pd.DataFrame:
+    """A figure of the test images for every run: pair, batching, statistics, norm, seed, value."""
+    columns = ["pair", "batching", "norm", "seed", "value"]
+    parts = [
+        results.loc[results["metric"] == f"test.{kind}.{metric}", columns].assign(statistics=kind)
+        for kind in KIND_TITLES
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def gap_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Real minus mixed (a = 1/2) log-likelihood: each seed, and mean with 95 % t interval.
+
+    Args:
+        results: as in :func:`training_curves`.
+    """
+    drawn = gaps(results)
+    pairs, views, norms = _pairs(drawn), _views(drawn), _present(LOOKS, drawn["norm"])
+    figure, panels = plt.subplots(
+        1,
+        len(pairs),
+        figsize=(2 * COLUMN, 0.95 * COLUMN),
+        squeeze=False,
+    )
+    step = 0.7 / len(norms)
+    for axes, pair in zip(panels[0], pairs, strict=True):
+        for i, norm in enumerate(norms):
+            look = LOOKS[norm]
+            for place, (batching, kind) in enumerate(views):
+                values = drawn.loc[
+                    (drawn["pair"] == pair)
+                    & (drawn["norm"] == norm)
+                    & (drawn["batching"] == batching)
+                    & (drawn["statistics"] == kind),
+                    "value",
+                ]
+                x = place + (i - (len(norms) - 1) / 2) * step
+                _draw_interval(axes, x, values.tolist(), look.color, look.marker)
+        axes.axhline(0, color="grey", lw=0.8, ls=":", zorder=0)
+        titles = [_view_title(*view).replace(" ", "\n") for view in views]
+        axes.set_xticks(range(len(views)), titles)
+        axes.set_title(f"classes {pair_title(pair)}")
+    panels[0][0].set_ylabel("real minus mixed images (nats)")
+    _norm_legend(figure, norms)
+    return figure, drawn
+
+
+def _draw_interval(axes: Axes, x: float, values: list[float], color: str, marker: str) -> None:
+    mean, low, high = t_interval(values)
+    axes.plot([x] * len(values), values, ls="", marker=marker, color=color, alpha=0.45, ms=3)
+    if np.isfinite(low):
+        axes.plot([x, x], [low, high], color=color, lw=1)
+    axes.plot([x - 0.08, x + 0.08], [mean, mean], color=color, lw=1.6)
+
+
+def sample_grids(
+    samples: Mapping[tuple[str, str, str], Tensor], real: Tensor
+) -> tuple[Figure, pd.DataFrame]:
+    """Images drawn from the flows of one pair, one panel a flow, beside training images.
+
+    Args:
+        samples: (norm, batching, kind of statistics) -> images (n, C, H, W) in [0, 1].
+        real: the same number of training images.
+    """
+    keys = pd.DataFrame(list(samples), columns=["norm", "batching", "statistics"])
+    norms, views = _present(LOOKS, keys["norm"]), _views(keys)
+    size = (0.36 * COLUMN * (len(views) + 1), 0.30 * COLUMN * len(norms) + 0.35)
+    figure, panels = plt.subplots(len(norms), len(views) + 1, figsize=size, squeeze=False)
+    for row, norm in zip(panels, norms, strict=True):
+        for axes, view in zip(row[1:], views, strict=True):
+            _show(axes, samples[norm, *view])
+        row[1].set_ylabel(LOOKS[norm].label)
+        row[0].set_axis_off()
+    panels[0][0].set_axis_on()
+    _show(panels[0][0], real)
+    panels[0][0].set_title("training\nimages")
+    for axes, (batching, kind) in zip(panels[0][1:], views, strict=True):
+        axes.set_title(_view_title(batching, kind))
+    drawn = keys.assign(
+        images=[len(images) for images in samples.values()],
+        mean_pixel=[images.mean().item() for images in samples.values()],
+        sd_pixel=[images.std().item() for images in samples.values()],
+    )
+    return figure, drawn
+
+
+def _show(axes: Axes, images: Tensor) -> None:
+    """Dark ink on white, in a square."""
+    side = int(np.ceil(len(images) ** 0.5))
+    grid = make_grid(images, nrow=side, padding=1, pad_value=0.15)
+    axes.imshow(1 - grid.permute(1, 2, 0).numpy(), interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def gap_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Real minus mixed (nats) with 95 % t interval, and the chance of telling them apart."""
+    keys = ["pair", "batching", "statistics", "norm"]
+    told = gaps(results, "auc").groupby(keys)["value"].mean().to_dict()
+    rows = []
+    for key, values in gaps(results).groupby(keys)["value"]:
+        rows.append(
+            {
+                **dict(zip(keys, key, strict=True)),
+                "real minus mixed (nats)": _with_interval(values.tolist()),
+                "chance of telling": f"{told[key]:.2f}",
+                "seeds": len(values),
+            }
+        )
+    return _in_words(pd.DataFrame(rows))
+
+
+def _in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the figures' order, under the figures' names."""
+    order = {name: i for i, name in enumerate([*BATCHING_TITLES, *KIND_TITLES, *LOOKS])}
+    order |= {pair: i for i, pair in enumerate(_pairs(table))}
+    keys = [key for key in ("pair", "batching", "statistics", "norm") if key in table]
+    table = table.sort_values(keys, key=lambda column: column.map(order), ignore_index=True)
+    table["pair"] = table["pair"].map(pair_title)
+    table["statistics"] = table["statistics"].map(KIND_TITLES)
+    if "norm" in table:
+        table["norm"] = table["norm"].map(lambda norm: LOOKS[norm].label)
+    return table
+
+
+def difference_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Gap of every other norm minus that of BN, paired by seed, with 95 % t interval."""
+    keys = ["pair", "batching", "statistics"]
+    rows = []
+    for key, chosen in gaps(results).groupby(keys):
+        by_norm = chosen.pivot(index="seed", columns="norm", values="value")
+        row = dict(zip(keys, key, strict=True))
+        for norm in _present(LOOKS, chosen["norm"]):
+            if norm != "bn":
+                difference = (by_norm[norm] - by_norm["bn"]).dropna().tolist()
+                row[f"{LOOKS[norm].label} minus BN (nats)"] = _with_interval(difference)
+        rows.append(row)
+    return _in_words(pd.DataFrame(rows))
+
+
+def _with_interval(values: list[float]) -> str:
+    """Mean with the ends of its t interval, where one is known."""
+    mean, low, high = t_interval(values)
+    return f"{mean:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if np.isfinite(low) else "")

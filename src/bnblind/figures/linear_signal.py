@@ -1,0 +1,118 @@
+"""Figure of the toy task whose only signal is first-order."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from bnblind.figures.style import COLUMN, FLOOR, LOOKS
+
+PANELS = {"displacement": "|W − W(0)| / |W(0)|", "fall": "|change of the loss|"}
+TITLES = {"displacement": "Do the weights move?", "fall": "Does the loss fall?"}
+ROUNDING = 1e-9
+"""Below it the axes are broken: what float64's rounding makes of a zero lies there."""
+
+
+def by_cycle(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row a (norm, seed, cycle through the classes): ``displacement`` at its first step, and
+    ``fall``, the size of the change of its mean loss since the first cycle.
+    """
+    classes = rows["label"].max() + 1
+    keys = ["norm", "seed", "cycle"]
+    grouped = rows.assign(cycle=rows["step"] // classes).groupby(keys, sort=False)
+    cycles = grouped.agg(
+        step=("step", "first"), displacement=("displacement", "first"), loss=("loss", "mean")
+    ).reset_index()
+    first = cycles.groupby(["norm", "seed"])["loss"].transform("first")
+    cycles["fall"] = (cycles["loss"] - first).abs()
+    return cycles[cycles["cycle"] > 0].drop(columns="loss")
+
+
+def _draw(axes: Axes, cycles: pd.DataFrame, column: str) -> None:
+    """For each norm the median over the seeds, and their range around it."""
+    norms = [norm for norm in LOOKS if norm in set(cycles["norm"])]
+    for i, norm in enumerate(norms):
+        look = LOOKS[norm]
+        rows = cycles[cycles["norm"] == norm].assign(value=lambda c: c[column].clip(lower=FLOOR))
+        spread = rows.groupby("step")["value"].agg(["median", "min", "max"])
+        axes.plot(
+            spread.index,
+            spread["median"],
+            color=look.color,
+            marker=look.marker,
+            # Lines lie on each other; their markers stand at different steps.
+            markevery=(i % min(4, len(spread)), 4),
+            label=look.label,
+        )
+        axes.fill_between(
+            spread.index, spread["min"], spread["max"], color=look.color, alpha=0.2, lw=0
+        )
+    axes.set_yscale("log")
+
+
+def _break_axis(above: Axes, below: Axes) -> None:
+    """Show values above ``ROUNDING`` in the upper axes, the rest in the lower ones."""
+    values = np.concatenate([line.get_ydata() for line in above.lines])
+    large = values[values > ROUNDING]
+    if large.size:
+        above.set_ylim(large.min() / 2, large.max() * 2)
+    above.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    above.yaxis.set_major_formatter("{x:g}")
+    above.yaxis.set_minor_formatter(NullFormatter())
+    below.set_ylim(FLOOR / 3, 1e-14)
+    above.spines["bottom"].set_visible(False)
+    above.tick_params(axis="x", length=0)
+    stroke: dict[str, Any] = {
+        "marker": [(-1, -0.6), (1, 0.6)],
+        "markersize": 6,
+        "color": "black",
+        "mew": 0.8,
+    }
+    above.plot(0, 0, transform=above.transAxes, clip_on=False, ls="", **stroke)
+    below.plot(0, 1, transform=below.transAxes, clip_on=False, ls="", **stroke)
+    below.annotate(
+        "float64 rounding", (1, 1), xycoords="axes fraction", ha="right", va="top", fontsize=6,
+        color="grey",
+    )  # fmt: skip
+
+
+def linear_signal(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Displacement of the weights, and change of the loss, against the step.
+
+    Args:
+        rows: columns norm, seed, step, label, loss, displacement; at least two cycles through
+            the classes. Changes below ``FLOOR`` are drawn at it.
+    """
+    drawn = by_cycle(rows)
+    figure, panels = plt.subplots(
+        2, 2, figsize=(2 * COLUMN, 1.15 * COLUMN), sharex=True, height_ratios=[3, 1]
+    )
+    for (above, below), (column, unit) in zip(panels.T, PANELS.items(), strict=True):
+        for axes in (above, below):
+            _draw(axes, drawn, column)
+        _break_axis(above, below)
+        above.set(title=TITLES[column], ylabel=unit)
+        below.set_xlabel("step of gradient descent")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure, drawn
+
+
+def displacement_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """After the last step drawn: displacement of the weights and change of the loss, median
+    (smallest to largest) over the seeds; a row a norm.
+    """
+    cycles = by_cycle(rows)
+    last = cycles[cycles["step"] == cycles["step"].max()]
+    table = {
+        unit: last.groupby("norm", sort=False)[column]
+        .agg(["median", "min", "max"])
+        .apply(lambda v: f"{v['median']:.2g} ({v['min']:.2g} to {v['max']:.2g})", axis=1)
+        for column, unit in PANELS.items()
+    }
+    seeds = last.groupby("norm", sort=False)["seed"].nunique()
+    found = pd.DataFrame({**table, "seeds": seeds}).reset_index()
+    return found.assign(norm=found["norm"].map(lambda norm: LOOKS[norm].label))

@@ -1,0 +1,88 @@
+"""Figure of the purity experiment: accuracy, and what batch norm blocks."""
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from bnblind.experiments.words import purity_of
+from bnblind.figures.rates import final_values
+from bnblind.figures.seeds import draw_against, mark_level
+from bnblind.figures.style import COLUMN, LOOKS
+
+
+def with_purity(results: pd.DataFrame) -> pd.DataFrame:
+    """The same rows with a column ``purity``, read from their batching."""
+    return results.assign(purity=results["batching"].map(purity_of).astype("float64"))
+
+
+def blocked_shares(results: pd.DataFrame) -> pd.DataFrame:
+    """What the first batch norm blocks before and after training, a row a run and epoch.
+
+    Args:
+        results: runs of one model in long form, with metrics ``LAYER.passing``.
+
+    Returns:
+        Columns purity, seed, epoch, when, value: the blocked share of the squared gradient.
+    """
+    passing = results[results["metric"].str.endswith(".passing")]
+    first = passing[passing["metric"] == passing["metric"].iloc[0]] if len(passing) else passing
+    when = (first["epoch"] > 0).map({False: "before training", True: "after training"})
+    shares = first.assign(when=when, value=1 - first["value"])
+    return shares[["norm", "purity", "seed", "epoch", "when", "value"]]
+
+
+def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
+    """Against the purity of the training batches: final test accuracy of each norm, and the
+    share of the squared gradient that batch norm blocks.
+
+    Args:
+        results: runs of one data set, model and rate in long form, with a column purity.
+        classes: of the data set, for the line at chance.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(2 * COLUMN, 0.9 * COLUMN))
+    accuracy = final_values(results, "test.eval.accuracy", ["purity"])
+    draw_against(left, accuracy, "purity")
+    mark_level([left], 1 / classes, "chance", "left")
+    left.set(ylim=(0, 1.03), ylabel="final test accuracy", title="accuracy")
+    shares, look = blocked_shares(results), LOOKS["bn"]
+    for when, line, face in (("before training", ":", "white"), ("after training", "-", None)):
+        own = shares[shares["when"] == when]
+        mean = own.groupby("purity")["value"].mean()
+        right.plot(
+            mean.index, mean, color=look.color, marker=look.marker, linestyle=line,
+            markerfacecolor=face or look.color, label=f"{look.label}, {when}",
+        )  # fmt: skip
+        right.plot(
+            own["purity"], own["value"], color=look.color, marker=look.marker, linestyle="",
+            markersize=2.5, alpha=0.5,
+        )  # fmt: skip
+    right.set(ylim=(0, 1.03), ylabel="share of |dL/dY|² blocked", title="blocked by BN")
+    for axes in (left, right):
+        axes.set_xlabel("purity of the training batches")
+    left.legend(loc="lower left", bbox_to_anchor=(0, 0.12))
+    right.legend(loc="upper left")
+    drawn = pd.concat(
+        [accuracy.assign(quantity="test accuracy"), shares.assign(quantity="blocked share")],
+        ignore_index=True,
+    )
+    return figure, drawn[["quantity", "when", "norm", "purity", "seed", "value"]]
+
+
+def purity_table(results: pd.DataFrame) -> pd.DataFrame:
+    """The same as numbers, mean and range over the seeds: a row a purity."""
+    accuracy = final_values(results, "test.eval.accuracy", ["purity"])
+    columns = {
+        f"accuracy, {LOOKS[norm].label}": accuracy[accuracy["norm"] == norm]
+        for norm in LOOKS
+        if norm in set(accuracy["norm"])
+    }
+    shares = blocked_shares(results)
+    columns |= {f"blocked by BN {when}": rows for when, rows in shares.groupby("when", sort=False)}
+    return pd.DataFrame(
+        {
+            name: rows.groupby("purity")["value"].apply(
+                lambda v: f"{v.mean():.2f} ({v.min():.2f} to {v.max():.2f})"
+            )
+            for name, rows in columns.items()
+        }
+    ).reset_index()

@@ -1,0 +1,84 @@
+"""Figure of the learning-rate ablation."""
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from bnblind.figures.classification import batching_title, in_order, last_epochs
+from bnblind.figures.seeds import draw_against, mark_level
+from bnblind.figures.style import COLUMN, LOOKS
+
+
+def with_the_grid(rates: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """The runs of an ablation, and those of the same networks that the grids trained.
+
+    Args:
+        rates: the ablation of one data set and model, in long form.
+        results: all grids, in the same form.
+    """
+    same = results
+    for name in ("dataset", "model", "norm", "batching"):
+        same = same[same[name].isin(set(rates[name]))]
+    return pd.concat([rates, same], ignore_index=True)
+
+
+def final_values(results: pd.DataFrame, metric: str, settings: list[str]) -> pd.DataFrame:
+    """``metric`` after each run's last epoch, a row a run; NaN for a run that diverged.
+
+    Args:
+        settings: columns that, with norm and seed, tell the runs apart.
+    """
+    run = [*settings, "norm", "seed"]
+    last = last_epochs(results[results["metric"] == metric])[[*run, "value"]]
+    lost = results.loc[results["metric"] == "diverged", run].assign(diverged=True)
+    joined = last.merge(lost, on=run, how="left")
+    return joined.assign(value=joined["value"].where(joined["diverged"].isna())).drop(
+        columns="diverged"
+    )
+
+
+def accuracy_by_rate(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
+    """Final test accuracy in evaluation mode against the learning rate, a panel a batching.
+
+    Args:
+        results: runs of one data set and model at several rates, in long form.
+        classes: of the data set, for the line at chance.
+    """
+    drawn = final_values(results, "test.eval.accuracy", ["batching", "lr"])
+    batchings = in_order(drawn["batching"])
+    width = min(2 * COLUMN, (0.4 + 0.8 * len(batchings)) * COLUMN)
+    figure, panels = plt.subplots(
+        1, len(batchings), figsize=(width, 0.8 * COLUMN), sharey=True, sharex=True, squeeze=False
+    )
+    rates = sorted(drawn["lr"].unique())
+    for axes, batching in zip(panels[0], batchings, strict=True):
+        draw_against(axes, drawn[drawn["batching"] == batching], "lr")
+        axes.set(xscale="log", ylim=(0, 1.03), xlabel="learning rate")
+        axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axes.minorticks_off()
+        axes.set_title(batching_title(batching))
+    mark_level(panels[0], 1 / classes, "chance", "left")
+    panels[0][0].set_ylabel("final test accuracy")
+    handles, names = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    return figure, drawn
+
+
+def rate_table(results: pd.DataFrame) -> pd.DataFrame:
+    """The same as numbers: mean and range over the seeds, a row a (batching, rate)."""
+    drawn = final_values(results, "test.eval.accuracy", ["batching", "lr"])
+    cells = drawn.groupby(["batching", "lr", "norm"])["value"]
+    text = cells.agg(["mean", "min", "max", "count", "size"]).apply(
+        lambda v: (
+            f"{v['mean']:.2f} ({v['min']:.2f} to {v['max']:.2f})"
+            if v["count"] == v["size"]
+            else f"{v['size'] - v['count']:.0f} of {v['size']:.0f} diverged"
+        ),
+        axis=1,
+    )
+    table = text.unstack("norm")
+    table = table[[norm for norm in LOOKS if norm in table]]
+    table = table.loc[in_order(drawn["batching"])]
+    return (
+        table.rename(columns=lambda norm: LOOKS[norm].label).reset_index().rename_axis(None, axis=1)
+    )

@@ -1,0 +1,37 @@
+"""What the seeds of a sweep reached, against the setting that it varies."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from bnblind.figures.style import LOOKS
+
+
+def draw_against(axes: Axes, rows: pd.DataFrame, setting: str) -> None:
+    """For each norm the seeds as points and their mean as a line.
+
+    Args:
+        rows: columns norm, value and ``setting``, a row a seed. A value that is NaN (a run that
+            diverged) counts for no mean, and is a cross at the foot of the panel.
+    """
+    for norm in (n for n in LOOKS if n in set(rows["norm"])):
+        look, own = LOOKS[norm], rows[rows["norm"] == norm]
+        mean = own.groupby(setting)["value"].mean()
+        axes.plot(mean.index, mean, color=look.color, marker=look.marker, label=look.label)
+        axes.plot(
+            own[setting], own["value"], color=look.color, marker=look.marker, linestyle="",
+            markersize=2.5, alpha=0.5,
+        )  # fmt: skip
+        lost = own[own["value"].isna()]
+        axes.plot(lost[setting], [0.02] * len(lost), color=look.color, marker="x", linestyle="")
+
+
+def mark_level(panels: Sequence[Axes], level: float, name: str, side: str = "right") -> None:
+    """A dotted line across the panels, named in the first, at the side with room for it."""
+    for axes in panels:
+        axes.axhline(level, color="grey", lw=0.8, ls=":", zorder=0)
+    panels[0].annotate(
+        name, (1 if side == "right" else 0.01, level), xycoords=("axes fraction", "data"),
+        xytext=(0, 2), ha=side, textcoords="offset points", fontsize=6, color="grey",
+    )  # fmt: skip

@@ -1,0 +1,26 @@
+"""Step: the page that says how the results came about."""
+
+import argparse
+import base64
+import json
+from pathlib import Path
+
+import yaml
+
+from bnblind.pipeline.files import publish
+from bnblind.pipeline.pages import fill
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="about", description=__doc__)
+    parser.add_argument("--settings", type=json.loads, required=True, help="whole configuration")
+    parser.add_argument("--graph", type=Path, required=True, help="picture of the rules")
+    parser.add_argument("--page", type=Path, required=True, help="page to write")
+    args = parser.parse_args(argv)
+    page = fill(
+        "about.html.j2",
+        profile=args.settings["profile"],
+        settings=yaml.safe_dump(args.settings, sort_keys=False, default_flow_style=None, width=96),
+        graph=base64.b64encode(args.graph.read_bytes()).decode(),
+    )
+    publish({args.page: page})

@@ -1,0 +1,33 @@
+"""Step: judge the claims by this run's results."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from bnblind.pipeline.claims_file import read_claims
+from bnblind.pipeline.collect import read_table
+from bnblind.pipeline.files import json_bytes, publish
+from bnblind.pipeline.ledger import ledger
+from bnblind.pipeline.pages import fill
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="claims", description=__doc__)
+    parser.add_argument("--claims", type=Path, required=True, help="what counts as reproduced")
+    parser.add_argument("--results", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="this profile's")
+    parser.add_argument("--profile", required=True, help="name of the profile")
+    parser.add_argument("--ledger", type=Path, required=True, help="verdicts to write")
+    parser.add_argument("--page", type=Path, required=True, help="page to write")
+    args = parser.parse_args(argv)
+    paths = {str(path.relative_to(args.results).with_suffix("")): path for path in args.tables}
+
+    def read(name: str) -> pd.DataFrame | None:
+        return read_table(paths[name]) if name in paths else None
+
+    rows = ledger(read_claims(args.claims), read)
+    page = fill("claims.html.j2", profile=args.profile, rows=rows)
+    publish({args.ledger: json_bytes(rows), args.page: page})
+    for row in rows:
+        print(f"{row['id']}: {row['verdict']}")

@@ -1,0 +1,189 @@
+"""The ledger: each claim's rows, judged by the tables of results.
+
+A row of ``config/claims.yaml`` selects rows of a table, takes one number of them and compares it
+with a tolerance. Nothing here knows a particular claim.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bnblind.errors import BadInput, unknown
+from bnblind.experiments.intervals import t_interval
+
+REPRODUCED, PARTLY, REFUTED, NOT_RUN = "reproduced", "partly", "not reproduced", "not run"
+FEWEST_SEEDS = 3
+FIRST_SEED = 10
+"""Seeds below chose the settings and judge nothing."""
+
+Row = dict[str, Any]
+ReadTable = Callable[[str], pd.DataFrame | None]
+"""Name of a table, such as ``theorems/passing`` -> the table; None if the profile has none."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number read from a table: with its interval, and the seeds behind it."""
+
+    value: float
+    interval: tuple[float, float]
+    seeds: tuple[int, ...]
+
+
+def _matching(column: pd.Series, wanted: Any) -> pd.Series:
+    """Which entries are as a ``where`` says: a value, ``last``, ``{last: k}``, a bound."""
+    if wanted == "last":
+        wanted = {"last": 1}
+    if not isinstance(wanted, Mapping):
+        return column == wanted
+    ((kind, bound),) = wanted.items()
+    if kind == "last":
+        return column.isin(sorted(column.unique())[-bound:])
+    if kind == "at_most":
+        return column <= bound
+    if kind == "at_least":
+        return column >= bound
+    raise unknown("condition", kind, ("last", "at_most", "at_least"))
+
+
+def select(table: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of ``table`` that fulfil all conditions; ``last`` is of those the others leave.
+
+    Raises:
+        BadInput: a column that the table does not have.
+    """
+
+    def is_last(condition: tuple[str, Any]) -> bool:
+        wanted = condition[1]
+        return wanted == "last" or (isinstance(wanted, Mapping) and "last" in wanted)
+
+    for name, wanted in sorted(where.items(), key=is_last):
+        if name not in table.columns:
+            raise unknown("column", name, map(str, table.columns))
+        table = table[_matching(table[name], wanted)]
+    return table
+
+
+def _by_seed(table: pd.DataFrame, column: str) -> pd.Series:
+    return table.groupby("seed")[column].mean()
+
+
+def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
+    """The row's number, or None where the table lacks what it needs."""
+    base = select(table, row["where"])
+    if row.get("difference") is not None:
+        column = row["difference"]
+        of, minus = (_by_seed(select(base, row[side]), column) for side in ("of", "minus"))
+        values = (of - minus).dropna()
+    elif row.get("mean") is not None:
+        values = _by_seed(select(base, row.get("of", {})), row["mean"])
+    else:
+        kind = "largest" if row.get("largest") is not None else "smallest"
+        if base.empty:
+            return None
+        extremes = base.groupby("seed")[row[kind]].agg("max" if kind == "largest" else "min")
+        value = extremes.max() if kind == "largest" else extremes.min()
+        low, high = float(extremes.min()), float(extremes.max())
+        return Measured(float(value), (low, high), tuple(map(int, extremes.index)))
+    values = values + row.get("offset", 0.0)
+    if len(values) < FEWEST_SEEDS:
+        return None
+    mean, low, high = t_interval(values.tolist())
+    return Measured(mean, (low, high), tuple(map(int, values.index)))
+
+
+def predicate(row: Mapping[str, Any]) -> tuple[str, float]:
+    """The row's predicate in words, and its tolerance."""
+    sign, tolerance = (
+        (">=", row["at_least"]) if row.get("at_least") is not None else ("<=", row["at_most"])
+    )
+    if row.get("difference") is not None or row.get("mean") is not None:
+        return f"mean over seeds, with its 95 % t interval, {sign} {tolerance:g}", tolerance
+    kind = "largest" if row.get("largest") is not None else "smallest"
+    return f"{kind} {sign} {tolerance:g}", tolerance
+
+
+def _holds(row: Mapping[str, Any], found: Measured) -> bool:
+    low, high = found.interval
+    if row.get("at_least") is not None:
+        return low >= float(row["at_least"])
+    return high <= float(row["at_most"])
+
+
+def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: ReadTable) -> Row:
+    """One row of the ledger; ``name`` such as ``C5.head``.
+
+    Raises:
+        BadInput: the row names a column or condition that is not there.
+    """
+    words, tolerance = predicate(row)
+    table = read(row["table"])
+    try:
+        found = None if table is None else measure(row, table)
+    except BadInput as error:
+        raise BadInput(f"claim {name}, table {row['table']}: {error}") from error
+    scope = row["scope"]
+    if found is not None and min(found.seeds) < FIRST_SEED:
+        found, scope = None, f"{scope} (seeds below {FIRST_SEED} judge nothing)"
+    verdict = NOT_RUN
+    if found is not None:
+        verdict = REPRODUCED if _holds(row, found) else REFUTED
+        if verdict == REFUTED and found.interval[0] < tolerance < found.interval[1]:
+            scope = f"{scope} (inconclusive: the interval holds the tolerance)"
+    return {
+        "id": name,
+        "claim": claim["claim"],
+        "required": claim["required"],
+        "theorem": claim.get("theorem"),
+        "predicate": words,
+        "tolerance": tolerance,
+        "value": None if found is None else found.value,
+        "interval": None if found is None else list(found.interval),
+        "seeds": [] if found is None else list(found.seeds),
+        "verdict": verdict,
+        "scope": scope,
+        "artifact": f"data/results/{row['table']}.parquet",
+        "figure": f"reports/figures/{row['figure']}.svg",
+    }
+
+
+def overall(verdicts: list[str]) -> str:
+    """The verdict on a claim from those on its rows."""
+    if len(set(verdicts)) == 1:
+        return verdicts[0]
+    return PARTLY if REPRODUCED in verdicts else REFUTED
+
+
+def _summary(name: str, claim: Mapping[str, Any], rows: list[Row]) -> Row:
+    """The row of the whole claim: how many of its own rows hold, and where."""
+    held = [row for row in rows if row["verdict"] == REPRODUCED]
+    verdict = overall([row["verdict"] for row in rows])
+    parts = {
+        word: "; ".join(row["scope"] for row in rows if row["verdict"] == of)
+        for word, of in (("Holds", REPRODUCED), ("Does not", REFUTED), ("Not run", NOT_RUN))
+    }
+    return {
+        **rows[0],
+        "id": name,
+        "predicate": "share of its rows that hold = 1",
+        "tolerance": 1.0,
+        "value": len(held) / len(rows),
+        "interval": None,
+        "seeds": sorted({seed for row in rows for seed in row["seeds"]}),
+        "verdict": verdict,
+        "scope": ". ".join(f"{word}: {scopes}" for word, scopes in parts.items() if scopes),
+    }
+
+
+def ledger(claims: Mapping[str, Any], read: ReadTable) -> list[Row]:
+    """Every claim's row, followed by the rows that refine it."""
+
+    def rows() -> Iterator[Row]:
+        for name, claim in claims.items():
+            own = [judge(f"{name}.{part}", claim, row, read) for part, row in claim["rows"].items()]
+            yield _summary(name, claim, own)
+            yield from own
+
+    return list(rows())

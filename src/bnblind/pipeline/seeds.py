@@ -1,0 +1,57 @@
+"""Training all runs of a job, from where an interrupted one left off."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from bnblind.errors import Diverged
+from bnblind.experiments.runs import Run, Trainer
+from bnblind.pipeline.checkpoint import Checkpoint
+from bnblind.pipeline.tensors import tensors_bytes
+
+T = TypeVar("T", bound=Trainer)
+
+
+def weights_bytes(cell: Any, runs: list[Run]) -> bytes:
+    """All kept weights of the cell (a dataclass), tensors named ``seed10/epoch012/NAME``."""
+    tensors = {
+        f"seed{run.seed}/epoch{epoch:03d}/{name}": tensor
+        for run in runs
+        for epoch, weights in run.weights.items()
+        for name, tensor in weights.items()
+    }
+    return tensors_bytes(tensors, dataclasses.asdict(cell))
+
+
+def train_all(
+    planned: Sequence[Callable[[], T]],
+    checkpoint: Checkpoint,
+    progress: Callable[[T], None],
+    *,
+    diverging: bool = False,
+) -> list[Run]:
+    """Train every planned trainer, from the checkpoint if there is one, saving it as they go.
+
+    With ``diverging`` a run whose loss is no longer finite ends there, with a metric
+    ``diverged`` at the epoch in which it happened, and the next one follows.
+    """
+    finished, epoch, state = checkpoint.load() or ([], 0, None)
+    runs = [*finished[:-1]]
+    for start in planned[len(runs) :]:
+        trainer = start()
+        if state:
+            print(f"{trainer.name}: going on after epoch {epoch}", flush=True)
+            trainer.resume(state, finished[-1], epoch)
+            state = None
+        try:
+            while not trainer.finished:
+                trainer.advance()
+                progress(trainer)
+                checkpoint.save_if_due(runs, trainer)
+        except Diverged as error:
+            if not diverging:
+                raise
+            print(error, flush=True)
+            trainer.run.metrics.append({"epoch": trainer.epoch, "metric": "diverged", "value": 1.0})
+        runs.append(trainer.run)
+    return runs

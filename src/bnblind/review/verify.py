@@ -1,0 +1,130 @@
+"""Print the verdict on each claim, and check that the ledger says what the results say.
+
+Exits 1 if a required claim was not reproduced or not run, or if a number in the ledger no longer
+matches the table it was read from.
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from bnblind.errors import BadInput
+
+SAME = 1e-6
+"""Relative difference that other processors' rounding may make."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path(),
+        help="of the run: where its data/ and reports/ lie (default: here; runs/NAME of a profile)",
+    )
+    parser.add_argument("--all", action="store_true", help="print every row, not only the claims")
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    if isinstance(ours, float) and isinstance(theirs, float | int):
+        return math.isclose(ours, theirs, rel_tol=SAME, abs_tol=1e-15)
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(_same, ours, theirs))
+    return bool(ours == theirs)
+
+
+def read_ledger(path: Path) -> list[dict[str, Any]]:
+    """The rows that a run wrote.
+
+    Raises:
+        BadInput: there is no such file, or it is no ledger.
+    """
+    if not path.is_file():
+        raise BadInput(f"there is no ledger {path}; `make reproduce` writes it")
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        for row in rows:
+            if not {"id", "value", "verdict", "required", "claim"} <= set(row):
+                raise BadInput(f"{path}: found a row without id, value, verdict, required or claim")
+    except (ValueError, TypeError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{path} is no ledger: {error}; delete it to have it made again") from error
+    return rows
+
+
+def discrepancies(written: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[str]:
+    """One line for each row that is not what the tables and the claims' file give now."""
+    lines = []
+    old, new = ({row["id"]: row for row in rows} for rows in (written, found))
+    for name in dict.fromkeys([*old, *new]):
+        if name not in old or name not in new:
+            where = "config/claims.yaml" if name in old else "the ledger"
+            lines.append(f"{name}: not in {where}")
+            continue
+        for key in new[name]:
+            ours, theirs = new[name][key], old[name].get(key)
+            if not _same(ours, theirs):
+                lines.append(f"{name}: the ledger says {key} {theirs}, its table gives {ours}")
+    return lines
+
+
+def _printed(row: dict[str, Any]) -> str:
+    value = "" if row["value"] is None else f"{row['value']:.3g}"
+    if row["interval"]:
+        value += " ({:.3g} to {:.3g})".format(*row["interval"])
+    return value
+
+
+def table(rows: list[dict[str, Any]], *, everything: bool) -> str:
+    """The ledger as text, a line a claim, or a line a row."""
+    shown = [row for row in rows if everything or "." not in row["id"]]
+    columns = [
+        ("claim", [row["id"] for row in shown]),
+        ("verdict", [row["verdict"] for row in shown]),
+        ("required", ["yes" if row["required"] else "" for row in shown]),
+        ("found", [_printed(row) for row in shown] if everything else _held(rows, shown)),
+    ]
+    last = ["what is claimed", *(row["scope" if "." in row["id"] else "claim"] for row in shown)]
+    widths = [max(map(len, [name, *cells])) for name, cells in columns]
+    lines = []
+    for i, text in enumerate(last):
+        cells = [name if i == 0 else cells[i - 1] for name, cells in columns]
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        lines.append("  ".join([*padded, text]))
+    return "\n".join(lines)
+
+
+def _held(rows: list[dict[str, Any]], claims: list[dict[str, Any]]) -> list[str]:
+    counts = []
+    for claim in claims:
+        own = [row for row in rows if row["id"].startswith(f"{claim['id']}.")]
+        held = sum(row["verdict"] == "reproduced" for row in own)
+        counts.append(f"{held} of {len(own)} rows")
+    return counts
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the ledger; raise SystemExit with status 1 where it does not stand."""
+    import pandas as pd
+
+    from bnblind.pipeline.claims_file import read_claims
+    from bnblind.pipeline.collect import read_table
+    from bnblind.pipeline.ledger import NOT_RUN, REFUTED, ledger
+
+    rows = read_ledger(args.root / "reports/claims.json")
+
+    def read(name: str) -> pd.DataFrame | None:
+        path = args.root / f"data/results/{name}.parquet"
+        return read_table(path) if path.is_file() else None
+
+    print(table(rows, everything=args.all))
+    problems = discrepancies(rows, ledger(read_claims(), read))
+    problems += [
+        f"{row['id']} is required and was {row['verdict']}"
+        for row in rows
+        if row["required"] and "." not in row["id"] and row["verdict"] in (REFUTED, NOT_RUN)
+    ]
+    if problems:
+        raise SystemExit("error: " + "\n  ".join(problems))

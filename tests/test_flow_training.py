@@ -1,0 +1,294 @@
+"""Training flows: repeatable, stopped at the best validation likelihood, resumable, guarded."""
+
+import dataclasses
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from bnblind import BadInput
+from bnblind.errors import Diverged
+from bnblind.experiments.datasets import Part
+from bnblind.experiments.flows.evaluation import (
+    SHARES,
+    averaging,
+    evaluate_run,
+    mixed_images,
+    probability_of_telling,
+    recalibrated,
+)
+from bnblind.experiments.flows.training import (
+    FlowCell,
+    FlowTrainer,
+    best_flow,
+    initial_flow,
+    log_likelihoods,
+    noisy,
+    pair_parts,
+    train_epoch,
+    train_flow,
+)
+from bnblind.experiments.optimizers import build_optimizer
+from bnblind.norms import NORMS
+from bnblind.pipeline.checkpoint import Checkpoint
+from bnblind.pipeline.seeds import train_all, weights_bytes
+
+SETTINGS = {
+    **{"dataset": "digits", "levels": 17, "pair": [9, 8], "coupling": "mlp", "couplings": 2},
+    **{"width": 16, "depth": 1, "constraint": 0.9, "norm": "bn", "coupling_norm": "scalar"},
+    **{"batching": "label", "lr": 0.001, "optimizer": {"name": "adamax"}, "batch_size": 64},
+    **{"scale_regularization": 5e-5, "epochs": 3, "patience": 3, "mixtures": 20, "samples": 4},
+    "seeds": [0, 1],
+}
+
+
+def cell(**changes):
+    return FlowCell.from_settings({**SETTINGS, **changes})
+
+
+def values(run, metric):
+    return [row["value"] for row in run.metrics if row["metric"] == metric]
+
+
+def same_weights(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def run(digits):
+    return train_flow(cell(), 0, digits)
+
+
+def test_a_seed_gives_the_same_run_bit_for_bit(run, digits):
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    again = train_flow(cell(), 0, digits)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert again.metrics == run.metrics
+    assert all(same_weights(again.weights[epoch], run.weights[epoch]) for epoch in run.weights)
+    assert train_flow(cell(), 1, digits).metrics != run.metrics
+
+
+def test_a_seed_gives_the_same_initial_weights_under_every_norm(digits):
+    images = noisy(cell(), pair_parts(cell(), digits)["train"], 0, "train")
+    flows = [initial_flow(cell(norm=norm), 0, images) for norm in NORMS if norm != "in"]
+    for flow in flows:
+        linear = [m.weight for m in flow.modules() if isinstance(m, torch.nn.Linear)]
+        expected = [m.weight for m in flows[0].modules() if isinstance(m, torch.nn.Linear)]
+        assert len(linear) == 4
+        assert all(torch.equal(a, b) for a, b in zip(linear, expected, strict=True))
+
+
+def test_metrics_are_complete_and_training_raises_the_likelihood(run):
+    rows = [(row["epoch"], row["metric"]) for row in run.metrics]
+    assert len(rows) == len(set(rows))
+    both = ("log_likelihood", "bits_per_dimension")
+    measured = {f"{part}.{figure}" for part in ("train", "validation") for figure in both}
+    steps = {f"steps.{figure}" for figure in both}
+    assert set(rows) == {(0, m) for m in measured} | {
+        (epoch, m) for epoch in (1, 2, 3) for m in measured | steps
+    }
+    for name in ("steps", "train", "validation"):
+        likelihoods = values(run, f"{name}.log_likelihood")
+        bits = values(run, f"{name}.bits_per_dimension")
+        assert likelihoods[-1] > likelihoods[0] + 2
+        assert bits == pytest.approx([(math.log(17) - v / 64) / math.log(2) for v in likelihoods])
+
+
+def test_the_best_epochs_weights_are_kept_and_patience_ends_training(digits, monkeypatch):
+    """With likelihoods made up: best at epoch 2, then five epochs without a better one."""
+    validations = iter([0.0, 1.0, 5.0, 4.0, 5.0, 3.0, 4.9, 2.0, 6.0])
+    trainer = FlowTrainer.__new__(FlowTrainer)
+    seen = {}
+
+    def made_up(flow, images):
+        if len(images) == len(trainer.measured["train"]):
+            return torch.zeros(1)
+        value = next(validations)
+        seen[value] = {n: t.clone() for n, t in flow.state_dict().items()}
+        return torch.tensor([value])
+
+    monkeypatch.setattr("bnblind.experiments.flows.training.log_likelihoods", made_up)
+    trainer.__init__(cell(epochs=8, patience=5), 0, digits)
+    kept = None
+    while not trainer.finished:
+        trainer.advance()
+        if trainer.epoch == 2:
+            kept = {n: t.clone() for n, t in trainer.flow.state_dict().items()}
+    assert trainer.epoch == 7
+    assert list(trainer.run.weights) == [2]
+    assert same_weights(trainer.run.weights[2], kept)
+
+
+def test_the_kept_weights_give_the_recorded_likelihood(run, digits):
+    settings = cell()
+    (best,) = run.weights
+    images = noisy(settings, pair_parts(settings, digits)["validation"], 0, "validation")
+    found = log_likelihoods(best_flow(settings, run, digits), images).mean().item()
+    recorded = {r["epoch"]: r["value"] for r in run.metrics if r["metric"] == VALIDATION}
+    assert found == recorded[best] == max(recorded.values())
+
+
+VALIDATION = "validation.log_likelihood"
+
+
+@pytest.mark.parametrize("saves", [1, 3, 4])
+def test_an_interrupted_job_ends_with_the_same_bits(digits, tmp_path, monkeypatch, saves):
+    """Interrupted in the first seed, between the seeds, and in the second."""
+    settings = cell()
+    checkpoint = Checkpoint(tmp_path / "c", "this job", interval=0)
+    save, saved = Checkpoint.save, []
+
+    def interrupting_save(self, finished, trainer):
+        save(self, finished, trainer)
+        saved.append(trainer.epoch)
+        if len(saved) == saves:
+            raise KeyboardInterrupt
+
+    def train():
+        planned = [partial(FlowTrainer, settings, seed, digits) for seed in settings.seeds]
+        return train_all(planned, checkpoint, id)
+
+    monkeypatch.setattr(Checkpoint, "save", interrupting_save)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    resumed = train()
+    assert len(saved) == settings.epochs * len(settings.seeds), "an epoch was trained twice"
+    straight = [train_flow(settings, seed, digits) for seed in settings.seeds]
+    assert weights_bytes(settings, resumed) == weights_bytes(settings, straight)
+    assert [r.metrics for r in resumed] == [r.metrics for r in straight]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_divergence_stops_before_the_step_that_would_spoil_the_weights(value):
+    images = torch.rand(32, 1, 8, 8)
+    images[20] = value
+    flow = initial_flow(cell(norm="none"), 0, images)
+    optimizer = build_optimizer("adamax", flow.parameters(), 0.01)
+    batches = [torch.arange(16), torch.arange(16, 32)]
+    with pytest.raises(Diverged, match="here step 1: the training loss is nan"):
+        train_epoch(flow, optimizer, images, batches, 0.0, "here")
+    assert all(parameter.isfinite().all() for parameter in flow.parameters())
+
+
+def test_a_run_that_diverges_names_itself(digits):
+    where = r"^digits 9v8 mlp none none random seed 7 epoch \d+ .* is (nan|-?inf)$"
+    with pytest.raises(Diverged, match=where):
+        train_flow(cell(norm="none", coupling_norm="none", batching="random", lr=1e30), 7, digits)
+
+
+def test_a_class_of_one_image_makes_a_batch_of_one(digits):
+    """BN inside the couplings refuses it; the scalar norm and LN take it."""
+    train = digits.train
+    lone = (train.labels == 8).nonzero().flatten()[:1]
+    rows = torch.cat([(train.labels == 9).nonzero().flatten(), lone])
+    data = dataclasses.replace(digits, train=Part(train.images[rows], train.labels[rows]))
+    with pytest.raises(BadInput, match="at least 2 values a channel"):
+        train_flow(cell(epochs=1), 0, data)
+    assert train_flow(cell(norm="ln", epochs=1), 0, data).metrics
+
+
+def test_the_scale_regularization_pulls_at_the_gains_alone(digits):
+    images = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    flows = []
+    for strength in (0.0, 1.0):
+        flow = initial_flow(cell(), 0, images)
+        optimizer = build_optimizer("sgd", flow.parameters(), 0.01)
+        train_epoch(flow, optimizer, images, [torch.arange(32)], strength, "here")
+        flows.append(dict(flow.named_parameters()))
+    free, pulled = flows
+    for name in free:
+        if name.endswith("gain"):
+            torch.testing.assert_close(free[name] - pulled[name], torch.full_like(free[name], 0.02))
+        else:
+            assert torch.equal(free[name], pulled[name])
+
+
+def test_recalibrated_statistics_are_those_of_mixed_batches(run, digits):
+    """The first norm's mean is the mean of its input over the pair's training images."""
+    settings = cell()
+    flow, part = best_flow(settings, run, digits), pair_parts(settings, digits)["train"]
+    before = {n: t.clone() for n, t in flow.state_dict().items()}
+    found = recalibrated(flow, part, settings, 0)
+    assert same_weights(flow.state_dict(), before)
+    assert all(
+        torch.equal(p, dict(found.named_parameters())[n]) for n, p in flow.named_parameters()
+    )
+    assert not found.training
+    assert [layer.momentum for layer in averaging(found)] == [0.1] * 4
+
+    many = dataclasses.replace(settings, batch_size=10_000)
+    found = recalibrated(flow, part, many, 0)
+    norm = averaging(found)[0]
+    inputs = []
+    handle = dict(found.named_modules())[
+        next(name for name, module in found.named_modules() if module is norm)
+    ].register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
+    log_likelihoods(found, noisy(settings, part, 0, "train"))
+    handle.remove()
+    torch.testing.assert_close(norm.running_mean, inputs[0].mean(0), atol=0.02, rtol=0.05)
+
+
+def test_mixed_images_end_at_the_real_ones_with_the_same_noise(digits):
+    part = pair_parts(cell(), digits)["test"]
+    pairs = ((part.labels == 1).nonzero().flatten()[:3], (part.labels == 0).nonzero().flatten()[:3])
+
+    def mixed(share):
+        return mixed_images(part, share, pairs, torch.Generator().manual_seed(0), 17)
+
+    noise = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mixed(1.0) * 17 - noise, part.images[pairs[0]], atol=1e-5, rtol=0)
+    torch.testing.assert_close(mixed(0.0) * 17 - noise, part.images[pairs[1]], atol=1e-5, rtol=0)
+    torch.testing.assert_close(mixed(0.5), (mixed(0.0) + mixed(1.0)) / 2, atol=1e-6, rtol=0)
+
+
+def test_the_probability_of_telling():
+    real, mixed = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 2.0])
+    assert probability_of_telling(real, mixed) == pytest.approx(4.5 / 6)
+    assert probability_of_telling(mixed - 10, real) == 0
+
+
+def test_a_run_is_judged_with_both_kinds_of_statistics(run, digits):
+    rows, samples = evaluate_run(cell(), run, digits)
+    keys = [(row["metric"], row.get("share")) for row in rows]
+    assert len(keys) == len(set(keys))
+    found = dict(zip(keys, (row["value"] for row in rows), strict=True))
+    for part in ("validation", "test"):
+        for kind in ("plain", "recalibrated"):
+            name = f"{part}.{kind}"
+            assert all((f"{name}.mixed.mean", share) in found for share in SHARES)
+            gap = found[f"{name}.real.mean", None] - found[f"{name}.mixed.mean", 0.5]
+            assert found[f"{name}.gap", 0.5] == pytest.approx(gap)
+            assert 0 <= found[f"{name}.auc", 0.5] <= 1
+    assert found["test.plain.real.mean", None] != found["test.recalibrated.real.mean", None]
+    assert {kind: tuple(images.shape) for kind, images in samples.items()} == {
+        "plain": (4, 1, 8, 8),
+        "recalibrated": (4, 1, 8, 8),
+    }
+    assert all(0 <= images.min() <= images.max() <= 1 for images in samples.values())
+
+
+def test_without_running_averages_both_kinds_are_the_same(digits):
+    settings = cell(norm="ln", coupling_norm="none", epochs=1)
+    rows, samples = evaluate_run(settings, train_flow(settings, 0, digits), digits)
+    by_kind = {
+        kind: [(r["metric"].replace(kind, ""), r["value"]) for r in rows if kind in r["metric"]]
+        for kind in ("plain", "recalibrated")
+    }
+    assert by_kind["plain"] == by_kind["recalibrated"]
+    assert torch.equal(samples["plain"], samples["recalibrated"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"coupling": "rnn"}, "unknown coupling 'rnn'"),
+        ({"pair": [3, 3]}, "a pair needs images of two classes"),
+        ({"levels": 16}, "pixels are not 16 grey values"),
+        ({"optimizer": {"name": "adam"}}, "unknown optimizer 'adam'; allowed: sgd, adamax"),
+    ],
+)
+def test_a_wrong_word_is_refused(changes, message, digits):
+    with pytest.raises(BadInput, match=message):
+        train_flow(cell(**changes), 0, digits)

@@ -1,0 +1,183 @@
+"""The ledger's verdicts: right for synthetic tables, and wrong if the arithmetic were."""
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bnblind import BadInput
+from bnblind.pipeline.claims_file import read_claims
+from bnblind.pipeline.ledger import judge, ledger, measure, overall, select
+
+CLAIM = {"claim": "a claim", "required": True}
+
+
+def accuracies(**by_norm: list[float]) -> pd.DataFrame:
+    """Two epochs a run; only the last counts."""
+    return pd.DataFrame(
+        [
+            {"norm": norm, "seed": 10 + i, "epoch": epoch, "value": value if epoch == 2 else -9.0}
+            for norm, values in by_norm.items()
+            for i, value in enumerate(values)
+            for epoch in (1, 2)
+        ]
+    )
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    base = {
+        "scope": "here",
+        "table": "t",
+        "figure": "f",
+        "where": {"epoch": "last"},
+        "difference": "value",
+        "of": {"norm": "ln"},
+        "minus": {"norm": "bn"},
+        "at_least": 0.1,
+    }
+    return {k: v for k, v in (base | changes).items() if v is not None}
+
+
+def verdict(rule: dict[str, Any], table: pd.DataFrame | None) -> str:
+    return judge("C1.x", CLAIM, rule, lambda name: table)["verdict"]
+
+
+def test_the_interval_of_a_paired_difference_is_students():
+    """By hand: differences .5, .6, .7; sd .1, t(.975, 2) = 4.302653."""
+    table = accuracies(ln=[0.9, 0.8, 0.9], bn=[0.4, 0.2, 0.2])
+    found = measure(row(), table)
+    assert found.value == pytest.approx(0.6)
+    half = 4.302652729911275 * 0.1 / math.sqrt(3)
+    assert found.interval == pytest.approx((0.6 - half, 0.6 + half))
+    assert found.seeds == (10, 11, 12)
+
+
+@pytest.mark.parametrize(
+    ("bn", "expected"),
+    [
+        ([0.40, 0.21, 0.30], "reproduced"),
+        ([0.85, 0.75, 0.86], "not reproduced"),  # a difference of 0.05
+        ([0.95, 0.00, 0.55], "not reproduced"),  # 0.37 in the mean, but no two seeds alike
+    ],
+)
+def test_the_whole_interval_must_lie_beyond_the_margin(bn, expected):
+    found = judge("C1.x", CLAIM, row(), lambda name: accuracies(ln=[0.9, 0.8, 0.9], bn=bn))
+    assert found["verdict"] == expected
+    low, high = found["interval"]
+    assert ("inconclusive" in found["scope"]) == (low < 0.1 < high)
+
+
+def test_a_difference_is_paired_by_seed():
+    """Both swing together from seed to seed: unpaired, the interval would hold the margin."""
+    table = accuracies(ln=[0.9, 0.5, 0.3], bn=[0.7, 0.31, 0.1])
+    assert verdict(row(), table) == "reproduced"
+
+
+@pytest.mark.parametrize(("statistic", "limit"), [("largest", 0.9), ("smallest", 0.2)])
+def test_extremes_are_over_all_rows(statistic, limit):
+    table = accuracies(ln=[0.9, 0.8, 0.2])
+    plain = row(difference=None, of=None, minus=None, **{statistic: "value"})
+    found = measure(plain, table)
+    assert found.value == limit
+    assert found.interval == (0.2, 0.9)
+    bound = "at_most" if statistic == "largest" else "at_least"
+    flat = {k: v for k, v in plain.items() if k != "at_least"}
+    assert verdict(flat | {bound: limit}, table) == "reproduced"
+    tighter = limit - 0.01 if statistic == "largest" else limit + 0.01
+    assert verdict(flat | {bound: tighter}, table) == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        None,
+        accuracies(ln=[0.9, 0.8], bn=[0.1, 0.2]),  # two seeds
+        accuracies(ln=[0.9, 0.8, 0.9]),  # nothing to subtract
+        accuracies(ln=[0.9, 0.8, 0.9], bn=[0.1, 0.1, 0.1]).assign(seed=[7, 7, 8, 8, 9, 9] * 2),
+    ],
+)
+def test_what_is_missing_was_not_run(table):
+    found = judge("C1.x", CLAIM, row(), lambda name: table)
+    assert found["verdict"] == "not run"
+    assert found["value"] is None
+    assert found["interval"] is None
+    assert found["seeds"] == []
+
+
+def test_last_is_of_the_rows_that_the_other_conditions_leave():
+    table = pd.DataFrame({"model": ["a", "a", "b"], "epoch": [1, 2, 9], "value": [0.1, 0.2, 0.3]})
+    assert select(table, {"epoch": "last", "model": "a"})["value"].tolist() == [0.2]
+    assert select(table, {"epoch": {"last": 2}, "model": "a"})["value"].tolist() == [0.1, 0.2]
+    assert select(table, {"value": {"at_most": 0.2}})["epoch"].tolist() == [1, 2]
+    assert select(table, {"value": {"at_least": 0.2}})["epoch"].tolist() == [2, 9]
+
+
+def test_an_offset_moves_value_and_interval():
+    plain = row(difference=None, minus=None, of={"norm": "ln"}, mean="value")
+    table = accuracies(ln=[0.5, 0.6, 0.7])
+    moved = measure(plain | {"offset": -0.6}, table)
+    assert moved.value == pytest.approx(0, abs=1e-12)
+    assert moved.interval == pytest.approx([v - 0.6 for v in measure(plain, table).interval])
+
+
+def test_an_unknown_column_names_the_claim():
+    with pytest.raises(BadInput, match=r"claim C1.x, table t: unknown column 'colour'; allowed"):
+        verdict(row(where={"colour": "red"}), accuracies(ln=[1.0]))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        (["reproduced", "reproduced"], "reproduced"),
+        (["reproduced", "not reproduced"], "partly"),
+        (["reproduced", "not run"], "partly"),
+        (["not reproduced", "not run"], "not reproduced"),
+        (["not run", "not run"], "not run"),
+    ],
+)
+def test_the_verdict_on_a_claim(verdicts, expected):
+    assert overall(verdicts) == expected
+
+
+def test_the_ledger_holds_each_claim_before_its_rows():
+    table = accuracies(ln=[0.9, 0.8, 0.9], bn=[0.1, 0.2, 0.1])
+    fine, wrong = row(scope="wide"), row(scope="narrow", at_least=0.9)
+    rows = ledger({"C1": CLAIM | {"rows": {"a": fine, "b": wrong}}}, lambda name: table)
+    assert [r["id"] for r in rows] == ["C1", "C1.a", "C1.b"]
+    assert [r["verdict"] for r in rows] == ["partly", "reproduced", "not reproduced"]
+    assert rows[0]["value"] == 0.5
+    assert rows[0]["scope"].startswith("Holds: wide. Does not: narrow")
+    keys = {"id", "claim", "predicate", "tolerance", "value", "interval", "seeds", "verdict"}
+    assert all(keys | {"scope", "artifact", "figure"} <= set(r) for r in rows)
+
+
+def test_the_projects_own_claims_are_eight_and_the_theorems_are_required():
+    claims = read_claims()
+    assert list(claims) == [f"C{i}" for i in range(1, 9)]
+    assert [name for name, claim in claims.items() if claim["required"]] == ["C1", "C2", "C3"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("largest: passing", "greatest: passing", "unknown key 'greatest'; allowed: scope"),
+        ("largest: passing", "figure: a", "found none; allowed: exactly one of largest, smallest"),
+        (
+            "at_most: 1",
+            "at_least: 0\n      at_most: 1",
+            "found at_least, at_most; allowed",
+        ),
+        ("required: true", "required: perhaps", "allowed: boolean"),
+    ],
+)
+def test_an_unclear_claim_is_refused(old, new, found, tmp_path):
+    text = (
+        "C1:\n  claim: a\n  required: true\n  rows:\n    x:\n      scope: s\n      table: t\n"
+        "      figure: f\n      where: {}\n      largest: passing\n      at_most: 1\n"
+    )
+    assert text.count(old) == 1
+    path = tmp_path / "claims.yaml"
+    path.write_text(text.replace(old, new).replace("      figure: f\n", "", "figure: a" in new))
+    with pytest.raises(BadInput, match=found):
+        read_claims(path)

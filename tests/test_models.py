@@ -1,0 +1,120 @@
+"""The networks: every norm at its places, nothing that stands in the way of the analysis."""
+
+import pytest
+import torch
+from torch import nn
+
+from bnblind import BadInput, split_loss
+from bnblind.experiments.batching import label_batches
+from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.models import MODELS, build_model
+from bnblind.norms import NORMS, Norm, freeze_statistics
+
+NORM_SHAPES = {
+    "head": [(32,)],
+    "head_relu": [(32,)],
+    "mlp": [(128,), (64,)],
+    "mini_vgg": [(128,)],
+    "conv": [(16, 8, 8), (32, 4, 4), (32, 2, 2)],
+    "resnet": [(8, 8, 8)] * 3 + [(16, 4, 4)] * 3 + [(32, 2, 2)] * 3,
+}
+ONLY_VECTORS = {"head", "head_relu", "mlp", "mini_vgg"}
+CASES = [(m, n) for m in MODELS for n in NORMS if not (n == "in" and m in ONLY_VECTORS)]
+
+
+def build(model: str, norm: str, seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build_model(model, norm, (1, 8, 8), 10)
+
+
+def images(n: int = 6) -> torch.Tensor:
+    return torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(("model", "norm"), CASES)
+def test_every_parameter_gets_a_gradient_under_every_norm(model: str, norm: str) -> None:
+    network = build(model, norm)
+    freeze_statistics(network, images())
+    logits = network(images())
+    assert logits.shape == (6, 10)
+    # Curved in every logit, or a norm's own symmetry would give zeros.
+    (logits.square() * torch.arange(1.0, 61.0).view(6, 10)).sum().backward()
+    dead = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not dead
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_norms_stand_where_the_model_says(model: str) -> None:
+    """And see features of the shape that they were built for."""
+    network, seen = build(model, "ln"), []
+    for layer in network.modules():
+        if isinstance(layer, Norm):
+            layer.register_forward_hook(
+                lambda layer, args, out: seen.append((layer.shape, tuple(args[0].shape[1:])))
+            )
+    network(images())
+    assert [shape for shape, _ in seen] == [shape for _, shape in seen]
+    assert sorted(shape for shape, _ in seen) == sorted(NORM_SHAPES[model])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_seed_gives_the_same_weights_under_every_norm(model: str) -> None:
+    """Norms draw nothing, so networks that differ in the norm start alike."""
+    plain = [p for layer in build(model, "none").modules() for p in weights_of(layer)]
+    for norm in (n for n, m in {n: m for m, n in CASES if m == model}.items() if n != "none"):
+        other = [p for layer in build(model, norm).modules() for p in weights_of(layer)]
+        assert all(map(torch.equal, plain, other))
+        assert len(plain) == len(other)
+
+
+def weights_of(layer: nn.Module) -> list[torch.Tensor]:
+    if not isinstance(layer, nn.Linear | nn.Conv2d):
+        return []
+    return list(layer.parameters())
+
+
+@pytest.mark.parametrize("model", sorted(ONLY_VECTORS))
+def test_instance_norm_needs_positions(model: str) -> None:
+    with pytest.raises(BadInput, match="norm 'in' needs features"):
+        build(model, "in")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_operation_in_place(model: str) -> None:
+    assert not any(getattr(layer, "inplace", False) for layer in build(model, "bn").modules())
+
+
+@pytest.mark.parametrize("size", [4, 8, 11, 28])
+@pytest.mark.parametrize("model", [m for m in MODELS if m != "conv"])
+def test_other_images(model: str, size: int) -> None:
+    network = build_model(model, "bn", (3, size, size), 7)
+    assert network(torch.randn(5, 3, size, size)).shape == (5, 7)
+
+
+def test_the_resnet_adds_its_inputs_to_its_blocks() -> None:
+    """With silent branches, what remains is the skip path: the first block is the identity."""
+    network = build("resnet", "none")
+    block = network[3]
+    for parameter in block.branch.parameters():
+        nn.init.zeros_(parameter)
+    x = torch.rand(2, 8, 8, 8)
+    assert torch.equal(block(x), x)
+    assert isinstance(network[4].skip, nn.Sequential)
+
+
+@pytest.mark.parametrize("model", ["head_relu", "mlp", "mini_vgg", "resnet"])
+def test_the_split_holds_at_the_last_norm(model: str, digits: Dataset) -> None:
+    """BN lets nothing of the first-order term through (T1) where it normalizes vectors."""
+    network = build(model, "bn").double().train()
+    name = [n for n, layer in network.named_modules() if isinstance(layer, Norm)][-1]
+    part = digits.train
+    batch = label_batches(part.labels, 64, torch.Generator().manual_seed(0))[0]
+    split = split_loss(
+        network, name, part.images[batch].double(), part.labels[batch], downstream="frozen"
+    )
+    terms = split.first + split.diag + split.offdiag + split.remainder
+    torch.testing.assert_close(terms, split.total)
+    assert split.carry is not None
+    ratio = split.carry(split.first).norm() / split.carry(split.total).norm()
+    assert (ratio < 1e-9) == (model in ONLY_VECTORS)

@@ -1,0 +1,156 @@
+"""``bnblind verify``: what it prints, and every reason to exit with 1."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bnblind.__main__ import main
+from bnblind.pipeline.claims_file import read_claims
+from bnblind.pipeline.ledger import ledger
+from tests.conftest import ROOT
+
+CLAIMS = """
+C1:
+  claim: BN blocks it.
+  required: true
+  rows:
+    shares:
+      scope: the share that passes
+      table: theorems/passing
+      where: {}
+      largest: passing
+      at_most: 1.0e-12
+      figure: theorems/passing
+C2:
+  claim: BN harms.
+  required: false
+  rows:
+    accuracy:
+      scope: accuracy
+      table: classification
+      where: {}
+      mean: value
+      at_least: 0.5
+      figure: classification/final
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A folder with claims, results of the required one only, and the ledger they give."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/claims.yaml").write_text(CLAIMS)
+    (tmp_path / "workflow").mkdir()
+    shutil.copytree(ROOT / "workflow/schemas", tmp_path / "workflow/schemas")
+    table = pd.DataFrame({"seed": [10, 11], "passing": [1e-13, 3e-13]})
+    (tmp_path / "data/results/theorems").mkdir(parents=True)
+    table.to_parquet(tmp_path / "data/results/theorems/passing.parquet")
+    (tmp_path / "reports").mkdir()
+    write_ledger(tmp_path)
+    return tmp_path
+
+
+def write_ledger(run: Path) -> None:
+    def read(name: str) -> pd.DataFrame | None:
+        path = run / f"data/results/{name}.parquet"
+        return pd.read_parquet(path) if path.is_file() else None
+
+    claims = read_claims(run / "config/claims.yaml")
+    (run / "reports/claims.json").write_text(json.dumps(ledger(claims, read)))
+
+
+@pytest.fixture
+def verify(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """The command, called in the folder: its exit code, and all it prints."""
+    monkeypatch.chdir(run)
+
+    def command(*options: str) -> tuple[int, str]:
+        try:
+            main(["verify", *options])
+        except SystemExit as stop:
+            return 1, capsys.readouterr().out + str(stop)
+        return 0, capsys.readouterr().out
+
+    return command
+
+
+def test_a_ledger_that_stands(run: Path, verify) -> None:
+    code, printed = verify()
+    assert code == 0, printed
+    lines = printed.splitlines()
+    assert lines[1].split()[:3] == ["C1", "reproduced", "yes"]
+    assert lines[2].split()[:3] == ["C2", "not", "run"]
+    assert lines[1].endswith("BN blocks it.")
+    assert "C1.shares" not in printed
+    code, printed = verify("--all")
+    assert code == 0
+    assert "C1.shares    reproduced  yes" in printed
+    assert "3e-13 (1e-13 to 3e-13)" in printed
+
+
+def test_from_elsewhere_with_its_root(run: Path, verify) -> None:
+    (run / "runs/small").mkdir(parents=True)
+    for folder in ("data", "reports"):
+        (run / folder).rename(run / "runs/small" / folder)
+    assert verify()[0] == 1
+    assert verify("--root", "runs/small")[0] == 0
+
+
+def test_a_required_claim_that_fails(run: Path, verify) -> None:
+    table = pd.DataFrame({"seed": [10], "passing": [0.5]})
+    table.to_parquet(run / "data/results/theorems/passing.parquet")
+    write_ledger(run)
+    code, printed = verify()
+    assert code == 1
+    assert "C1 is required and was not reproduced" in printed
+
+
+def test_a_required_claim_that_was_not_run(run: Path, verify) -> None:
+    (run / "data/results/theorems/passing.parquet").unlink()
+    write_ledger(run)
+    code, printed = verify()
+    assert code == 1
+    assert "C1 is required and was not run" in printed
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (
+            lambda run: pd.DataFrame({"seed": [10], "passing": [2e-13]}).to_parquet(
+                run / "data/results/theorems/passing.parquet"
+            ),
+            "C1.shares: the ledger says value 3e-13, its table gives 2e-13",
+        ),
+        (
+            lambda run: (run / "data/results/theorems/passing.parquet").unlink(),
+            "C1.shares: the ledger says verdict reproduced, its table gives not run",
+        ),
+        (
+            lambda run: (run / "data/results/theorems/passing.parquet").write_bytes(b"PAR1"),
+            "passing.parquet cannot be read",
+        ),
+        (
+            lambda run: (run / "config/claims.yaml").write_text(
+                CLAIMS.replace("1.0e-12", "1.0e-14")
+            ),
+            "C1.shares: the ledger says predicate largest <= 1e-12, its table gives largest <=",
+        ),
+        (
+            lambda run: (run / "config/claims.yaml").write_text(CLAIMS[: CLAIMS.index("C2")]),
+            "C2.accuracy: not in config/claims.yaml",
+        ),
+        (lambda run: (run / "reports/claims.json").unlink(), "there is no ledger reports/claims"),
+        (lambda run: (run / "reports/claims.json").write_text("[1]"), "is no ledger"),
+        (lambda run: (run / "reports/claims.json").write_text("[{}]"), "a row without id"),
+    ],
+)
+def test_what_no_longer_matches(run: Path, verify, change, found: str) -> None:
+    change(run)
+    code, printed = verify()
+    assert code == 1
+    assert found in printed
+    assert "Traceback" not in printed
