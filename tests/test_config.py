@@ -139,9 +139,9 @@ MISTAKES = {
         "features.digits: no such grid; allowed: digits-head",
     ),
     "a norm that its grid does not train": (
-        "features/digits-conv/tsne/norms",
-        ["none"],
-        "features.digits-conv.tsne.norms: found ['none']; allowed: bn, ln, gn, in",
+        "features/digits-mini-vgg/tsne/norms",
+        ["gn"],
+        "features.digits-mini-vgg.tsne.norms: found ['gn']; allowed: none, bn, ln",
     ),
     "a seed that its grid does not train": (
         "features/digits-head/tsne/seed",

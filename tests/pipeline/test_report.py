@@ -12,7 +12,7 @@ PAGES = (
     *(
         f"reports/pages/{name}.html"
         for name in (
-            *("claims", "pipeline", "theorems", "linear_signal"),
+            *("claims", "scope", "pipeline", "theorems", "linear_signal"),
             *("classification", "features", "purity", "derivatives", "flow"),
         )
     ),

@@ -138,6 +138,40 @@ rule derivatives_page:
         )
 
 
+rule scope_page:
+    input:
+        code=code_of_notebook("scope"),
+        notebook="notebooks/scope.ipynb",
+        passing=rules.theorems.output.passing,
+        results=rules.collect.output.table,
+        rates=at("data/results/rates.parquet"),
+        flows=rules.collect_flows.output.table,
+    output:
+        kept(*figure_files("scope/erasure")),
+        executed=update(at("reports/pages/scope.ipynb")),
+        page=update(at("reports/pages/scope.html")),
+    log:
+        at("logs/scope_page.log"),
+    params:
+        numerics=NUMERICS,
+        parameters=lambda wildcards, input: json.dumps(
+            {
+                "numerics": NUMERICS,
+                "passing": input.passing,
+                "results": input.results,
+                "rates": input.rates,
+                "flows": input.flows,
+                "classes": max(DATASETS[name]["classes"] for name in config["data"]),
+                "figures": at("reports/figures"),
+            }
+        ),
+    shell:
+        step(
+            "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
+            "--executed {output.executed} --page {output.page}"
+        )
+
+
 rule claims:
     input:
         code=code_of("claims"),
@@ -194,6 +228,7 @@ rule index:
             rules.features_page.output.page,
             rules.linear_signal_page.output.page,
             rules.flow_page.output.page,
+            rules.scope_page.output.page,
         ],
         manifests=expand(at("data/prepared/{dataset}.json"), dataset=config["data"]),
     output:
@@ -222,6 +257,7 @@ rule reported:
         rules.derivatives_page.output,
         rules.claims.output,
         rules.about.output,
+        rules.scope_page.output,
         rules.features_page.output,
         rules.linear_signal_page.output,
         rules.flow_page.output,
