@@ -270,9 +270,10 @@ def _table() -> list[Case]:
 
 CASES = _table()
 
-# What refusals of heads say that are not seen to couple samples, or to be random, by their layers.
+# What the refusal of a head says that shows by its outputs, not by its layers, that it couples
+# samples; and of one that is random without a layer to name.
 OTHER_OUTPUTS = "the same features gave other outputs in another batch"
-SEEN_OR_DRAWN = f"{OTHER_OUTPUTS}|the head draws random numbers"
+DRAWN = "the head draws random numbers"
 
 # For heads that are written as functions.
 W, OUT = normal(9, 7, seed=11), normal(7, C, seed=12)
