@@ -269,3 +269,16 @@ def _table() -> list[Case]:
 
 
 CASES = _table()
+
+# What the refusal of a head says that shows by its outputs, not by its layers, that it couples
+# samples; and of one that is random without a layer to name.
+OTHER_OUTPUTS = "the same features gave other outputs in another batch"
+DRAWN = "the head draws random numbers"
+
+# For heads that are written as functions.
+W, OUT = normal(9, 7, seed=11), normal(7, C, seed=12)
+Y, T = normal(6, 9), torch.arange(6) % C
+
+
+def linear(v: Tensor) -> Tensor:
+    return v @ normal(9, C)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 PARTS = ("first", "diag", "offdiag", "remainder", "total")
+EXACT = 1e-12
+"""Largest error allowed, relative to the largest term."""
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,21 @@ MISTAKES = {
         {"seed": 0, "validation": 0.5, "test": 0.5},
         "data.digits: validation and test leave no training data",
     ),
+    "derivatives of a grid that is not there": (
+        "derivatives/digits",
+        {"batchings": ["label"], "batch_size": 8, "batches": 1},
+        "derivatives.digits: no such grid; allowed: digits-head",
+    ),
+    "derivatives of a grid without BN": (
+        f"{GRID}/norms",
+        ["none", "ln"],
+        "derivatives.digits-head: found norms ['none', 'ln']",
+    ),
+    "derivatives of random batches only": (
+        "derivatives/digits-head/batchings",
+        ["random"],
+        "derivatives.digits-head.batchings: found ['random']; allowed: with label",
+    ),
     "features of no grid": (
         "features/digits",
         {"tsne": {"norms": ["bn"], "seed": 10, "samples": 100}},
@@ -167,9 +182,24 @@ def test_a_missing_key_is_named(quick: dict[str, Any]) -> None:
         check_config(quick)
 
 
-def test_a_grid_cannot_use_data_that_the_profile_does_not_prepare(quick: dict[str, Any]) -> None:
+def test_a_grid_cannot_use_data_that_the_profile_does_not_prepare(
+    quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two registered data sets the profile prepares the one that its grids do not use."""
+
+    def with_another(kind: str) -> list[str]:
+        return [*registered_names(kind), *(["letters"] if kind == "dataset" else [])]
+
+    monkeypatch.setattr("bnblind.pipeline.config.registered_names", with_another)
+    quick["data"] = {"letters": quick["data"]["digits"]}
+    said = "digits-head.dataset: found 'digits', which `data` does not prepare; allowed: letters"
+    with pytest.raises(BadInput, match=said):
+        check_config(quick)
+
+
+def test_data_cannot_be_left_out(quick: dict[str, Any]) -> None:
     quick["data"] = {}
-    with pytest.raises(BadInput, match="data"):
+    with pytest.raises(BadInput, match=r"data: \{\} should be non-empty"):
         check_config(quick)
 
 
