@@ -13,7 +13,7 @@ SMK := Snakefile workflow/Snakefile workflow/*.smk workflow/rules/*.smk
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 
-.PHONY: env reproduce test lint bench lock pictures
+.PHONY: env reproduce test lint bench lock pictures numbers
 
 env: $(STAMP)
 
@@ -61,3 +61,8 @@ pictures: env
 	snakemake --rulegraph --quiet all | python docs/rulegraph.py docs/images/rulegraph.svg
 	cp reports/figures/classification/digits-head-lr0.01-curves.svg docs/images/classification.svg
 	cp reports/figures/derivatives/digits-head-norms.svg docs/images/derivatives.svg
+	python docs/results.py
+
+# Whether the README says what the last run found.
+numbers: env
+	python docs/results.py --check
