@@ -13,7 +13,7 @@ SMK := Snakefile workflow/Snakefile workflow/*.smk workflow/rules/*.smk
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 
-.PHONY: env reproduce test lint bench lock pictures
+.PHONY: env reproduce numbers test lint bench lock pictures
 
 env: $(STAMP)
 
@@ -33,6 +33,10 @@ reproduce: env
 	snakemake --cores $(CORES) --quiet rules host
 	dvc repro --quiet
 	python -m bnblind.review.published
+
+# After reproduce: are the README's numbers those of this run?
+numbers: env
+	python -m pytest tests/published
 
 test: env
 	python -m pytest

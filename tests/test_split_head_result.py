@@ -118,6 +118,14 @@ def test_gram_matrices_survive_what_the_caller_does_to_the_features():
     torch.testing.assert_close(found.gram_x, expected, rtol=0, atol=0)
 
 
+def test_the_point_survives_what_the_caller_does_to_its_own():
+    built = Case("relu").build()
+    y0 = built.y0 + 1
+    found = split_head(built.head, built.y, built.target, y0)
+    y0.zero_()
+    assert torch.equal(found.y0, built.y0 + 1)
+
+
 def test_y0_is_zero_unless_said_otherwise():
     built = Case("relu").build()
     found = split_head(built.head, built.y, built.target)
