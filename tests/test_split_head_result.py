@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bnblind import split_head
-from tests.cases import HEADS, C, Case, HeadKind, normal
+from tests.cases import HEADS, C, Case, HeadKind, Y, normal
 from tests.dense import EXACT, PARTS, before_batch_norm, taylor_of_head
 from tests.splits import dense_of, gap, split, split_of
 
@@ -49,6 +49,15 @@ def test_hutchinsons_probes_are_the_seeds():
     first, again, other = (split(Case("gelu"), hdiag=5, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first.hdiag, again.hdiag)
     assert not torch.equal(first.hdiag, other.hdiag)
+
+
+def test_hutchinsons_probes_depend_on_nothing_that_was_drawn_before():
+    """The signs that the seed gives, applied by hand to a Hessian that is known."""
+    weights = normal(9, C)
+    found = split_head(lambda v: v @ weights, Y, 0 * normal(6, C), loss="mse", hdiag=5, seed=3)
+    signs = 2.0 * torch.randint(2, (5, 9), generator=torch.Generator().manual_seed(3)) - 1
+    products = signs.double() @ (2 / C * weights @ weights.T)
+    torch.testing.assert_close(found.hdiag, (signs * products).mean(0), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("way", ["auto", "affine", "exact"])
