@@ -37,6 +37,13 @@ def of_class(kind):
     return kind(plain.before, plain.norm, plain.after)
 
 
+def keeping_a_result():
+    """Torch copies no tensor that was computed."""
+    model = of_class(Model)
+    model.kept = 2 * model.before.weight
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "layer", "options", "found"),
     [
@@ -56,6 +63,7 @@ def of_class(kind):
         (vectors(nn.BatchNorm1d(6), after=[Function(lambda z: (z, z))]), "norm", {}, "output"),
         (vectors(nn.BatchNorm1d(6), after=[Function(lambda z: z[:, 0])]), "norm", {}, "outputs"),
         (two_norms(), "norm", {}, "couples the samples"),
+        (keeping_a_result(), "norm", {}, "the model cannot be copied: Only Tensors created"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
