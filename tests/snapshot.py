@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
 
 def bits(tensor: Tensor | None) -> Any:
@@ -23,6 +24,7 @@ def snapshot(model: nn.Module, *tensors: Tensor) -> dict[str, Any]:
     state: dict[str, Any] = {
         "generator": bits(torch.random.get_rng_state()),
         "grad_mode": torch.is_grad_enabled(),
+        "hooks on all modules": (*_global_forward_hooks, *_global_forward_pre_hooks),
         "tensors": [(bits(t), bits(t.grad) if t.is_leaf else None) for t in tensors],
     }
     for name, parameter in model.named_parameters():

@@ -101,3 +101,18 @@ def test_refusal_names_the_layer_the_cause_and_what_to_do(layer, cause, advice):
 def test_dropout_in_evaluation_mode_is_allowed():
     head = nn.Sequential(nn.Dropout(0.5), nn.Linear(9, C)).eval()
     assert split_head(head, normal(6, 9), torch.arange(6) % C).method.startswith("fused")
+
+
+def test_dropout_of_nothing_is_allowed():
+    head = nn.Sequential(nn.Dropout(0.0), nn.Linear(9, C))
+    assert split_head(head, normal(6, 9), torch.arange(6) % C).method.startswith("fused")
+
+
+@pytest.mark.parametrize(("dtype", "share"), [(torch.float64, 1e-8), (torch.float32, 1e-2)])
+@pytest.mark.parametrize("way", ["auto", "exact", "affine", 3])
+def test_weak_coupling_is_refused(way, dtype, share):
+    def head(v):
+        return (v + share * v.mean(0)) @ normal(9, C).to(dtype)
+
+    with pytest.raises(BadInput, match=OTHER_OUTPUTS):
+        split_head(head, normal(6, 9), torch.arange(6) % C, hdiag=way, dtype=dtype)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bnblind import BadInput, split_head
-from tests.cases import CASES, HEADS, C, Case, normal, p_of
+from tests.cases import CASES, HEADS, C, Case, Y, normal, p_of
 from tests.dense import EXACT, PARTS, before_batch_norm, taylor_of_head
 from tests.splits import dense_of, gap, split, split_of
 
@@ -74,6 +74,18 @@ def test_taking_a_curved_head_for_piecewise_linear_is_wrong(head):
     """So that the agreement of "auto" with the oracle means something."""
     case = Case(head)
     assert gap(split(case, hdiag="affine"), dense_of(case))
+
+
+def test_a_head_that_only_a_flat_loss_sees_as_curved_is_curved():
+    """One target's slope is 1e17 times the other's, and along another output, which is linear."""
+
+    def head(v):
+        return torch.stack([v.sum(1), v.tanh().sum(1)], 1)
+
+    y0 = 0.3 * normal(9)
+    target = head(y0[None]) + torch.tensor([[1e10, 0], [0, 1e-7]], dtype=torch.float64)
+    found = split_head(head, Y[:2], target, y0, loss="mse")
+    assert found.method.startswith("exact")
 
 
 def test_terms_add_to_the_plain_gradient():

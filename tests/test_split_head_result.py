@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bnblind import split_head
-from tests.cases import HEADS, C, Case, HeadKind, normal
+from tests.cases import HEADS, C, Case, HeadKind, T, Y, linear, normal
 from tests.dense import EXACT, PARTS, before_batch_norm, taylor_of_head
 from tests.splits import dense_of, gap, split, split_of
 
@@ -49,6 +49,26 @@ def test_hutchinsons_probes_are_the_seeds():
     first, again, other = (split(Case("gelu"), hdiag=5, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first.hdiag, again.hdiag)
     assert not torch.equal(first.hdiag, other.hdiag)
+
+
+def test_hutchinsons_probes_depend_on_nothing_that_was_drawn_before():
+    """The signs that the seed gives, applied by hand to a Hessian that is known."""
+    weights = normal(9, C)
+    found = split_head(lambda v: v @ weights, Y, 0 * normal(6, C), loss="mse", hdiag=5, seed=3)
+    signs = 2.0 * torch.randint(2, (5, 9), generator=torch.Generator().manual_seed(3)) - 1
+    products = signs.double() @ (2 / C * weights @ weights.T)
+    torch.testing.assert_close(found.hdiag, (signs * products).mean(0), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("way", ["exact", 7])
+@pytest.mark.parametrize("rows", [1, 5, 13])
+def test_products_in_pieces_are_those_of_all_at_once(way, rows, monkeypatch):
+    """Pieces of the diagonal, and of the probes whose means and spreads are joined."""
+    whole = split(Case("gelu"), hdiag=way)
+    monkeypatch.setattr("bnblind.terms._rows_at_once", lambda batch: rows)
+    pieces = split(Case("gelu"), hdiag=way)
+    torch.testing.assert_close(pieces.hdiag, whole.hdiag, rtol=1e-11, atol=1e-13)
+    torch.testing.assert_close(pieces.hdiag_se, whole.hdiag_se, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("way", ["auto", "affine", "exact"])
@@ -116,6 +136,14 @@ def test_gram_matrices_survive_what_the_caller_does_to_the_features():
     y.relu_()
     sigma.zero_()
     torch.testing.assert_close(found.gram_x, expected, rtol=0, atol=0)
+
+
+def test_the_point_survives_what_the_caller_does_to_its_own():
+    built = Case("relu").build()
+    y0 = built.y0 + 1
+    found = split_head(built.head, built.y, built.target, y0)
+    y0.zero_()
+    assert torch.equal(found.y0, built.y0 + 1)
 
 
 def test_y0_is_zero_unless_said_otherwise():
@@ -191,6 +219,12 @@ def test_one_output_is_enough(activation):
     nothing = split_head(layers, y, torch.zeros(6, dtype=torch.int64))
     assert all(not getattr(nothing, part).any() for part in PARTS)
     assert nothing.method.startswith("fused")
+
+
+@pytest.mark.parametrize("way", ["auto", "affine", "exact", 3])
+def test_a_loss_without_a_slope_gives_zeros(way):
+    found = split_head(linear, Y, T, hdiag=way, loss=lambda z, target: torch.ones(len(z)).to(z))
+    assert all(not getattr(found, part).any() for part in (*PARTS, "hdiag"))
 
 
 @pytest.mark.parametrize("way", ["auto", "affine", "exact", 3])

@@ -71,3 +71,19 @@ def test_gradients_need_not_be_switched_on():
         found = split_head(linear, Y, T)
         found.gram_y  # noqa: B018
     assert torch.equal(found.total, split_head(linear, Y, T).total)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("enabled", [False, True])
+def test_attentions_fast_path_is_as_it_was(enabled, refused):
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(enabled)
+    try:
+        if refused:
+            with pytest.raises(BadInput, match="target 4 is no class"):
+                split_head(linear, Y, T + 1)
+        else:
+            split_head(linear, Y, T)
+        assert torch.backends.mha.get_fastpath_enabled() == enabled
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -121,6 +121,13 @@ class ActivatedBatchNorm(nn.BatchNorm1d):
         return F.leaky_relu(super().forward(x))
 
 
+class Narrowed(nn.BatchNorm1d):
+    """Gives out half of its channels."""
+
+    def forward(self, x):
+        return super().forward(x)[:, :3]
+
+
 class ChannelsLast(nn.LayerNorm):
     """Normalizes the channels of images: by element of another axis than the last."""
 
@@ -132,11 +139,24 @@ class ChannelsLast(nn.LayerNorm):
     ("model", "shape"),
     [
         (vectors(ActivatedBatchNorm(6), nn.LeakyReLU), VECTORS),
+        (vectors(Narrowed(6), after=[nn.Linear(3, C)]), VECTORS),
         (images(ChannelsLast(4), nn.LeakyReLU), IMAGES),
     ],
-    ids=["activated", "channels_last"],
+    ids=["activated", "narrowed", "channels_last"],
 )
 def test_layers_that_do_more_than_their_kind_are_not_taken_for_it(model, shape):
     name = type(model.norm).__name__
     with pytest.raises(BadInput, match=rf"'norm' \({name}\) does more than .* call split_head"):
         split_loss(model, "norm", *data(shape))
+
+
+class Renamed(nn.BatchNorm1d):
+    """Does no more than its base class."""
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_layers_that_do_no_more_than_their_kind_are_taken_for_it(training):
+    """In evaluation mode too, where the layer's own forward pass takes its running statistics."""
+    model, (x, target) = vectors(Renamed(6), nn.GELU).train(training), data(VECTORS)
+    Oracle(model, x, target).check(split_loss(model, "norm", x, target))
+    assert model.norm.training == training

@@ -45,6 +45,15 @@ def test_mean_of_other_layers_is_that_of_the_batch(name):
     torch.testing.assert_close(found.y0, found.y.mean(0))
 
 
+@pytest.mark.parametrize("name", ["bn_center", "bn_detached"])
+def test_mean_of_centering_layers_in_evaluation_mode_is_that_of_the_batch(name):
+    """They take their running mean then, which is not the batch's."""
+    model, x, target = built(name, nn.ReLU)
+    found = split_loss(model.eval(), "norm", x, target)
+    torch.testing.assert_close(found.y0, found.y.mean(0))
+    assert found.y0.abs().min() > 0.01
+
+
 def test_points_that_may_be_asked_for():
     model, (x, target) = vectors(nn.BatchNorm1d(6)), data(VECTORS)
     point = normal(6, seed=7)
