@@ -216,49 +216,59 @@ def compile_all(folder: Path, texts: Mapping[str, str], pool: ThreadPoolExecutor
         job.result()
 
 
-def assumptions(printed: str) -> set[str]:
-    """The axioms that ``Print Assumptions`` lists."""
-    head, _, listed = printed.partition("Axioms:\n")
-    if not listed and "Closed under the global context" not in head:
-        raise Refused(f"no answer to Print Assumptions: {printed[:200]!r}")
-    return set(re.findall(r"^([\w.']+)\s*(?::|$)", listed, re.MULTILINE))
+def assumptions(printed: str) -> list[set[str]]:
+    """The axioms that each ``Print Assumptions`` lists, in order."""
+    found: list[set[str]] = []
+    for line in printed.splitlines():
+        if line in ("Axioms:", "Closed under the global context"):
+            found.append(set())
+        elif match := re.match(r"([\w.']+)\s*(?::|$)", line):
+            found[-1].add(match[1])
+    return found
 
 
-def print_assumptions(texts: Mapping[str, str], names: Iterable[str]) -> str:
-    """A source that prints the axioms of these theorems together."""
-    proved, names = proofs(texts), [*names]
+def print_assumptions(texts: Mapping[str, str], sets: Iterable[Iterable[str]]) -> str:
+    """A source that prints the axioms of each set of theorems together."""
+    proved = proofs(texts)
     lines = [f"From {LIBRARY} Require {' '.join(file.removesuffix('.v') for file in texts)}."]
-    for name in names:
-        module = proved[name][0].removesuffix(".v")
+    for number, names in enumerate(sets):
         # The proof is of the proposition in Statements.v, not of another of the same name.
-        lines.append(
-            f"Definition checked_{name} : {LIBRARY}.Statements.{name}"
-            f" := {LIBRARY}.{module}.{name}_holds."
-        )
-    together = ", ".join(f"checked_{name}" for name in names)
-    return "\n".join([*lines, f"Definition all := ({together}).", "Print Assumptions all.", ""])
+        typed = [
+            f"({LIBRARY}.{proved[name][0].removesuffix('.v')}.{name}_holds"
+            f" : {LIBRARY}.Statements.{name})"
+            for name in names
+        ]
+        lines += [
+            f"Definition set_{number} := ({', '.join(typed)}).",
+            f"Print Assumptions set_{number}.",
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def require_axioms(folder: Path, texts: Mapping[str, str]) -> None:
     """Raises Refused if the theorems together rest on other axioms than the expected ones."""
-    found = assumptions(compiled(folder, "All.v", print_assumptions(texts, proofs(texts))))
-    if found != AXIOMS:
-        raise Refused(f"expected the axioms {sorted(AXIOMS)}; found {sorted(found)}")
+    source = print_assumptions(texts, [proofs(texts)])
+    if (found := assumptions(compiled(folder, "All.v", source))) != [AXIOMS]:
+        raise Refused(f"expected the axioms {sorted(AXIOMS)}; found {found}")
 
 
 def list_theorems(
-    folder: Path, texts: Mapping[str, str], pool: ThreadPoolExecutor
+    folder: Path, texts: Mapping[str, str], pool: ThreadPoolExecutor, jobs: int
 ) -> list[Theorem]:
     """Every theorem with the axioms of its own; half a second each, so only for the record."""
     stated, proved = statements(texts[STATEMENTS]), proofs(texts)
 
-    def own(name: str) -> Theorem:
-        source = print_assumptions(texts, [name])
-        axioms = assumptions(compiled(folder, f"Axioms_of_{name}.v", source))
-        body = stated[name]
-        return Theorem(name, proved[name][0], body, sha256(body), tuple(sorted(axioms)))
+    def own(job: int) -> list[tuple[str, set[str]]]:
+        names = [*stated][job::jobs]
+        source = print_assumptions(texts, [[name] for name in names])
+        printed = compiled(folder, f"Own{job}.v", source)
+        return [*zip(names, assumptions(printed), strict=True)]
 
-    return [*pool.map(own, stated)]
+    axioms = dict(pair for pairs in pool.map(own, range(jobs)) for pair in pairs)
+    return [
+        Theorem(name, proved[name][0], body, sha256(body), tuple(sorted(axioms[name])))
+        for name, body in stated.items()
+    ]
 
 
 def header(text: str) -> str:
@@ -325,11 +335,8 @@ def try_definition(folder: Path, texts: Mapping[str, str], mutation: Mutation) -
 
 def check(texts: Mapping[str, str], with_coqchk: bool, with_list: bool) -> list[Theorem]:
     """Compile and check everything; the theorems, if a list of them is asked for."""
-    stated = statements(texts[STATEMENTS])
-    with (
-        tempfile.TemporaryDirectory() as name,
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
-    ):
+    stated, cores = statements(texts[STATEMENTS]), len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(cores) as pool:
         folder = Path(name)
         compile_all(folder, texts, pool)
         jobs = [pool.submit(require_axioms, folder, texts)]
@@ -352,7 +359,7 @@ def check(texts: Mapping[str, str], with_coqchk: bool, with_list: bool) -> list[
             )
             if run.returncode:
                 raise Refused(f"coqchk: {' '.join(run.stderr.split())[-500:]}")
-        return list_theorems(folder, texts, pool) if with_list else []
+        return list_theorems(folder, texts, pool, cores) if with_list else []
 
 
 def record(texts: Mapping[str, str], theorems: Iterable[Theorem]) -> str:
