@@ -13,7 +13,7 @@ SMK := Snakefile workflow/Snakefile workflow/*.smk workflow/rules/*.smk
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 
-.PHONY: env reproduce test lint bench lock pictures numbers
+.PHONY: env reproduce test lint bench lock pictures numbers proofs
 
 env: $(STAMP)
 
@@ -44,6 +44,10 @@ lint: env
 	snakefmt --check $(SMK)
 	snakemake --lint
 	mypy
+
+# Needs Coq, and no Python package; COQCHK=1 also runs Coq's second checker.
+proofs:
+	$(PYTHON) proofs/check.py $(if $(COQCHK),--coqchk)
 
 bench: env
 	python -m bnblind.numerics portable 1 python benchmarks/norms.py
