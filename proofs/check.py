@@ -394,6 +394,7 @@ def main() -> None:
     except (Refused, subprocess.TimeoutExpired) as error:
         sys.exit(f"error: {error}")
     if asked.record:
+        asked.record.parent.mkdir(parents=True, exist_ok=True)
         partial = asked.record.with_name(asked.record.name + ".partial")
         partial.write_text(record(texts, theorems))
         os.replace(partial, asked.record)
