@@ -85,7 +85,10 @@ def test_a_mistake_in_a_sweep_is_named(
     quick: dict[str, Any], place: str, value: Any, message: str
 ) -> None:
     sweep_name, grid, *rest = place.split("/")
-    quick["rates"]["digits-head"] |= {"norms": ["bn", "ln"], "batchings": ["label"]}
+    quick["rates"]["digits-head"] = {
+        **{"norms": ["bn", "ln"], "batchings": ["label"]},
+        **{"learning_rates": [0.5], "seeds": [7]},
+    }
     if rest:
         quick[sweep_name][grid][rest[0]] = value
     else:
