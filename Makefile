@@ -13,7 +13,7 @@ SMK := Snakefile workflow/Snakefile workflow/*.smk workflow/rules/*.smk
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 
-.PHONY: env reproduce numbers test lint bench lock pictures
+.PHONY: env reproduce test lint bench lock pictures numbers
 
 env: $(STAMP)
 
@@ -30,13 +30,10 @@ $(STAMP):
 	touch $@
 
 reproduce: env
-	snakemake --cores $(CORES) --quiet rules host
+	python workflow/timed.py logs/benchmarks/runs.jsonl \
+	  snakemake --cores $(CORES) --quiet rules host
 	dvc repro --quiet
 	python -m bnblind.review.published
-
-# After reproduce: are the README's numbers those of this run?
-numbers: env
-	python -m pytest tests/published
 
 test: env
 	python -m pytest
@@ -51,6 +48,7 @@ lint: env
 bench: env
 	python -m bnblind.numerics portable 1 python benchmarks/norms.py
 	python benchmarks/engine.py
+	python benchmarks/pipeline.py
 
 # Refresh requirements.lock to the newest versions that pyproject.toml allows.
 lock: env
@@ -63,3 +61,8 @@ pictures: env
 	snakemake --rulegraph --quiet all | python docs/rulegraph.py docs/images/rulegraph.svg
 	cp reports/figures/classification/digits-head-lr0.01-curves.svg docs/images/classification.svg
 	cp reports/figures/derivatives/digits-head-norms.svg docs/images/derivatives.svg
+	python docs/results.py
+
+# Whether the README says what the last run found.
+numbers: env
+	python docs/results.py --check

@@ -57,14 +57,14 @@ def layout(graph: nx.DiGraph) -> dict[str, tuple[float, float]]:
 def draw(graph: nx.DiGraph) -> Figure:
     """Boxes from left to right, and an arrow from each rule to those that read its files."""
     places = layout(graph)
-    figure, axes = plt.subplots(figsize=(2 * COLUMN, 0.55 * COLUMN))
+    tallest = max(abs(y) for _, y in places.values()) + 0.5
+    figure, axes = plt.subplots(figsize=(2 * COLUMN, 0.62 * tallest))
     axes.set_axis_off()
-    widest = max(abs(y) for _, y in places.values()) + 0.4
-    axes.set(xlim=(-0.45, max(x for x, _ in places.values()) + 0.55), ylim=(-widest, widest))
+    axes.set(xlim=(-0.45, max(x for x, _ in places.values()) + 0.55), ylim=(-tallest, tallest))
     style = {"boxstyle": "round,pad=0.4", "fc": "white", "ec": LOOKS["ln"].color}
     boxes = {
         rule: axes.text(
-            x, y, rule.replace("_", "\n"), ha="center", va="center", fontsize=7, bbox=style
+            x, y, rule.replace("_", " "), ha="center", va="center", fontsize=6.5, bbox=style
         )
         for rule, (x, y) in places.items()
     }

@@ -80,6 +80,27 @@ def test_a_seed_gives_the_same_initial_weights_under_every_norm(digits):
         assert all(torch.equal(a, b) for a, b in zip(linear, expected, strict=True))
 
 
+def test_noise_differs_between_epochs_and_parts_and_not_between_norms(digits, monkeypatch):
+    seen = []
+
+    def spy(flow, optimizer, images, *rest):
+        seen.append(images)
+        return train_epoch(flow, optimizer, images, *rest)
+
+    monkeypatch.setattr("bnblind.experiments.flows.training.train_epoch", spy)
+    for norm in ("bn", "ln"):
+        train_flow(cell(norm=norm, epochs=2), 0, digits)
+    assert torch.equal(seen[0], seen[2])
+    assert torch.equal(seen[1], seen[3])
+    grey = pair_parts(cell(), digits)["train"].images
+    trainer = FlowTrainer(cell(), 0, digits)
+    noises = [images * 17 - grey for images in (*seen[:2], trainer.measured["train"])]
+    assert all(0.45 < noise.mean() < 0.55 for noise in noises)
+    for i, noise in enumerate(noises):
+        for other in noises[:i]:
+            assert (noise - other).abs().mean() > 0.3  # 1/3 for independent noise
+
+
 def test_metrics_are_complete_and_training_raises_the_likelihood(run):
     rows = [(row["epoch"], row["metric"]) for row in run.metrics]
     assert len(rows) == len(set(rows))

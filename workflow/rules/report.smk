@@ -181,6 +181,7 @@ rule claims:
         tables=result_tables(),
     output:
         ledger=update(at("reports/claims.json")),
+        verdicts=update(at("reports/verdicts.json")),
         page=update(at("reports/pages/claims.html")),
     log:
         at("logs/claims.log"),
@@ -192,7 +193,7 @@ rule claims:
         step(
             "claims --claims {input.claims} --results {params.results} "
             "--tables {input.tables} --profile {params.profile} "
-            "--ledger {output.ledger} --page {output.page}"
+            "--ledger {output.ledger} --verdicts {output.verdicts} --page {output.page}"
         )
 
 

@@ -168,7 +168,7 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
                 )
         axes.set_xticks(range(len(MODE_TICKS)), list(MODE_TICKS.values()))
         axes.set(ylim=(0, 1.03), xlim=(-0.5, len(MODE_TITLES) - 0.5))
-    mark_level(panels[0], 1 / classes, "chance")
+    mark_level(panels[0], 1 / classes, "chance", "left")
     panels[0][0].set_ylabel("final test accuracy, each seed")
     _legend(figure)
     _column_titles(list(panels[0]), batchings)

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import resource
 import sys
 
 from bnblind import numerics
@@ -28,6 +29,12 @@ STEPS = (
 )
 
 
+def _cpu_seconds() -> float:
+    """Of this process and the children that it has waited for, such as a notebook's kernel."""
+    own, children = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bnblind.pipeline",
@@ -50,7 +57,10 @@ def main(argv: list[str]) -> None:
         numerics.pin(mode, int(threads))
         step = importlib.import_module(f"bnblind.pipeline.{known.step}")
         numerics.check(mode, int(threads))
+        started = _cpu_seconds()
         step.main(rest)
+        # Read by benchmarks/pipeline.py.
+        print(f"CPU seconds: {_cpu_seconds():.2f}, of them {started:.2f} before the work began")
     except (BadInput, Diverged) as error:
         raise SystemExit(f"error: {error}") from error
     except OSError as error:

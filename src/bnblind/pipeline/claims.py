@@ -19,6 +19,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="this profile's")
     parser.add_argument("--profile", required=True, help="name of the profile")
     parser.add_argument("--ledger", type=Path, required=True, help="verdicts to write")
+    parser.add_argument("--verdicts", type=Path, required=True, help="the same for `dvc metrics`")
     parser.add_argument("--page", type=Path, required=True, help="page to write")
     args = parser.parse_args(argv)
     paths = {str(path.relative_to(args.results).with_suffix("")): path for path in args.tables}
@@ -28,6 +29,7 @@ def main(argv: list[str]) -> None:
 
     rows = ledger(read_claims(args.claims), read)
     page = fill("claims.html.j2", profile=args.profile, rows=rows)
-    publish({args.ledger: json_bytes(rows), args.page: page})
+    verdicts = {row["id"]: {key: row[key] for key in ("value", "verdict")} for row in rows}
+    publish({args.ledger: json_bytes(rows), args.verdicts: json_bytes(verdicts), args.page: page})
     for row in rows:
         print(f"{row['id']}: {row['verdict']}")

@@ -16,7 +16,8 @@ class Section:
     Attributes:
         page: name of its page.
         title: heading.
-        figure: stems below the figures' folder, the first there is; a profile need not have all.
+        figure: patterns of stems below the figures' folder; the first that fits is shown, since
+            a profile need not have them all.
         sentence: what to see.
     """
 
@@ -45,7 +46,7 @@ SECTIONS = (
     Section(
         "derivatives",
         "What passes in trained networks",
-        ("derivatives/digits-head-norms",),
+        ("derivatives/digits-head-norms", "derivatives/*-norms"),
         "Networks trained on label-pure batches: each Taylor term's gradient after the first norm "
         "(dotted) and before it (line). On label-pure batches the first-order term reaches BN and "
         "does not pass it.",
@@ -53,28 +54,28 @@ SECTIONS = (
     Section(
         "classification",
         "Training on random and on label-pure batches",
-        ("classification/digits-head-lr0.01-curves",),
+        ("classification/digits-head-lr0.01-curves", "classification/*-curves"),
         "Training loss and test accuracy of the network whose norm feeds the classifier; line: "
         "mean over seeds, band: their range.",
     ),
     Section(
         "features",
         "The features that training leaves",
-        ("features/digits-mini-vgg-lr0.003-measures", "features/digits-head-lr0.01-measures"),
+        ("features/digits-mini-vgg-*-measures", "features/*-measures"),
         "Silhouette, nearest class mean and linear probe of the penultimate features, before "
         "training and after it.",
     ),
     Section(
         "purity",
         "From random to label-pure batches",
-        ("purity/digits-head-lr0.01",),
+        ("purity/digits-head-*", "purity/*"),
         "Test accuracy, and what BN blocks, against the share of a batch's samples that have one "
         "label.",
     ),
     Section(
         "flow",
         "Real and interpolated images under a flow",
-        ("flow/digits-mlp-scalar-interpolation",),
+        ("flow/digits-mlp-scalar-interpolation", "flow/*-interpolation"),
         "Log-likelihood of images between two classes: a flow that tells real from interpolated "
         "images falls in the middle.",
     ),
@@ -85,13 +86,17 @@ def sections(pages: Path, figures: Path) -> list[dict[str, str]]:
     """The experiments that this run has: their page, title, figure and sentence."""
     shown = []
     for section in SECTIONS:
-        stems = [stem for stem in section.figure if (figures / f"{stem}.svg").is_file()]
-        if stems and (pages / f"{section.page}.html").is_file():
+        found = [
+            path.relative_to(figures).as_posix().removesuffix(".svg")
+            for pattern in section.figure
+            for path in sorted(figures.glob(f"{pattern}.svg"))
+        ]
+        if found and (pages / f"{section.page}.html").is_file():
             shown.append(
                 {
                     "page": section.page,
                     "title": section.title,
-                    "figure": stems[0],
+                    "figure": found[0],
                     "sentence": section.sentence,
                 }
             )
