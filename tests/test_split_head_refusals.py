@@ -31,6 +31,7 @@ from tests.cases import C, T, Y, linear, normal
         ({"head": lambda v: linear(v)[:, 0]}, r"shape \(1, C\)"),
         ({"head": lambda v: linear(v)[:, 0], "hdiag": "affine"}, r"shape \(1, C\)"),
         ({"head": lambda v: linear(v)[:, None]}, r"shape \(1, C\); found \(1, 1, 4\)"),
+        ({"head": lambda v: linear(v).repeat(2, 1)}, r"shape \(1, C\); found \(2, 4\)"),
         ({"head": lambda v: (linear(v), 0)}, "output"),
         ({"head": lambda v: linear(v) / 0}, "must be finite"),
         ({"head": lambda v: linear(v) / 0, "hdiag": "affine"}, "must be finite"),
