@@ -116,3 +116,14 @@ def test_weak_coupling_is_refused(way, dtype, share):
 
     with pytest.raises(BadInput, match=OTHER_OUTPUTS):
         split_head(head, normal(6, 9), torch.arange(6) % C, hdiag=way, dtype=dtype)
+
+
+@pytest.mark.parametrize("way", ["auto", "affine"])
+def test_rows_that_reach_only_those_behind_them_are_refused(way):
+    """The first row of a batch is as it is alone."""
+
+    def head(v):
+        return (v + torch.cat([torch.zeros_like(v[:1]), v[:-1]])) @ normal(9, C)
+
+    with pytest.raises(BadInput, match=OTHER_OUTPUTS):
+        split_head(head, normal(6, 9), torch.arange(6) % C, hdiag=way)

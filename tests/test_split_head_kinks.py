@@ -93,6 +93,27 @@ def test_hardly_bent_is_no_kink():
     assert found.kinks == 0
 
 
+class WithoutForwardDerivative(torch.autograd.Function):
+    """The identity, as a user's own function gives it: torch cannot send tangents through."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+def test_kinks_are_seen_behind_functions_without_forward_derivatives():
+    def head(v):
+        return F.relu(WithoutForwardDerivative.apply(v)) @ normal(9, C)
+
+    y, target = normal(5, 9), torch.arange(5) % C
+    assert split_head(head, y, target).kinks == 9
+    assert split_head(head, y, target, 0.1 * normal(9, seed=9)).kinks == 0
+
+
 def test_kinks_are_not_known_where_nobody_looked():
     found = split_head(KINKED["relu"][0], normal(5, 9), torch.arange(5) % C, hdiag="affine")
     assert found.kinks is None

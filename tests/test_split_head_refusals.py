@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bnblind import BadInput, split_head
-from tests.cases import T, Y, linear, normal
+from tests.cases import C, T, Y, linear, normal
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,7 @@ from tests.cases import T, Y, linear, normal
         ({"head": lambda v: linear(v)[:, 0]}, r"shape \(1, C\)"),
         ({"head": lambda v: linear(v)[:, 0], "hdiag": "affine"}, r"shape \(1, C\)"),
         ({"head": lambda v: linear(v)[:, None]}, r"shape \(1, C\); found \(1, 1, 4\)"),
+        ({"head": lambda v: linear(v).repeat(2, 1)}, r"shape \(1, C\); found \(2, 4\)"),
         ({"head": lambda v: (linear(v), 0)}, "output"),
         ({"head": lambda v: linear(v) / 0}, "must be finite"),
         ({"head": lambda v: linear(v) / 0, "hdiag": "affine"}, "must be finite"),
@@ -58,3 +59,12 @@ def test_features_that_are_no_numbers_are_called_so(spoiled):
     y[2, 3] = spoiled
     with pytest.raises(BadInput, match="features must be finite; found NaN or infinity"):
         split_head(nn.Linear(6, 3).double(), y, torch.zeros(4, dtype=torch.long))
+
+
+@pytest.mark.parametrize("way", ["auto", "exact", "affine", 3])
+def test_outputs_of_the_batch_that_are_no_numbers_are_refused(way):
+    """NaN is not like itself: no comparison may take it for agreement."""
+    y = normal(4, 6).abs()
+    y[0, 3] = -5
+    with pytest.raises(BadInput, match=r"(?i)\bnan\b"):
+        split_head(lambda v: (v + 1).log()[:, :C], y, torch.arange(4), hdiag=way)

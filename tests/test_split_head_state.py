@@ -87,3 +87,33 @@ def test_attentions_fast_path_is_as_it_was(enabled, refused):
         assert torch.backends.mha.get_fastpath_enabled() == enabled
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+class FailsInTheSecondDerivative(torch.autograd.Function):
+    """The cube of its input."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient * Failing.apply(3 * x**2)
+
+
+class Failing(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise RuntimeError("the user's own failure")
+
+
+def test_failures_of_the_users_own_functions_are_passed_on():
+    """They are no sign that torch has no second derivative."""
+    with pytest.raises(RuntimeError, match=r"^the user's own failure"):
+        split_head(lambda v: linear(FailsInTheSecondDerivative.apply(v)), Y, T, hdiag="exact")
