@@ -122,6 +122,24 @@ def test_a_function_that_draws_random_numbers_is_refused():
         split_head(lambda v: F.dropout(v[:, :C], 0.5), features(), TARGET)
 
 
+@pytest.mark.parametrize("row", [0, 4])
+@pytest.mark.parametrize("hdiag", ["auto", "affine", "exact"])
+def test_outputs_that_are_not_finite_are_refused(row, hdiag):
+    y = features()
+    y[:, 0] = 0.0
+    y[row, 0] = 1.0
+    linear = nn.Linear(D, C).double()
+    with pytest.raises(BadInput, match=r"must be finite|NaN or infinity"):
+        split_head(lambda v: linear(v) + 0 / (v[:, :1] - 1), y, TARGET, hdiag=hdiag)
+
+
+def test_the_expansion_point_is_a_copy():
+    y0 = torch.full((8,), 0.5, dtype=torch.float64)
+    split = split_loss(network(), "1", features(), TARGET, y0=y0)
+    y0 += 1
+    assert (split.y0 == 0.5).all()
+
+
 WRITTEN = {
     "relu": (lambda v: F.relu(v), lambda v: F.relu(input=v)),
     "elu": (lambda v: F.elu(v, 0.5), lambda v: F.elu(input=v, alpha=0.5)),

@@ -292,4 +292,4 @@ def _expansion_point(y0: Tensor | str | None, seen: Standardized) -> Tensor:
     check_tensors(y0=y0)
     if y0.shape != seen.center.shape:
         raise BadInput(f"y0 must have shape {tuple(seen.center.shape)}; found {tuple(y0.shape)}")
-    return y0.detach().to(seen.center)
+    return y0.detach().to(seen.center, copy=True)

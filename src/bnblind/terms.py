@@ -80,7 +80,12 @@ class Batch:
 
         Raises:
             RowsDiffer: they are not the known ones.
+            BadInput: they are not finite.
         """
+        finite = outputs.detach().isfinite().all(1)
+        if not bool(finite.all()):
+            row = int(finite.to(torch.uint8).argmin())
+            raise BadInput(f"the outputs must be finite; found NaN or infinity for sample {row}")
         check_rows(outputs[: len(self.known)].detach(), self.known)
         return outputs
 
