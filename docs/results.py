@@ -85,7 +85,7 @@ def section() -> str:
         *accuracies(),
         "Flows (RealNVP, fully connected couplings) of two classes: log-likelihood of real test",
         "images minus that of half-and-half mixtures, nats an image, with BN's running statistics",
-        "and with statistics recalibrated on mixed batches, mean over three seeds (95 % t interval):",
+        "and with statistics recalibrated on mixed batches, mean over the seeds (95 % t interval):",
         "",
         *gaps(),
     ]
