@@ -123,7 +123,11 @@ def look_at(pages: list[Path], widths: tuple[int, ...]) -> dict[Any, Seen]:
     with tempfile.TemporaryDirectory() as profile:
         ports = Path(profile) / "DevToolsActivePort"
         browser = subprocess.Popen(
-            [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0"],
+            # Not the browser's own first page, whose requests would be taken for the report's.
+            [
+                *(CHROMIUM, *FLAGS, f"--user-data-dir={profile}"),
+                *("--remote-debugging-port=0", "about:blank"),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
