@@ -25,12 +25,13 @@ def belongs_to(process: Path, clone: Clone) -> bool:
         return False
 
 
-def trainings(clone: Clone) -> list[int]:
-    """Process ids of this clone's training steps."""
+def running(clone: Clone, step: str = "") -> list[int]:
+    """Process ids of this clone's steps, or of those called ``step``."""
+    wanted = f"\0bnblind.pipeline\0{step}"
     return [
         int(process.name)
         for process in Path("/proc").glob("[0-9]*")
-        if belongs_to(process, clone) and "\0train\0" in (process / "cmdline").read_text()
+        if belongs_to(process, clone) and wanted in (process / "cmdline").read_text()
     ]
 
 
@@ -88,8 +89,16 @@ def test_a_diverging_run_names_itself_and_is_tried_again(second: Clone) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("norms: [bn, ln]", "norms: [bm, ln]", "digits-head.norms[0]: found 'bm'; allowed: none"),
-        ("epochs: 1", "epoch: 1", "classification.digits-head: unknown key 'epoch'; allowed:"),
+        (
+            "model: head\n    norms: [bn, ln]",
+            "model: head\n    norms: [bm, ln]",
+            "digits-head.norms[0]: found 'bm'; allowed: none",
+        ),
+        (
+            "epochs: 1\n    snapshots",
+            "epoch: 1\n    snapshots",
+            "classification.digits-head: unknown key 'epoch'; allowed:",
+        ),
     ],
 )
 def test_a_wrong_configuration_is_one_clear_error(
@@ -111,7 +120,7 @@ def test_an_interrupted_run_leaves_nothing_half_written_and_goes_on(second: Clon
     before = second.hashes()
     second.edit("config/config.yaml", "momentum: 0.9", "momentum: 0.8")
     process = second.start("snakemake", "--cores", "1", "--", "trained")
-    wait_for(lambda: trainings(second))
+    wait_for(lambda: running(second, "train\0"))
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
     assert process.returncode != 0
@@ -131,7 +140,7 @@ def test_a_killed_snakemake_cannot_make_a_failed_jobs_old_results_pass_for_new(
     """Snakemake records the outputs of a failed job; killed, it gets no chance to take it back."""
     before = second.hashes()
     second.edit("config/config.yaml", "channels: 6", "channels: 7")
-    second.edit("config/config.yaml", "epochs: 1", "epochs: 4000")
+    second.edit("config/config.yaml", "epochs: 1\n    snap", "epochs: 4000\n    snap")
     hindrance = second.path / "data/results/theorems/.leak.parquet.partial"
     hindrance.mkdir()
     started = time.time()
@@ -141,7 +150,7 @@ def test_a_killed_snakemake_cannot_make_a_failed_jobs_old_results_pass_for_new(
     wait_for(lambda: leak.stat().st_mtime > started)  # Snakemake has put the old one back
     time.sleep(3)
     process.kill()
-    for orphan in trainings(second):
+    for orphan in running(second):
         os.kill(orphan, signal.SIGKILL)
     process.communicate(timeout=60)
     hindrance.rmdir()
@@ -149,7 +158,7 @@ def test_a_killed_snakemake_cannot_make_a_failed_jobs_old_results_pass_for_new(
     assert second.hashes() == before
     assert second.planned()["theorems"] == 1
     second.edit("config/config.yaml", "channels: 7", "channels: 6")
-    second.edit("config/config.yaml", "epochs: 4000", "epochs: 1")
+    second.edit("config/config.yaml", "epochs: 4000\n    snap", "epochs: 1\n    snap")
     recover(second, before)
 
 
@@ -169,11 +178,12 @@ def test_a_truncated_model_file_is_named_and_nothing_else_is_lost(second: Clone)
 def test_a_failure_is_explained_in_quiet_mode_too(second: Clone) -> None:
     """As `make reproduce` and the DVC stages run it."""
     before = second.hashes()
-    second.edit("config/config.yaml", "norms: [bn, ln]", "norms: [bn, in]")
+    trained = "model: head\n    norms: [bn, ln]"
+    second.edit("config/config.yaml", trained, trained.replace("ln", "in"))
     try:
         code, printed = second.attempt("snakemake", "--cores", "2", "--quiet", "rules", "host")
     finally:
-        second.edit("config/config.yaml", "norms: [bn, in]", "norms: [bn, ln]")
+        second.edit("config/config.yaml", trained.replace("ln", "in"), trained)
     assert code != 0
     assert "error: norm 'in' needs features (C, *spatial) a sample; found (32,)" in printed
     recover(second, before)
