@@ -188,7 +188,7 @@ rule claims:
     params:
         numerics=NUMERICS,
         profile=config["profile"],
-        results=at("data/results"),
+        results=lambda wildcards: at("data/results"),
     shell:
         step(
             "claims --claims {input.claims} --results {params.results} "
@@ -239,8 +239,8 @@ rule index:
     params:
         numerics=NUMERICS,
         profile=config["profile"],
-        pages=at("reports/pages"),
-        figures=at("reports/figures"),
+        pages=lambda wildcards: at("reports/pages"),
+        figures=lambda wildcards: at("reports/figures"),
     shell:
         step(
             "index --profile {params.profile} --ledger {input.ledger} "
