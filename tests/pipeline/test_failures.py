@@ -155,7 +155,9 @@ def test_a_killed_snakemake_cannot_make_a_failed_jobs_old_results_pass_for_new(
     process.communicate(timeout=60)
     hindrance.rmdir()
     second.run("snakemake", "--unlock")
-    assert second.hashes() == before
+    # The page that shows the configuration may already show the changed one.
+    about = "reports/pages/pipeline.html"
+    assert {**second.hashes(), about: before[about]} == before
     assert second.planned()["theorems"] == 1
     second.edit("config/config.yaml", "channels: 7", "channels: 6")
     second.edit("config/config.yaml", "epochs: 4000\n    snap", "epochs: 1\n    snap")
