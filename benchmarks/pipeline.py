@@ -42,6 +42,12 @@ def main() -> None:
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: no finished run; `make reproduce` makes one ({error})") from error
     kinds = step_seconds()
+    steps = sum(work + start for work, start, _ in kinds.values())
+    if total < steps:
+        raise SystemExit(
+            f"error: the logs are of several runs: their steps took {steps:.0f} CPU seconds, the "
+            f"longest run {total:.0f}. A run in a fresh clone says what one costs"
+        )
     print(f"{'step':24} {'jobs':>5} {'work':>8} {'start':>8}   CPU seconds")
     for kind, (work, start, jobs) in sorted(kinds.items(), key=lambda item: -item[1][0]):
         print(f"{kind:24} {jobs:5.0f} {work:8.1f} {start:8.1f}")

@@ -61,12 +61,14 @@ CONTROLS = tuple(name for name in LOOKS if name.startswith("bn_"))
 
 def with_controls(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Rows by the ending of their figures' names: "" for the norms and, if there are any,
-    "-controls" for the controls, with BN beside them. The column ``norm`` decides.
+    "-controls" for the controls, with BN beside them where they were trained. The columns
+    ``norm`` and ``batching`` decide.
     """
     controls = table["norm"].isin(CONTROLS)
     groups = {"": table[~controls]}
     if controls.any():
-        groups["-controls"] = table[controls | (table["norm"] == "bn")]
+        beside = (table["norm"] == "bn") & table["batching"].isin(table.loc[controls, "batching"])
+        groups["-controls"] = table[controls | beside]
     return groups
 
 

@@ -28,6 +28,20 @@ def read_table(path: Path) -> pd.DataFrame:
         ) from error
 
 
+def joined(paths: list[Path], order: list[str]) -> pd.DataFrame:
+    """The tables of all cells as one, sorted by the columns ``order``, which tell rows apart.
+
+    Raises:
+        BadInput: two tables hold the same row.
+    """
+    table = pd.concat([read_table(path) for path in paths], ignore_index=True)
+    table = table.sort_values(order, kind="stable", ignore_index=True)
+    if table.duplicated(order).any():
+        twice = table.loc[table.duplicated(order), order].iloc[0].to_dict()
+        raise BadInput(f"two grids hold the same run: {twice}")
+    return table
+
+
 def final_metrics(table: pd.DataFrame) -> dict[str, Any]:
     """Nested by cell, then metric: mean, min and max over the seeds at the last epoch."""
     last = table[table["epoch"] == table.groupby(ORDER[:5])["epoch"].transform("max")]
@@ -49,10 +63,6 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--table", type=Path, required=True, help="table to write")
     parser.add_argument("--metrics", type=Path, required=True, help="final metrics to write")
     args = parser.parse_args(argv)
-    table = pd.concat([read_table(path) for path in args.cells], ignore_index=True)
-    table = table.sort_values(ORDER, kind="stable", ignore_index=True)
-    if table.duplicated(ORDER).any():
-        twice = table.loc[table.duplicated(ORDER), ORDER[:6]].iloc[0].to_dict()
-        raise BadInput(f"two grids hold the same run: {twice}")
+    table = joined(args.cells, ORDER)
     publish({args.table: table_bytes(table), args.metrics: json_bytes(final_metrics(table))})
     print(f"{args.table}: {len(table)} rows of {len(args.cells)} cells")

@@ -7,9 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from bnblind.errors import BadInput
 from bnblind.experiments.intervals import t_interval
-from bnblind.pipeline.collect import read_table
+from bnblind.pipeline.collect import joined
 from bnblind.pipeline.files import json_bytes, publish, table_bytes
 
 CELL = ["dataset", "pair", "coupling", "norm", "coupling_norm", "batching"]
@@ -35,10 +34,6 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--table", type=Path, required=True, help="table to write")
     parser.add_argument("--metrics", type=Path, required=True, help="final metrics to write")
     args = parser.parse_args(argv)
-    table = pd.concat([read_table(path) for path in args.cells], ignore_index=True)
-    table = table.sort_values(ORDER, kind="stable", ignore_index=True)
-    if table.duplicated(ORDER).any():
-        twice = table.loc[table.duplicated(ORDER), [*CELL, "seed"]].iloc[0].to_dict()
-        raise BadInput(f"two grids hold the same run: {twice}")
+    table = joined(args.cells, ORDER)
     publish({args.table: table_bytes(table), args.metrics: json_bytes(flow_metrics(table))})
     print(f"{args.table}: {len(table)} rows of {len(args.cells)} cells")

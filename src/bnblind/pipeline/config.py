@@ -91,6 +91,14 @@ def _explained(error: jsonschema.ValidationError) -> str:
     return error.message
 
 
+def _unprepared(place: str, grid: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+    if grid["dataset"] not in config["data"]:
+        yield (
+            f"{place}.dataset: found {grid['dataset']!r}, which `data` does not prepare; "
+            f"allowed: {', '.join(config['data'])}"
+        )
+
+
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """What a schema cannot say: relations between keys."""
     for name, split in config["data"].items():
@@ -98,11 +106,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"data.{name}: validation and test leave no training data; their sum must be < 1"
     for name, grid in config["classification"].items():
         place = f"classification.{name}"
-        if grid["dataset"] not in config["data"]:
-            yield (
-                f"{place}.dataset: found {grid['dataset']!r}, which `data` does not prepare; "
-                f"allowed: {', '.join(config['data'])}"
-            )
+        yield from _unprepared(place, grid, config)
         late = [epoch for epoch in grid["snapshots"] if epoch > grid["epochs"]]
         if late:
             yield f"{place}.snapshots: found {late}; allowed: 1 to epochs, {grid['epochs']}"
@@ -182,11 +186,7 @@ def _contradictions_of_flows(config: Mapping[str, Any]) -> Iterator[str]:
     registered = read_yaml(DATASETS)
     for name, grid in config["flows"].items():
         place = f"flows.{name}"
-        if grid["dataset"] not in config["data"]:
-            yield (
-                f"{place}.dataset: found {grid['dataset']!r}, which `data` does not prepare; "
-                f"allowed: {', '.join(config['data'])}"
-            )
+        yield from _unprepared(place, grid, config)
         classes = registered[grid["dataset"]]["classes"]
         for pair in grid["pairs"]:
             if pair[0] == pair[1] or max(pair) >= classes:
