@@ -52,7 +52,8 @@ def references(clone: Clone, page: str) -> References:
 def test_every_reference_is_a_file_of_the_report(first: Clone, page: str) -> None:
     found = references(first, page)
     folder = (first.path / page).parent
-    assert any(src.endswith(".svg") or "svg+xml" in src for src in found.loaded)
+    pictures = [src for src in found.loaded if src.endswith(".svg") or "svg+xml" in src]
+    assert pictures or page.endswith("claims.html"), "only the ledger's page is without a picture"
     for target in found.loaded:
         assert target.startswith("data:") or (folder / target).is_file(), target
     for target in found.linked:
