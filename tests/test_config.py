@@ -19,13 +19,13 @@ from bnblind.experiments.synthetic import LOSSES
 from bnblind.experiments.theorems import POINTS
 from bnblind.norms import NORMS
 from bnblind.pipeline.config import (
-    cell_settings,
-    cells,
     check_config,
-    flow_cell_settings,
     flow_cells,
+    flow_jobs,
     read_yaml,
     registered_names,
+    trained_cells,
+    training_jobs,
 )
 from tests.conftest import ROOT
 
@@ -205,22 +205,26 @@ def test_data_cannot_be_left_out(quick: dict[str, Any]) -> None:
 
 def test_a_cell_depends_on_its_own_settings_only(quick: dict[str, Any]) -> None:
     """Adding a norm to a grid leaves the other cells' settings, and so their results, alone."""
-    before = {str(cell): cell_settings(quick, cell) for cell in cells(quick)}
+    before = {str(job): trained_cells(quick, job) for job in training_jobs(quick)}
     quick["classification"]["digits-head"]["norms"].append("in")
-    after = {str(cell): cell_settings(quick, cell) for cell in cells(quick)}
-    assert len(after) == len(before) + 2  # batchings
+    after = {str(job): trained_cells(quick, job) for job in training_jobs(quick)}
+    (added,) = after.keys() - before.keys()
+    assert [cell["batching"] for cell in after[added]] == ["random", "label"]
     assert before.items() <= after.items()
 
 
 def test_a_flow_cells_settings_are_what_the_training_step_takes(quick: dict[str, Any]) -> None:
     registry = {"digits": {"levels": 17}}
-    before = {str(cell): flow_cell_settings(quick, cell, registry) for cell in flow_cells(quick)}
-    assert len(before) == 2 * 3 * 2  # pairs, norms, batchings
-    cells_of = [FlowCell.from_settings(settings) for settings in before.values()]
-    assert {cell.pair for cell in cells_of} == {(9, 8), (1, 0)}
+    before = {str(job): flow_cells(quick, job, registry) for job in flow_jobs(quick)}
+    assert len(before) == 3  # norms
+    for settings in before.values():
+        cells = [FlowCell.from_settings(own) for own in settings]
+        assert [(cell.pair, cell.batching) for cell in cells] == [
+            (pair, batching) for pair in ((9, 8), (1, 0)) for batching in ("random", "label")
+        ]
     quick["flows"]["digits-mlp"]["norms"].append("gn")
-    after = {str(cell): flow_cell_settings(quick, cell, registry) for cell in flow_cells(quick)}
-    assert len(after) == len(before) + 2 * 2
+    after = {str(job): flow_cells(quick, job, registry) for job in flow_jobs(quick)}
+    assert len(after) == len(before) + 1
     assert before.items() <= after.items()
 
 

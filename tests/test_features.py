@@ -238,8 +238,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, digits: Dataset):
     """A trained cell, and its features written twice."""
     folder = tmp_path_factory.mktemp("features")
     (folder / "prepared").write_bytes(dataset_bytes(digits, {}))
-    runs = [train(CELL, seed, digits) for seed in CELL.seeds]
-    (folder / "weights").write_bytes(weights_bytes(CELL, runs))
+    trained = [(CELL, train(CELL, seed, digits)) for seed in CELL.seeds]
+    (folder / "weights").write_bytes(weights_bytes(trained))
     tsne = {"norms": ["bn"], "seed": 3, "samples": 100}
     for name in ("first", "second"):
         step.main(

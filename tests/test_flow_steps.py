@@ -5,12 +5,13 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 
 from bnblind import BadInput
 from bnblind.experiments.intervals import t_interval
-from bnblind.pipeline import collect_flows, train_flow
+from bnblind.pipeline import collect_flows, list_weights, train_flow
 from bnblind.pipeline.prepared import dataset_bytes
-from bnblind.pipeline.tensors import read_tensors
+from bnblind.pipeline.tensors import read_tensors, tensors_bytes
 
 CELL = {
     **{"dataset": "digits", "levels": 17, "pair": [9, 8], "coupling": "mlp", "couplings": 2},
@@ -19,12 +20,13 @@ CELL = {
     **{"scale_regularization": 5e-5, "epochs": 2, "patience": 2, "mixtures": 8, "samples": 4},
     "seeds": [4, 3],
 }
+OTHER = {**CELL, "pair": [1, 0], "seeds": [4]}
 OUTPUTS = ("weights", "results", "samples")
 
 
-def train(folder, cell, **changes):
+def train(folder, *cells, **changes):
     options = {
-        "cell": json.dumps(cell),
+        "cells": json.dumps(cells),
         "prepared": folder / "prepared",
         "checkpoint": folder / "checkpoint",
         **{name: folder / name for name in OUTPUTS},
@@ -42,7 +44,7 @@ def collect(folder, cells):
 def folder(tmp_path_factory, digits):
     folder = tmp_path_factory.mktemp("flows")
     (folder / "prepared").write_bytes(dataset_bytes(digits, {}))
-    train(folder, CELL)
+    train(folder, CELL, OTHER)
     return folder
 
 
@@ -56,8 +58,8 @@ def test_results_are_long_and_tidy(folder):
     assert table.columns.tolist() == [*collect_flows.ORDER, "value"]
     assert not table.duplicated(collect_flows.ORDER).any()
     cell = table[collect_flows.CELL].drop_duplicates().values.tolist()
-    assert cell == [["digits", "9v8", "mlp", "bn", "none", "label"]]
-    assert table["seed"].unique().tolist() == [4, 3]
+    assert cell == [["digits", pair, "mlp", "bn", "none", "label"] for pair in ("9v8", "1v0")]
+    assert table.groupby("pair")["seed"].unique().map(list).to_dict() == {"9v8": [4, 3], "1v0": [4]}
     mixtures = table["metric"].str.contains("mixed|gap|auc")
     assert table.loc[mixtures, "share"].notna().all()
     assert table.loc[~mixtures, "share"].isna().all()
@@ -69,17 +71,48 @@ def test_weights_are_the_best_epochs_and_samples_of_both_kinds(folder):
     table = pd.read_parquet(folder / "results")
     weights, description = read_tensors(folder / "weights")
     best = {}
-    for seed, rows in table[table["metric"] == "validation.log_likelihood"].groupby("seed"):
-        best[seed] = rows.set_index("epoch")["value"].idxmax()
+    judged = table[table["metric"] == "validation.log_likelihood"]
+    for (pair, seed), rows in judged.groupby(["pair", "seed"]):
+        best[f"{pair}-label/seed{seed}"] = rows.set_index("epoch")["value"].idxmax()
     assert {name.rsplit("/", 1)[0] for name in weights} == {
-        f"seed{seed}/epoch{epoch:03d}" for seed, epoch in best.items()
+        f"{run}/epoch{epoch:03d}" for run, epoch in best.items()
     }
-    assert description["pair"] == [9, 8]
-    samples, key = read_tensors(folder / "samples")
-    assert set(samples) == {
-        f"seed{seed}/{kind}" for seed in (3, 4) for kind in ("plain", "recalibrated")
+    assert [cell["pair"] for cell in description["cells"]] == [[9, 8], [1, 0]]
+    samples, description = read_tensors(folder / "samples")
+    assert set(samples) == {f"{run}/{kind}" for run in best for kind in ("plain", "recalibrated")}
+    assert {key: cell["pair"] for key, cell in description["cells"].items()} == {
+        "9v8-label": "9v8",
+        "1v0-label": "1v0",
     }
-    assert key["pair"] == "9v8"
+
+
+def test_each_cell_of_a_job_is_trained_as_if_alone(folder, tmp_path):
+    (tmp_path / "prepared").write_bytes((folder / "prepared").read_bytes())
+    train(tmp_path, OTHER)
+    for name in ("weights", "samples"):
+        together, _ = read_tensors(folder / name)
+        alone, _ = read_tensors(tmp_path / name)
+        assert alone
+        for key, tensor in alone.items():
+            assert torch.equal(tensor, together[key])
+
+
+def test_the_listing_holds_every_flow_at_one_epoch(folder, tmp_path):
+    listing = tmp_path / "listing"
+    flows = [str(folder / "weights")]
+    list_weights.main(["--networks", "--flows", *flows, "--listing", str(listing)])
+    (entry,) = json.loads(listing.read_text()).values()
+    assert {key: [*seeds] for key, seeds in entry["epochs"].items()} == {
+        "9v8-label": ["seed3", "seed4"],
+        "1v0-label": ["seed4"],
+    }
+    tensors, description = read_tensors(folder / "weights")
+    kept = {name: t for name, t in tensors.items() if not name.startswith("9v8-label/seed3")}
+    (tmp_path / "weights").write_bytes(tensors_bytes(kept, description))
+    with pytest.raises(BadInput, match="its settings promise"):
+        list_weights.main(
+            ["--networks", "--flows", str(tmp_path / "weights"), "--listing", str(listing)]
+        )
 
 
 def test_a_refused_cell_leaves_earlier_results(folder):
@@ -99,7 +132,8 @@ def test_cells_are_collected_in_one_order_with_intervals(folder, tmp_path):
         found.append(hashes(tmp_path))
     assert found[0] == found[1]
     metrics = json.loads((tmp_path / "metrics").read_text())
-    gaps = other[other["metric"] == "test.plain.gap"]["value"].tolist()
+    gaps = other[(other["metric"] == "test.plain.gap") & (other["pair"] == "9v8")]
+    gaps = gaps["value"].tolist()
     assert len(gaps) == 2
     mean, low, high = t_interval(gaps)
     expected = {"mean": mean, "low": low, "high": high}

@@ -9,8 +9,10 @@ import pytest
 from bnblind import BadInput
 from bnblind.pipeline.claims_file import read_claims
 from bnblind.pipeline.ledger import judge, ledger, measure, overall, select
+from bnblind.pipeline.proofs_record import Proofs, read_proofs
 
 CLAIM = {"claim": "a claim", "required": True}
+PROOFS = Proofs(("T1", "T2"), ())
 
 
 def accuracies(**by_norm: list[float]) -> pd.DataFrame:
@@ -143,7 +145,7 @@ def test_the_verdict_on_a_claim(verdicts, expected):
 def test_the_ledger_holds_each_claim_before_its_rows():
     table = accuracies(ln=[0.9, 0.8, 0.9], bn=[0.1, 0.2, 0.1])
     fine, wrong = row(scope="wide"), row(scope="narrow", at_least=0.9)
-    rows = ledger({"C1": CLAIM | {"rows": {"a": fine, "b": wrong}}}, lambda name: table)
+    rows = ledger({"C1": CLAIM | {"rows": {"a": fine, "b": wrong}}}, lambda name: table, PROOFS)
     assert [r["id"] for r in rows] == ["C1", "C1.a", "C1.b"]
     assert [r["verdict"] for r in rows] == ["partly", "reproduced", "not reproduced"]
     assert rows[0]["value"] == 0.5
@@ -152,8 +154,24 @@ def test_the_ledger_holds_each_claim_before_its_rows():
     assert all(keys | {"scope", "artifact", "figure"} <= set(r) for r in rows)
 
 
-def test_the_projects_own_claims_are_eight_and_the_theorems_are_required():
+def test_a_claim_says_that_its_theorem_is_proved_where_it_is():
+    table = accuracies(ln=[0.9, 0.8, 0.9], bn=[0.1, 0.2, 0.1])
+    proved = CLAIM | {"theorem": ["T1", "T2"], "rows": {"a": row()}}
+    claims = {"C1": proved, "C2": CLAIM | {"rows": {"a": row()}}}
+    rows = ledger(claims, lambda name: table, PROOFS)
+    assert [(r["theorem"], r["proof"]) for r in rows] == [
+        *[(["T1", "T2"], "proved in Coq")] * 2,
+        *[([], None)] * 2,
+    ]
+    claims["C1"] = proved | {"theorem": ["T3"]}
+    with pytest.raises(BadInput, match="claim C1: unknown theorem 'T3'; allowed: T1, T2"):
+        ledger(claims, lambda name: table, PROOFS)
+
+
+def test_the_projects_own_claims_name_theorems_and_the_theorems_are_required():
     claims = read_claims()
+    rows = ledger(claims, lambda name: None, read_proofs())
+    assert {r["id"] for r in rows if r["proof"] == "proved in Coq"} >= {"C1", "C2", "C3", "C4"}
     assert list(claims) == [f"C{i}" for i in range(1, 9)]
     assert [name for name, claim in claims.items() if claim["required"]] == ["C1", "C2", "C3"]
 

@@ -46,6 +46,7 @@ def test_the_proofs_pass(tmp_path):
     command = [sys.executable, FOLDER / "check.py", "--record", file]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+    assert file.read_text() == (FOLDER / "record.json").read_text(), "not the published record"
     record = json.loads(file.read_text())
     texts = check.read_sources(FOLDER)
     stated = check.statements(texts["Statements.v"])

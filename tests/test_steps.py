@@ -10,10 +10,13 @@ import pytest
 import torch
 
 from bnblind import BadInput
+from bnblind.experiments import training
 from bnblind.experiments.datasets import SPLITS
-from bnblind.pipeline import collect, export_data, prepare_data, theorems, train
+from bnblind.experiments.training import Cell
+from bnblind.pipeline import collect, export_data, list_weights, prepare_data, theorems, train
+from bnblind.pipeline.kept_weights import kept_weights
 from bnblind.pipeline.prepared import read_dataset
-from bnblind.pipeline.tensors import read_tensors
+from bnblind.pipeline.tensors import read_tensors, tensors_bytes
 
 SPLIT = {"seed": 0, "validation": 0.15, "test": 0.2}
 CELL = {
@@ -21,6 +24,7 @@ CELL = {
     **{"batch_size": 64, "epochs": 2, "seeds": [4, 3], "snapshots": [1]},
     "optimizer": {"name": "sgd", "momentum": 0.9},
 }
+CELLS = json.dumps([CELL, {**CELL, "batching": "random", "seeds": [3], "snapshots": []}])
 THEOREMS = {
     **{"norms": ["bn", "none"], "losses": ["quadratic"], "points": ["zero"]},
     **{"batch_sizes": [8], "dims": [8], "eps": [0.0, 1e-5], "seeds": [0, 1]},
@@ -39,13 +43,13 @@ def call(step, **options):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, registered):
-    """Raw and prepared digits, one trained cell."""
+    """Raw and prepared digits, two trained cells."""
     folder = tmp_path_factory.mktemp("pipeline")
     call(export_data, registered=registered, raw=folder / "raw")
     prepare(folder, registered)
     call(
         train,
-        cell=CELL,
+        cells=CELLS,
         prepared=folder / "prepared",
         checkpoint=folder / "checkpoint",
         weights=folder / "weights",
@@ -129,21 +133,53 @@ def test_results_are_long_and_tidy(folder):
     table = pd.read_parquet(folder / "results")
     assert table.columns.tolist() == [*collect.ORDER, "value", "batch_order"]
     assert not table.duplicated(collect.ORDER).any()
-    assert table["seed"].unique().tolist() == [4, 3]
     assert set(table["epoch"]) == {0, 1, 2}
-    assert table[["norm", "batching", "lr"]].drop_duplicates().values.tolist() == [
-        ["ln", "label", 0.01]
-    ]
+    runs = table[["norm", "batching", "lr", "seed"]].drop_duplicates().values.tolist()
+    assert runs == [["ln", "label", 0.01, 4], ["ln", "label", 0.01, 3], ["ln", "random", 0.01, 3]]
 
 
-def test_weights_are_named_by_seed_and_epoch(folder):
+def test_weights_are_named_by_cell_seed_and_epoch(folder):
     tensors, description = read_tensors(folder / "weights")
-    assert {name.rsplit("/", 1)[0] for name in tensors} == {
-        f"seed{seed}/epoch{epoch:03d}" for seed in (4, 3) for epoch in (0, 1, 2)
+    label = {f"label-lr0.01/seed{seed}/epoch{epoch:03d}" for seed in (4, 3) for epoch in (0, 1, 2)}
+    random = {f"random-lr0.01/seed3/epoch{epoch:03d}" for epoch in (0, 2)}
+    assert {name.rsplit("/", 1)[0] for name in tensors} == label | random
+    assert tensors["label-lr0.01/seed4/epoch000/1.weight"].shape == (128, 64)
+    assert [cell["batching"] for cell in description["cells"]] == ["label", "random"]
+    assert description["cells"][0]["optimizer"] == CELL["optimizer"]
+
+
+def test_each_cell_of_a_job_is_trained_as_if_alone(folder, digits):
+    """And its weights are read back as its own."""
+    cell = Cell.from_settings({**CELL, "batching": "random", "seeds": [3], "snapshots": []})
+    alone = training.train(cell, 3, digits).weights
+    kept = [*kept_weights(folder / "weights")]
+    assert [(row["batching"], row["seed"], row["epoch"]) for row, *_ in kept] == [
+        *[("label", seed, epoch) for seed in (3, 4) for epoch in (0, 1, 2)],
+        *[("random", 3, epoch) for epoch in (0, 2)],
+    ]
+    for row, found, weights in kept[-2:]:
+        assert found == cell
+        assert weights.keys() == alone[row["epoch"]].keys()
+        assert all(torch.equal(weights[name], alone[row["epoch"]][name]) for name in weights)
+
+
+def test_the_listing_holds_every_file_with_its_networks(folder, tmp_path):
+    call(list_weights, networks=[folder / "weights"], flows=[], listing=tmp_path / "listing")
+    (entry,) = json.loads((tmp_path / "listing").read_text()).values()
+    assert entry["sha256"] == hashes(folder)["weights"]
+    assert entry["epochs"] == {
+        "label-lr0.01": {"seed3": [0, 1, 2], "seed4": [0, 1, 2]},
+        "random-lr0.01": {"seed3": [0, 2]},
     }
-    assert tensors["seed4/epoch000/1.weight"].shape == (128, 64)
-    assert description["norm"] == "ln"
-    assert description["optimizer"] == CELL["optimizer"]
+
+
+@pytest.mark.parametrize("lost", ["random-lr0.01/", "random-lr0.01/seed3/epoch002/", "label"])
+def test_weights_that_are_not_there_are_missed(folder, tmp_path, lost):
+    tensors, description = read_tensors(folder / "weights")
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(lost)}
+    (tmp_path / "weights").write_bytes(tensors_bytes(kept, description))
+    with pytest.raises(BadInput, match="its settings promise"):
+        call(list_weights, networks=[tmp_path / "weights"], flows=[], listing=tmp_path / "l")
 
 
 def test_a_truncated_data_file_leaves_earlier_results(folder):
@@ -153,7 +189,7 @@ def test_a_truncated_data_file_leaves_earlier_results(folder):
     names = ("checkpoint", "weights", "results")
     outputs = {name: folder / name for name in names}
     with pytest.raises(BadInput, match=r"truncated \(1000 bytes\) is truncated"):
-        call(train, cell=CELL, prepared=truncated, **outputs)
+        call(train, cells=CELLS, prepared=truncated, **outputs)
     assert hashes(folder) == before
 
 
@@ -170,7 +206,8 @@ def test_cells_are_collected_in_one_order(folder, tmp_path):
 
     table = pd.read_parquet(tmp_path / "bn.t")
     assert len(table) == 2 * len(other)
-    last = other[(other["epoch"] == 2) & (other["metric"] == "test.eval.accuracy")]["value"]
+    last = other[(other["epoch"] == 2) & (other["metric"] == "test.eval.accuracy")]
+    last = last[last["batching"] == "label"]["value"]
     metrics = json.loads((tmp_path / "bn.m").read_text())
     found = metrics["digits-head-ln-label-lr0.01"]["test.eval.accuracy"]
     assert found == pytest.approx({"mean": last.mean(), "min": last.min(), "max": last.max()})

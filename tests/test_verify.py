@@ -10,11 +10,13 @@ import pytest
 from bnblind.__main__ import main
 from bnblind.pipeline.claims_file import read_claims
 from bnblind.pipeline.ledger import ledger
+from bnblind.pipeline.proofs_record import RECORD, read_proofs
 from tests.conftest import ROOT
 
 CLAIMS = """
 C1:
   claim: BN blocks it.
+  theorem: [T1]
   required: true
   rows:
     shares:
@@ -45,6 +47,7 @@ def run(tmp_path: Path) -> Path:
     (tmp_path / "config/claims.yaml").write_text(CLAIMS)
     (tmp_path / "workflow").mkdir()
     shutil.copytree(ROOT / "workflow/schemas", tmp_path / "workflow/schemas")
+    shutil.copytree(ROOT / "proofs", tmp_path / "proofs")
     table = pd.DataFrame({"seed": [10, 11], "passing": [1e-13, 3e-13]})
     (tmp_path / "data/results/theorems").mkdir(parents=True)
     table.to_parquet(tmp_path / "data/results/theorems/passing.parquet")
@@ -59,7 +62,9 @@ def write_ledger(run: Path) -> None:
         return pd.read_parquet(path) if path.is_file() else None
 
     claims = read_claims(run / "config/claims.yaml")
-    (run / "reports/claims.json").write_text(json.dumps(ledger(claims, read)))
+    (run / "reports/claims.json").write_text(
+        json.dumps(ledger(claims, read, read_proofs(run / RECORD)))
+    )
 
 
 @pytest.fixture
@@ -83,7 +88,7 @@ def test_a_ledger_that_stands(run: Path, verify) -> None:
     lines = printed.splitlines()
     assert lines[1].split()[:3] == ["C1", "reproduced", "yes"]
     assert lines[2].split()[:3] == ["C2", "not", "run"]
-    assert lines[1].endswith("BN blocks it.")
+    assert lines[1].endswith("BN blocks it. (T1: proved in Coq)")
     assert "C1.shares" not in printed
     code, printed = verify("--all")
     assert code == 0
@@ -123,11 +128,11 @@ def test_a_required_claim_that_was_not_run(run: Path, verify) -> None:
             lambda run: pd.DataFrame({"seed": [10], "passing": [2e-13]}).to_parquet(
                 run / "data/results/theorems/passing.parquet"
             ),
-            "C1.shares: the ledger says value 3e-13, its table gives 2e-13",
+            "C1.shares: the ledger says value 3e-13, found now 2e-13",
         ),
         (
             lambda run: (run / "data/results/theorems/passing.parquet").unlink(),
-            "C1.shares: the ledger says verdict reproduced, its table gives not run",
+            "C1.shares: the ledger says verdict reproduced, found now not run",
         ),
         (
             lambda run: (run / "data/results/theorems/passing.parquet").write_bytes(b"PAR1"),
@@ -137,12 +142,17 @@ def test_a_required_claim_that_was_not_run(run: Path, verify) -> None:
             lambda run: (run / "config/claims.yaml").write_text(
                 CLAIMS.replace("1.0e-12", "1.0e-14")
             ),
-            "C1.shares: the ledger says predicate largest <= 1e-12, its table gives largest <=",
+            "C1.shares: the ledger says predicate largest <= 1e-12, found now largest <=",
         ),
         (
             lambda run: (run / "config/claims.yaml").write_text(CLAIMS[: CLAIMS.index("C2")]),
             "C2.accuracy: not in config/claims.yaml",
         ),
+        (
+            lambda run: (run / "proofs/Terms.v").write_text("Axiom cheat : False."),
+            "C1: the ledger says proof proved in Coq, found now not known to be proved: Terms.v",
+        ),
+        (lambda run: (run / "proofs/record.json").unlink(), "there is no record of the proofs"),
         (lambda run: (run / "reports/claims.json").unlink(), "there is no ledger reports/claims"),
         (lambda run: (run / "reports/claims.json").write_text("[1]"), "is no ledger"),
         (lambda run: (run / "reports/claims.json").write_text("[{}]"), "a row without id"),

@@ -24,6 +24,7 @@ include: "rules/linear_signal.smk"
 include: "rules/features.smk"
 include: "rules/analysis.smk"
 include: "rules/report.smk"
+include: "rules/proofs.smk"
 
 
 localrules:

@@ -20,7 +20,7 @@ def lines_of(*command: str) -> set[str]:
 
 def stale_files(folders: list[str]) -> list[Path]:
     """Files below ``folders`` that neither the workflow makes nor git tracks."""
-    unclaimed = lines_of("snakemake", "--list-untracked", "--quiet", "all")
+    unclaimed = lines_of("snakemake", "--list-untracked", "--quiet", "all", "--", "all", "proofs")
     candidates = unclaimed - lines_of("git", "ls-files")
     return sorted(
         path

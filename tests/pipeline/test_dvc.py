@@ -66,7 +66,7 @@ def test_stage_outs_and_rule_outputs_cover_each_other(first: Clone) -> None:
 
 
 def test_prune_removes_what_no_job_makes_and_nothing_else(first: Clone) -> None:
-    stale = first.path / "data/models/classification/old-grid/bn-label-lr1.safetensors"
+    stale = first.path / "data/models/classification/old-grid/bn.safetensors"
     outside = first.path / "data/results/old.parquet"
     stale.parent.mkdir()
     for file in (stale, outside):

@@ -59,12 +59,12 @@ def run_steps(clone: Clone, folder: Path, *emulator: str) -> dict[str, bytes]:
     prepared = str(clone.path / "data/prepared/digits.safetensors")
     steps = {
         "train": {
-            "cell": json.dumps(CELL),
+            "cells": json.dumps([CELL]),
             "prepared": prepared,
             **{name: name for name in ("checkpoint", "weights", "results")},
         },
         "train_flow": {
-            "cell": json.dumps(FLOW),
+            "cells": json.dumps([FLOW]),
             "prepared": prepared,
             "checkpoint": "flow-checkpoint",
             **{name: f"flow-{name}" for name in ("weights", "results", "samples")},

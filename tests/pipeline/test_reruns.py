@@ -10,13 +10,13 @@ COMPARED = {**JUDGED, "scope_page": 1}
 ABOUT = {"about": 1}
 """The page that shows the whole configuration."""
 ONE_GRID = {
-    **{"train": 4, "list_weights": 1, "collect": 1, "classification_page": 1},
+    **{"train": 2, "list_weights": 1, "collect": 1, "classification_page": 1},
     **{"derivatives": 1, "derivatives_page": 1},
     **{"sweep": 2, "collect_sweep": 2, "purity_page": 1},
     **{"features": 1, "features_page": 1},
     **COMPARED,
 }
-TRAINING = {**ONE_GRID, "train": 7, "derivatives": 2}
+TRAINING = {**ONE_GRID, "train": 5, "derivatives": 2}
 DATA = {
     "export_data": 1,
     "prepare_data": 1,
@@ -84,7 +84,11 @@ CHANGES = {
         "config/config.yaml",
         "lr: 0.001",
         "lr: 0.002",
-        {"train_flow": 3, "collect_flows": 1, "flow_page": 1, **COMPARED, **ABOUT},
+        {
+            **{"train_flow": 3, "list_weights": 1, "collect_flows": 1, "flow_page": 1},
+            **COMPARED,
+            **ABOUT,
+        },
     ),
     "a notebook": (
         "notebooks/classification.ipynb",

@@ -23,7 +23,7 @@ rule theorems:
 rule collect:
     input:
         code=code_of("collect"),
-        cells=[at(RESULT_FILE.format(**cell)) for cell in CELLS],
+        cells=[at(RESULT_FILE.format(**job)) for job in JOBS],
     output:
         table=update(at("data/results/classification.parquet")),
         metrics=update(at("data/results/classification.json")),
@@ -42,11 +42,7 @@ rule derivatives:
     input:
         code=code_of("derivatives"),
         prepared=lambda wildcards: prepared_of(wildcards.grid),
-        weights=lambda wildcards: [
-            at(MODEL_FILE.format(**cell))
-            for cell in CELLS
-            if cell["grid"] == wildcards.grid
-        ],
+        weights=lambda wildcards: weights_of(wildcards.grid),
     output:
         terms=update(at("data/results/derivatives/{grid}-terms.parquet")),
         blocked=update(at("data/results/derivatives/{grid}-blocked.parquet")),

@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 
 from snakemake.jobs import Job
 
@@ -33,14 +34,17 @@ Job.postprocess = with_failures_remembered(Job.postprocess)
 configuration.check_config(config)
 
 DATASETS = configuration.read_yaml(configuration.DATASETS)
-CELLS = list(configuration.cells(config))
+JOBS = configuration.training_jobs(config)
 NUMERICS = [config["numerics"], config["numeric_threads"]]
 
-MODEL_FILE = "data/models/classification/{grid}/{norm}-{batching}-lr{lr}.safetensors"
-RESULT_FILE = "data/results/classification/{grid}/{norm}-{batching}-lr{lr}.parquet"
+MODEL_FILE = "data/models/classification/{grid}/{norm}.safetensors"
+RESULT_FILE = "data/results/classification/{grid}/{norm}.parquet"
 
-FLOW_CELLS = list(configuration.flow_cells(config))
-FLOW_FILE = "flows/{grid}/{pair}-{norm}-{coupling_norm}-{batching}"
+PROOFS = sorted(map(str, Path("proofs").glob("*.v")))
+PROOFS_RECORD = "proofs/record.json"
+
+FLOW_JOBS = configuration.flow_jobs(config)
+FLOW_FILE = "flows/{grid}/{norm}-{coupling_norm}"
 FLOW_MODEL_FILE = f"data/models/{FLOW_FILE}.safetensors"
 FLOW_RESULT_FILE = f"data/results/{FLOW_FILE}.parquet"
 FLOW_SAMPLES_FILE = f"data/results/{FLOW_FILE}-samples.safetensors"
@@ -51,9 +55,6 @@ wildcard_constraints:
     grid="[a-z][a-z0-9-]*",
     norm="[a-z_]+",
     coupling_norm="[a-z]+",
-    pair="[0-9]+v[0-9]+",
-    batching="[a-z_]+(-[0-9.]+)?",
-    lr="[0-9.e+-]+",
     sweep="|".join(configuration.SWEEPS),
 
 
@@ -174,10 +175,14 @@ def prepared_files():
     return raw + prepared
 
 
+def weights_of(grid):
+    return [at(MODEL_FILE.format(**job)) for job in JOBS if job["grid"] == grid]
+
+
 def trained_files():
     return [
-        at(pattern.format(**cell))
-        for cell in CELLS
+        at(pattern.format(**job))
+        for job in JOBS
         for pattern in (MODEL_FILE, RESULT_FILE)
     ]
 
@@ -193,7 +198,7 @@ def flow_datasets():
 
 def flow_files():
     patterns = (FLOW_MODEL_FILE, FLOW_RESULT_FILE, FLOW_SAMPLES_FILE)
-    return [at(pattern.format(**cell)) for cell in FLOW_CELLS for pattern in patterns]
+    return [at(pattern.format(**job)) for job in FLOW_JOBS for pattern in patterns]
 
 
 def flow_figures():

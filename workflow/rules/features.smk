@@ -2,11 +2,7 @@ rule features:
     input:
         code=code_of("features"),
         prepared=lambda wildcards: prepared_of(wildcards.grid),
-        weights=lambda wildcards: [
-            at(MODEL_FILE.format(**cell))
-            for cell in CELLS
-            if cell["grid"] == wildcards.grid
-        ],
+        weights=lambda wildcards: weights_of(wildcards.grid),
     output:
         measures=update(at("data/results/features/{grid}-measures.parquet")),
         plane=update(at("data/results/features/{grid}-plane.parquet")),

@@ -7,19 +7,17 @@ rule train_flow:
         results=update(at(FLOW_RESULT_FILE)),
         samples=update(at(FLOW_SAMPLES_FILE)),
     log:
-        at("logs/train_flow/{grid}/{pair}-{norm}-{coupling_norm}-{batching}.log"),
+        at("logs/train_flow/{grid}/{norm}-{coupling_norm}.log"),
     benchmark:
-        at(
-            "logs/benchmarks/train_flow/{grid}/{pair}-{norm}-{coupling_norm}-{batching}.tsv"
-        )
+        at("logs/benchmarks/train_flow/{grid}/{norm}-{coupling_norm}.tsv")
     params:
         numerics=NUMERICS,
-        cell=lambda wildcards: json.dumps(
-            configuration.flow_cell_settings(config, wildcards, DATASETS)
+        cells=lambda wildcards: json.dumps(
+            configuration.flow_cells(config, wildcards, DATASETS)
         ),
     shell:
         step(
-            "train_flow --cell {params.cell:q} --prepared {input.prepared} "
+            "train_flow --cells {params.cells:q} --prepared {input.prepared} "
             "--checkpoint {log}.checkpoint --weights {output.weights} "
             "--results {output.results} --samples {output.samples}"
         )
@@ -28,7 +26,7 @@ rule train_flow:
 rule collect_flows:
     input:
         code=code_of("collect_flows"),
-        cells=[at(FLOW_RESULT_FILE.format(**cell)) for cell in FLOW_CELLS],
+        cells=[at(FLOW_RESULT_FILE.format(**job)) for job in FLOW_JOBS],
     output:
         table=update(at("data/results/flows.parquet")),
         metrics=update(at("data/results/flows.json")),
@@ -48,7 +46,7 @@ rule flow_page:
         code=code_of_notebook("flow"),
         notebook="notebooks/flow.ipynb",
         results=rules.collect_flows.output.table,
-        samples=[at(FLOW_SAMPLES_FILE.format(**cell)) for cell in FLOW_CELLS],
+        samples=[at(FLOW_SAMPLES_FILE.format(**job)) for job in FLOW_JOBS],
         prepared=expand(
             at("data/prepared/{dataset}.safetensors"), dataset=flow_datasets()
         ),

@@ -178,6 +178,8 @@ rule claims:
         templates=templates("claims.html.j2", "style.css"),
         claims="config/claims.yaml",
         schema="workflow/schemas/claims.schema.yaml",
+        proofs=PROOFS_RECORD,
+        sources=PROOFS,
         tables=result_tables(),
     output:
         ledger=update(at("reports/claims.json")),
@@ -191,7 +193,7 @@ rule claims:
         results=lambda wildcards: at("data/results"),
     shell:
         step(
-            "claims --claims {input.claims} --results {params.results} "
+            "claims --claims {input.claims} --proofs {input.proofs} --results {params.results} "
             "--tables {input.tables} --profile {params.profile} "
             "--ledger {output.ledger} --verdicts {output.verdicts} --page {output.page}"
         )

@@ -6,17 +6,17 @@ rule train:
         weights=update(at(MODEL_FILE)),
         results=update(at(RESULT_FILE)),
     log:
-        at("logs/train/{grid}/{norm}-{batching}-lr{lr}.log"),
+        at("logs/train/{grid}/{norm}.log"),
     benchmark:
-        at("logs/benchmarks/train/{grid}/{norm}-{batching}-lr{lr}.tsv")
+        at("logs/benchmarks/train/{grid}/{norm}.tsv")
     params:
         numerics=NUMERICS,
-        cell=lambda wildcards: json.dumps(
-            configuration.cell_settings(config, wildcards)
+        cells=lambda wildcards: json.dumps(
+            configuration.trained_cells(config, wildcards)
         ),
     shell:
         step(
-            "train --cell {params.cell:q} --prepared {input.prepared} "
+            "train --cells {params.cells:q} --prepared {input.prepared} "
             "--checkpoint {log}.checkpoint --weights {output.weights} "
             "--results {output.results}"
         )
@@ -25,15 +25,19 @@ rule train:
 rule list_weights:
     input:
         code=code_of("list_weights"),
-        weights=[at(MODEL_FILE.format(**cell)) for cell in CELLS],
+        networks=[at(MODEL_FILE.format(**job)) for job in JOBS],
+        flows=[at(FLOW_MODEL_FILE.format(**job)) for job in FLOW_JOBS],
     output:
-        listing=update(at("data/models/classification.json")),
+        listing=update(at("data/models/weights.json")),
     log:
         at("logs/list_weights.log"),
     params:
         numerics=NUMERICS,
     shell:
-        step("list_weights --weights {input.weights} --listing {output.listing}")
+        step(
+            "list_weights --networks {input.networks} --flows {input.flows} "
+            "--listing {output.listing}"
+        )
 
 
 rule trained:

@@ -49,6 +49,11 @@ class Cell:
             raise BadInput(f"snapshots {late} lie after the last epoch, {cell.epochs}")
         return cell
 
+    @property
+    def key(self) -> str:
+        """What tells it from the other cells of its grid and norm."""
+        return f"{self.batching}-lr{self.lr}"
+
     def name(self, seed: int) -> str:
         words = (self.dataset, self.model, self.norm, self.batching, f"lr {self.lr}")
         return f"{' '.join(words)} seed {seed}"

@@ -10,11 +10,13 @@ from bnblind.pipeline.collect import read_table
 from bnblind.pipeline.files import json_bytes, publish
 from bnblind.pipeline.ledger import ledger
 from bnblind.pipeline.pages import fill
+from bnblind.pipeline.proofs_record import read_proofs
 
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="claims", description=__doc__)
     parser.add_argument("--claims", type=Path, required=True, help="what counts as reproduced")
+    parser.add_argument("--proofs", type=Path, required=True, help="record of Coq's check")
     parser.add_argument("--results", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="this profile's")
     parser.add_argument("--profile", required=True, help="name of the profile")
@@ -27,7 +29,7 @@ def main(argv: list[str]) -> None:
     def read(name: str) -> pd.DataFrame | None:
         return read_table(paths[name]) if name in paths else None
 
-    rows = ledger(read_claims(args.claims), read)
+    rows = ledger(read_claims(args.claims), read, read_proofs(args.proofs))
     page = fill("claims.html.j2", profile=args.profile, rows=rows)
     verdicts = {row["id"]: {key: row[key] for key in ("value", "verdict")} for row in rows}
     publish({args.ledger: json_bytes(rows), args.verdicts: json_bytes(verdicts), args.page: page})

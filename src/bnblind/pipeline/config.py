@@ -210,13 +210,8 @@ def check_config(config: Mapping[str, Any]) -> None:
         raise BadInput("configuration: " + "\n  ".join(lines))
 
 
-def cells(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every cell of the classification grids: grid, norm, batching, lr."""
-    for name, grid in config["classification"].items():
-        yield from _cells_of(name, grid)
-
-
 def _cells_of(name: str, grid: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every cell of a grid: grid, norm, batching, lr."""
     for norm in grid["norms"]:
         for batching in grid["batchings"]:
             for lr in grid["learning_rates"]:
@@ -232,6 +227,21 @@ def _swept(config: Mapping[str, Any], sweep: str, name: str) -> Iterator[dict[st
     else:
         own |= {key: settings[key] for key in ("batchings", "learning_rates")}
     yield from _cells_of(name, {**grid, **own})
+
+
+def training_jobs(config: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Every job of the classification grids: grid, norm. Starting one takes seconds, a cell of a
+    small network as many: so a job trains all cells of a norm.
+    """
+    grids = config["classification"]
+    return [{"grid": name, "norm": norm} for name in grids for norm in grids[name]["norms"]]
+
+
+def trained_cells(config: Mapping[str, Any], job: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Settings of all cells that a job (grid, norm) trains."""
+    name, norm = job["grid"], job["norm"]
+    grid = config["classification"][name] | {"norms": [norm]}
+    return [cell_settings(config, cell) for cell in _cells_of(name, grid)]
 
 
 def sweep_cells(config: Mapping[str, Any], job: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -254,29 +264,29 @@ def cell_settings(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[st
     return settings | own
 
 
-def flow_cells(config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Every cell of the flow grids: grid, pair, norm, coupling_norm, batching."""
-    for name, grid in config["flows"].items():
-        for first, second in grid["pairs"]:
-            for norm in grid["norms"]:
-                for coupling_norm in grid["coupling_norms"]:
-                    for batching in grid["batchings"]:
-                        yield {
-                            "grid": name,
-                            "pair": f"{first}v{second}",
-                            "norm": norm,
-                            "coupling_norm": coupling_norm,
-                            "batching": batching,
-                        }
+def flow_jobs(config: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Every job of the flow grids: grid, norm, coupling_norm."""
+    return [
+        {"grid": name, "norm": norm, "coupling_norm": coupling_norm}
+        for name, grid in config["flows"].items()
+        for norm in grid["norms"]
+        for coupling_norm in grid["coupling_norms"]
+    ]
 
 
-def flow_cell_settings(
-    config: Mapping[str, Any], cell: Mapping[str, Any], datasets: Mapping[str, Any]
-) -> dict[str, Any]:
-    """All that defines the cell's runs, and nothing else; ``datasets`` is the registry."""
-    grid = config["flows"][cell["grid"]]
+def flow_cells(
+    config: Mapping[str, Any], job: Mapping[str, str], datasets: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Settings of all cells that a job trains: all that defines their runs, and nothing else.
+    ``datasets`` is the registry.
+    """
+    grid = config["flows"][job["grid"]]
     axes = ("pairs", "norms", "coupling_norms", "batchings")
     settings = {key: value for key, value in grid.items() if key not in axes}
-    own = {key: cell[key] for key in ("norm", "coupling_norm", "batching")}
-    pair = [int(label) for label in cell["pair"].split("v")]
-    return settings | own | {"pair": pair, "levels": datasets[grid["dataset"]]["levels"]}
+    settings |= {key: job[key] for key in ("norm", "coupling_norm")}
+    settings["levels"] = datasets[grid["dataset"]]["levels"]
+    return [
+        settings | {"pair": pair, "batching": batching}
+        for pair in grid["pairs"]
+        for batching in grid["batchings"]
+    ]

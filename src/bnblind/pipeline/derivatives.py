@@ -29,9 +29,9 @@ Row = dict[str, Any]
 
 
 def networks(path: Path, data: Dataset) -> Iterator[tuple[Row, nn.Module]]:
-    """Every kept network of a cell's weights file, with what it is, in float64."""
+    """Every kept network of a job's weights file, with what it is, in float64."""
     for row, cell, weights in kept_weights(path):
-        yield row, trained_model(cell["model"], cell["norm"], data, weights).double()
+        yield row, trained_model(cell.model, cell.norm, data, weights).double()
 
 
 def term_rows(model: nn.Module, images: Tensor, labels: Tensor) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from torch import nn
 from bnblind.experiments.datasets import Dataset, Part
 from bnblind.experiments.features import embed, measures, modes_of, penultimate
 from bnblind.experiments.models import build_model
+from bnblind.experiments.training import Cell
 from bnblind.pipeline.files import publish, table_bytes
 from bnblind.pipeline.kept_weights import kept_weights
 from bnblind.pipeline.prepared import read_dataset
@@ -22,13 +23,13 @@ MEASURES = ("dataset", "model", "norm", "batching", "lr", "seed", "epoch", "mode
 PLANE = (*MEASURES[:7], "sample", "label", "x", "y")
 
 
-def networks(path: Path, data: Dataset) -> Iterator[tuple[Row, Row, nn.Module]]:
-    """The cell's networks before training and after its last epoch, with what they are and the
-    cell's settings.
+def networks(path: Path, data: Dataset) -> Iterator[tuple[Row, Cell, nn.Module]]:
+    """A job's networks before training and after the last epoch, with what they are and their
+    cells.
     """
     for row, cell, weights in kept_weights(path):
-        if row["epoch"] in (0, cell["epochs"]):
-            model = build_model(cell["model"], cell["norm"], data.input_shape, data.classes)
+        if row["epoch"] in (0, cell.epochs):
+            model = build_model(cell.model, cell.norm, data.input_shape, data.classes)
             model.load_state_dict(weights)
             yield row, cell, model
 
@@ -61,7 +62,7 @@ def main(argv: list[str]) -> None:
     plane: list[Row] = []
     for path in args.weights:
         for row, cell, model in networks(path, data):
-            found = measure_rows(model, data, cell["batch_size"], row["seed"])
+            found = measure_rows(model, data, cell.batch_size, row["seed"])
             measured += [row | values for values in found]
             if row["epoch"] and row["norm"] in tsne["norms"] and row["seed"] == tsne["seed"]:
                 plane += [row | values for values in plane_rows(model, shown, row["seed"])]

@@ -6,24 +6,26 @@ from typing import Any
 
 from torch import Tensor
 
+from bnblind.experiments.training import Cell
 from bnblind.pipeline.tensors import read_tensors
 
 KEY = ("dataset", "model", "norm", "batching", "lr")
 
 
-def kept_weights(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]]:
-    """Of every kept network of a cell: what it is (``KEY``, seed, epoch), the cell's settings,
-    and its weights. Seeds and epochs ascend.
+def kept_weights(path: Path) -> Iterator[tuple[dict[str, Any], Cell, dict[str, Tensor]]]:
+    """Of every kept network of a job: what it is (``KEY``, seed, epoch), its cell, and its
+    weights. Cells are in the job's order, seeds and epochs ascend.
 
     Raises:
         BadInput: the file is truncated or no safetensors file.
     """
-    tensors, cell = read_tensors(path)
-    by_run: dict[tuple[int, int], dict[str, Tensor]] = {}
+    tensors, description = read_tensors(path)
+    by_run: dict[tuple[str, int, int], dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        seed, epoch, weight = name.split("/", 2)
-        run = int(seed.removeprefix("seed")), int(epoch.removeprefix("epoch"))
+        own, seed, epoch, weight = name.split("/", 3)
+        run = own, int(seed.removeprefix("seed")), int(epoch.removeprefix("epoch"))
         by_run.setdefault(run, {})[weight] = tensor
-    for (number, at), weights in sorted(by_run.items()):
-        row = {key: cell[key] for key in KEY} | {"seed": number, "epoch": at}
-        yield row, cell, weights
+    for cell in map(Cell.from_settings, description["cells"]):
+        what = {name: getattr(cell, name) for name in KEY}
+        for run in sorted(run for run in by_run if run[0] == cell.key):
+            yield what | {"seed": run[1], "epoch": run[2]}, cell, by_run[run]

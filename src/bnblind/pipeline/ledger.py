@@ -12,6 +12,7 @@ import pandas as pd
 
 from bnblind.errors import BadInput, unknown
 from bnblind.experiments.intervals import t_interval
+from bnblind.pipeline.proofs_record import Proofs
 
 REPRODUCED, PARTLY, REFUTED, NOT_RUN = "reproduced", "partly", "not reproduced", "not run"
 FEWEST_SEEDS = 3
@@ -136,7 +137,7 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
         "id": name,
         "claim": claim["claim"],
         "required": claim["required"],
-        "theorem": claim.get("theorem"),
+        "theorem": claim.get("theorem", []),
         "predicate": words,
         "tolerance": tolerance,
         "value": None if found is None else found.value,
@@ -177,13 +178,25 @@ def _summary(name: str, claim: Mapping[str, Any], rows: list[Row]) -> Row:
     }
 
 
-def ledger(claims: Mapping[str, Any], read: ReadTable) -> list[Row]:
-    """Every claim's row, followed by the rows that refine it."""
+def _proof(name: str, claim: Mapping[str, Any], proofs: Proofs) -> str | None:
+    """Whether the claim's theorems are proved; None if it names none."""
+    try:
+        return proofs.standing(claim["theorem"]) if "theorem" in claim else None
+    except BadInput as error:
+        raise BadInput(f"claim {name}: {error}") from error
+
+
+def ledger(claims: Mapping[str, Any], read: ReadTable, proofs: Proofs) -> list[Row]:
+    """Every claim's row, followed by the rows that refine it.
+
+    Raises:
+        BadInput: a row names a column or condition, or a claim a theorem, that is not there.
+    """
 
     def rows() -> Iterator[Row]:
         for name, claim in claims.items():
             own = [judge(f"{name}.{part}", claim, row, read) for part, row in claim["rows"].items()]
-            yield _summary(name, claim, own)
-            yield from own
+            proof = {"proof": _proof(name, claim, proofs)}
+            yield from ({**row, **proof} for row in (_summary(name, claim, own), *own))
 
     return list(rows())

@@ -1,7 +1,7 @@
 """Training all runs of a job, from where an interrupted one left off."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from bnblind.errors import Diverged
@@ -12,15 +12,18 @@ from bnblind.pipeline.tensors import tensors_bytes
 T = TypeVar("T", bound=Trainer)
 
 
-def weights_bytes(cell: Any, runs: list[Run]) -> bytes:
-    """All kept weights of the cell (a dataclass), tensors named ``seed10/epoch012/NAME``."""
-    tensors = {
-        f"seed{run.seed}/epoch{epoch:03d}/{name}": tensor
-        for run in runs
-        for epoch, weights in run.weights.items()
-        for name, tensor in weights.items()
-    }
-    return tensors_bytes(tensors, dataclasses.asdict(cell))
+def weights_bytes(trained: Iterable[tuple[Any, Run]]) -> bytes:
+    """All kept weights of a job's cells (dataclasses with a ``key``) and the cells' settings.
+
+    Tensors are named ``KEY/seed10/epoch012/NAME``.
+    """
+    tensors, cells = {}, {}
+    for cell, run in trained:
+        cells[cell.key] = dataclasses.asdict(cell)
+        for epoch, weights in run.weights.items():
+            for name, tensor in weights.items():
+                tensors[f"{cell.key}/seed{run.seed}/epoch{epoch:03d}/{name}"] = tensor
+    return tensors_bytes(tensors, {"cells": list(cells.values())})
 
 
 def train_all(

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.models import build_model
 from bnblind.experiments.purity import blocked_shares
@@ -48,13 +46,10 @@ def main(argv: list[str]) -> None:
     data = read_dataset(args.prepared)
     identity = identity_of(json.dumps([args.cells, args.probed], sort_keys=True), args.prepared)
     checkpoint = Checkpoint(args.checkpoint, identity)
-    planned = [(cell, seed) for cell in cells for seed in cell.seeds]
     with alone(args.checkpoint):
-        runs = train_runs(planned, data, checkpoint, diverging=True)
-        tables = []
-        for (cell, _), run in zip(planned, runs, strict=True):
-            if args.probed:
+        trained = train_runs(cells, data, checkpoint, diverging=True)
+        if args.probed:
+            for cell, run in trained:
                 run.metrics += blocked_rows(cell, run, data, args.probed)
-            tables.append(results_table(cell, [run]))
-        publish({args.results: table_bytes(pd.concat(tables, ignore_index=True))})
+        publish({args.results: table_bytes(results_table(trained))})
         checkpoint.remove()

@@ -1,11 +1,12 @@
-"""Step: train one cell of the classification grid, all its seeds."""
+"""Step: train the cells of one norm in a classification grid, one after the other."""
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -21,19 +22,17 @@ from bnblind.pipeline.seeds import train_all, weights_bytes
 KEY = ("dataset", "model", "norm", "batching", "lr")
 
 
-def results_table(cell: Cell, runs: list[Run]) -> pd.DataFrame:
+def results_table(trained: Iterable[tuple[Cell, Run]]) -> pd.DataFrame:
     """Long form: one row a (dataset, model, norm, batching, lr, seed, epoch, metric).
 
     ``batch_order`` is the same in all rows of a seed: the hash of its training batches.
     """
-    key = {name: getattr(cell, name) for name in KEY}
-    return pd.DataFrame(
-        [
-            {**key, "seed": run.seed, **row, "batch_order": run.batch_order}
-            for run in runs
-            for row in run.metrics
-        ]
-    ).astype({"seed": "int64", "epoch": "int64", "value": "float64"})
+    rows: list[dict[str, Any]] = []
+    for cell, run in trained:
+        key = {name: getattr(cell, name) for name in KEY}
+        seed, order = {"seed": run.seed}, {"batch_order": run.batch_order}
+        rows += [key | seed | row | order for row in run.metrics]
+    return pd.DataFrame(rows).astype({"seed": "int64", "epoch": "int64", "value": "float64"})
 
 
 class Progress:
@@ -56,37 +55,35 @@ class Progress:
 
 
 def train_runs(
-    planned: Sequence[tuple[Cell, int]],
-    data: Dataset,
-    checkpoint: Checkpoint,
-    *,
-    diverging: bool = False,
-) -> list[Run]:
-    """Train every (cell, seed), one after the other; see :func:`train_all`."""
+    cells: Sequence[Cell], data: Dataset, checkpoint: Checkpoint, *, diverging: bool = False
+) -> list[tuple[Cell, Run]]:
+    """Train every seed of every cell, one after the other; see :func:`train_all`."""
+    planned = [(cell, seed) for cell in cells for seed in cell.seeds]
     progress = Progress(sum(cell.epochs for cell, _ in planned))
     starts = [partial(Trainer, cell, seed, data) for cell, seed in planned]
-    return train_all(starts, checkpoint, progress, diverging=diverging)
+    runs = train_all(starts, checkpoint, progress, diverging=diverging)
+    return [(cell, run) for (cell, _), run in zip(planned, runs, strict=True)]
 
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("--cell", type=json.loads, required=True, help="settings of the cell")
+    parser.add_argument("--cells", type=json.loads, required=True, help="settings of the cells")
     parser.add_argument("--prepared", type=Path, required=True, help="data set to read")
     parser.add_argument("--checkpoint", type=Path, required=True, help="to go on from")
     parser.add_argument("--weights", type=Path, required=True, help="weights to write")
     parser.add_argument("--results", type=Path, required=True, help="metrics to write")
     args = parser.parse_args(argv)
 
-    cell = Cell.from_settings(args.cell)
+    cells = [Cell.from_settings(settings) for settings in args.cells]
     data = read_dataset(args.prepared)
-    identity = identity_of(json.dumps(args.cell, sort_keys=True), args.prepared)
+    identity = identity_of(json.dumps(args.cells, sort_keys=True), args.prepared)
     checkpoint = Checkpoint(args.checkpoint, identity)
     with alone(args.checkpoint):
-        runs = train_runs([(cell, seed) for seed in cell.seeds], data, checkpoint)
+        trained = train_runs(cells, data, checkpoint)
         publish(
             {
-                args.weights: weights_bytes(cell, runs),
-                args.results: table_bytes(results_table(cell, runs)),
+                args.weights: weights_bytes(trained),
+                args.results: table_bytes(results_table(trained)),
             }
         )
         checkpoint.remove()

@@ -1,4 +1,4 @@
-"""Step: train one cell of the flow experiment, all its seeds, and judge images with it."""
+"""Step: train the flows of one norm and coupling norm in a grid, and judge images with them."""
 
 import argparse
 import json
@@ -24,10 +24,10 @@ def cell_key(cell: FlowCell) -> dict[str, str]:
     return {name: getattr(cell, name) for name in KEY} | {"pair": cell.pair_name}
 
 
-def results_table(cell: FlowCell, rows: list[dict[str, Any]]) -> pd.DataFrame:
+def results_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Long form: one row a (cell, seed, epoch, metric, share); share is null but for mixtures."""
     columns = [*KEY, "seed", "epoch", "metric", "share", "value"]
-    table = pd.DataFrame([{**cell_key(cell), **row} for row in rows], columns=columns)
+    table = pd.DataFrame(rows, columns=columns)
     return table.astype({"seed": "int64", "epoch": "int64", "share": "float64", "value": "float64"})
 
 
@@ -43,7 +43,7 @@ def report(trainer: FlowTrainer) -> None:
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="train_flow", description=__doc__)
-    parser.add_argument("--cell", type=json.loads, required=True, help="settings of the cell")
+    parser.add_argument("--cells", type=json.loads, required=True, help="settings of the cells")
     parser.add_argument("--prepared", type=Path, required=True, help="data set to read")
     parser.add_argument("--checkpoint", type=Path, required=True, help="to go on from")
     parser.add_argument("--weights", type=Path, required=True, help="weights to write")
@@ -51,25 +51,30 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--samples", type=Path, required=True, help="drawn images to write")
     args = parser.parse_args(argv)
 
-    cell = FlowCell.from_settings(args.cell)
+    cells = [FlowCell.from_settings(settings) for settings in args.cells]
     data = read_dataset(args.prepared)
-    identity = identity_of(json.dumps(args.cell, sort_keys=True), args.prepared)
+    identity = identity_of(json.dumps(args.cells, sort_keys=True), args.prepared)
     checkpoint = Checkpoint(args.checkpoint, identity)
     rows: list[dict[str, Any]] = []
     samples: dict[str, Tensor] = {}
+    planned = [(cell, seed) for cell in cells for seed in cell.seeds]
     with alone(args.checkpoint):
-        runs = train_all(
-            [partial(FlowTrainer, cell, seed, data) for seed in cell.seeds], checkpoint, report
-        )
-        for run in runs:
+        starts = [partial(FlowTrainer, cell, seed, data) for cell, seed in planned]
+        runs = train_all(starts, checkpoint, report)
+        trained = [(cell, run) for (cell, _), run in zip(planned, runs, strict=True)]
+        for cell, run in trained:
             judged, drawn = evaluate_run(cell, run, data)
-            rows += [{"seed": run.seed, **row} for row in [*run.metrics, *judged]]
-            samples |= {f"seed{run.seed}/{kind}": images for kind, images in drawn.items()}
+            key = cell_key(cell) | {"seed": run.seed}
+            rows += [key | row for row in [*run.metrics, *judged]]
+            prefix = f"{cell.key}/seed{run.seed}"
+            samples |= {f"{prefix}/{kind}": images for kind, images in drawn.items()}
         publish(
             {
-                args.weights: weights_bytes(cell, runs),
-                args.results: table_bytes(results_table(cell, rows)),
-                args.samples: tensors_bytes(samples, cell_key(cell)),
+                args.weights: weights_bytes(trained),
+                args.results: table_bytes(results_table(rows)),
+                args.samples: tensors_bytes(
+                    samples, {"cells": {cell.key: cell_key(cell) for cell in cells}}
+                ),
             }
         )
         checkpoint.remove()

@@ -66,7 +66,7 @@ def discrepancies(written: list[dict[str, Any]], found: list[dict[str, Any]]) ->
         for key in new[name]:
             ours, theirs = new[name][key], old[name].get(key)
             if not _same(ours, theirs):
-                lines.append(f"{name}: the ledger says {key} {theirs}, its table gives {ours}")
+                lines.append(f"{name}: the ledger says {key} {theirs}, found now {ours}")
     return lines
 
 
@@ -86,7 +86,7 @@ def table(rows: list[dict[str, Any]], *, everything: bool) -> str:
         ("required", ["yes" if row["required"] else "" for row in shown]),
         ("found", [_printed(row) for row in shown] if everything else _held(rows, shown)),
     ]
-    last = ["what is claimed", *(row["scope" if "." in row["id"] else "claim"] for row in shown)]
+    last = ["what is claimed", *map(_claimed, shown)]
     widths = [max(map(len, [name, *cells])) for name, cells in columns]
     lines = []
     for i, text in enumerate(last):
@@ -94,6 +94,13 @@ def table(rows: list[dict[str, Any]], *, everything: bool) -> str:
         padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         lines.append("  ".join([*padded, text]))
     return "\n".join(lines)
+
+
+def _claimed(row: dict[str, Any]) -> str:
+    if "." in row["id"]:
+        return str(row["scope"])
+    proof = f" ({', '.join(row['theorem'])}: {row['proof']})" if row.get("proof") else ""
+    return f"{row['claim']}{proof}"
 
 
 def _held(rows: list[dict[str, Any]], claims: list[dict[str, Any]]) -> list[str]:
@@ -112,6 +119,7 @@ def run(args: argparse.Namespace) -> None:
     from bnblind.pipeline.claims_file import read_claims
     from bnblind.pipeline.collect import read_table
     from bnblind.pipeline.ledger import NOT_RUN, REFUTED, ledger
+    from bnblind.pipeline.proofs_record import read_proofs
 
     rows = read_ledger(args.root / "reports/claims.json")
 
@@ -120,7 +128,7 @@ def run(args: argparse.Namespace) -> None:
         return read_table(path) if path.is_file() else None
 
     print(table(rows, everything=args.all))
-    problems = discrepancies(rows, ledger(read_claims(), read))
+    problems = discrepancies(rows, ledger(read_claims(), read, read_proofs()))
     problems += [
         f"{row['id']} is required and was {row['verdict']}"
         for row in rows

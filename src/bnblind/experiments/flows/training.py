@@ -62,6 +62,11 @@ class FlowCell:
     def pair_name(self) -> str:
         return f"{self.pair[0]}v{self.pair[1]}"
 
+    @property
+    def key(self) -> str:
+        """What tells it from the other cells of its grid, norm and coupling norm."""
+        return f"{self.pair_name}-{self.batching}"
+
     def name(self, seed: int) -> str:
         words = (self.dataset, self.pair_name, self.coupling, self.norm, self.coupling_norm)
         return f"{' '.join(words)} {self.batching} seed {seed}"

@@ -1,0 +1,56 @@
+"""When the ledger may say that a theorem is proved: only if the record is of the sources."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bnblind import BadInput
+from bnblind.pipeline.proofs_record import RECORD, read_proofs
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "proofs", tmp_path / "proofs")
+    return tmp_path / RECORD
+
+
+def test_the_published_record_is_of_the_sources(record: Path) -> None:
+    proofs = read_proofs(record)
+    assert proofs.changed == ()
+    assert proofs.standing(["T1", "T4_softmax_head"]) == "proved in Coq"
+
+
+@pytest.mark.parametrize(
+    ("change", "file"),
+    [
+        (lambda folder: (folder / "Basics.v").open("a").write(" "), "Basics.v"),
+        (lambda folder: (folder / "Basics.v").unlink(), "Basics.v"),
+        (lambda folder: (folder / "New.v").write_text(""), "New.v"),
+    ],
+)
+def test_a_source_that_changed_since_is_named(record: Path, change, file: str) -> None:
+    change(record.parent)
+    proofs = read_proofs(record)
+    assert proofs.changed == (file,)
+    assert proofs.standing(["T1"]) == f"not known to be proved: {file} changed since Coq's check"
+
+
+def test_a_theorem_of_another_name_is_refused(record: Path) -> None:
+    with pytest.raises(BadInput, match="unknown theorem 'T9'; allowed: jacobian"):
+        read_proofs(record).standing(["T1", "T9"])
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [("{", "no record of proofs"), ("[]", "no record"), (json.dumps({"theorems": []}), "sources")],
+)
+def test_what_is_no_record_is_refused(record: Path, content: str, found: str) -> None:
+    record.write_text(content)
+    with pytest.raises(BadInput, match=found):
+        read_proofs(record)
+    record.unlink()
+    with pytest.raises(BadInput, match="there is no record of the proofs"):
+        read_proofs(record)
