@@ -142,7 +142,7 @@ rule scope_page:
     input:
         code=code_of_notebook("scope"),
         notebook="notebooks/scope.ipynb",
-        passing=rules.theorems.output.passing,
+        terms=expand(rules.derivatives.output.terms, grid=config["derivatives"]),
         results=rules.collect.output.table,
         rates=at("data/results/rates.parquet"),
         flows=rules.collect_flows.output.table,
@@ -157,7 +157,7 @@ rule scope_page:
         parameters=lambda wildcards, input: json.dumps(
             {
                 "numerics": NUMERICS,
-                "passing": input.passing,
+                "terms": list(input.terms),
                 "results": input.results,
                 "rates": input.rates,
                 "flows": input.flows,

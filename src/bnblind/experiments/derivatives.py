@@ -83,8 +83,9 @@ def describe(split: Split, layer: nn.Module) -> dict[str, Any]:
     ``y.A.B`` and ``x.A.B`` are the inner products of the terms A and B after and before the
     layer; ``passing.A`` is the share |sigma dX|^2 / |dY|^2 of term A's squared gradient that
     passes the layer, and for batch norm ``mean.A`` and ``scale.A`` are what its centering and
-    its scaling block (T4). NaN where a term is zero, and for the two second-order terms where
-    the Hessian's diagonal is an estimate.
+    its scaling block (T4); also for ``second``, the second-order terms as one. NaN where a term is
+    zero, and for the diagonal and the off-diagonal term where the Hessian's diagonal is an
+    estimate.
     """
     row: dict[str, Any] = {"method": split.method, "kinks": split.kinks}
     for side, gram in (("y", split.gram_y), ("x", split.gram_x)):
@@ -92,8 +93,9 @@ def describe(split: Split, layer: nn.Module) -> dict[str, Any]:
         for i, a in enumerate(PARTS):
             for j, b in enumerate(PARTS[: i + 1]):
                 row[f"{side}.{b}.{a}"] = gram[i, j].item()
-    for part in PARTS:
-        G = getattr(split, part)
+    gradients = {part: getattr(split, part) for part in PARTS}
+    gradients["second"] = split.diag + split.offdiag
+    for part, G in gradients.items():
         if isinstance(layer, BatchNorm):
             shares = blocked(G, split.y).layer()
             row |= {

@@ -78,7 +78,8 @@ def split(loss: SharedLoss, y: Tensor, y0: Tensor) -> Split:
 
 
 def passing_by_term(case: Case) -> dict[str, float]:
-    """For each Taylor term, and for the whole loss (``total``), what passes the norm.
+    """For each Taylor term, the second order as one (``second``) and the whole loss (``total``),
+    what passes the norm.
 
     The share of its gradient's length, sigma |d term / dX| / |d term / dY|, Frobenius norms over
     the batch, each entry of dX times the scale that the norm divided it by; 1 where nothing is
@@ -93,9 +94,13 @@ def passing_by_term(case: Case) -> dict[str, float]:
     rows = y.detach().flatten(1)
     loss = case.shared_loss()
     terms = split(loss, rows, case.point(rows))
+    gradients = {name: getattr(terms, name) for name in loss.terms}
+    if {"diag", "offdiag"} <= set(loss.terms):
+        gradients["second"] = terms.diag + terms.offdiag
+    gradients["total"] = terms.total
     passing = {}
-    for name in (*loss.terms, "total"):
-        after = getattr(terms, name).view_as(y)
+    for name, gradient in gradients.items():
+        after = gradient.view_as(y)
         if bool(after.any()):
             (before,) = torch.autograd.grad(y, x, after, retain_graph=True)
             passing[name] = ((scale * before).norm() / after.norm()).item()

@@ -177,7 +177,7 @@ def passing_table(terms: pd.DataFrame) -> pd.DataFrame:
     pure = terms[(terms["batching"] == "label") & (terms["probed"] == "label")]
     last = defined(pure[pure["epoch"] == pure["epoch"].max()])
     layers = list(dict.fromkeys(last["layer"]))
-    shares = {f"passing.{term}": TERM_LABELS[term] for term in (*TERM_COLORS, "total")}
+    shares = {f"passing.{term}": TERM_LABELS[term] for term in (*TERM_COLORS, "second", "total")}
     means = last.groupby(["norm", "layer"])[list(shares)].mean().rename(columns=shares)
     table = means.reset_index()
     order = {name: i for i, name in enumerate([*LOOKS, *layers])}

@@ -4,9 +4,11 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from bnblind.experiments.intervals import t_interval
 from bnblind.figures.classification import last_epochs
+from bnblind.figures.rates import with_the_grid
 from bnblind.figures.seeds import mark_level
-from bnblind.figures.style import COLUMN, FLOOR, LOOKS
+from bnblind.figures.style import COLUMN, LOOKS
 
 MODES = {
     "test.eval.accuracy": "evaluation mode",
@@ -15,43 +17,43 @@ MODES = {
 }
 
 
-def erasure_table(passing: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    """For each norm, what it blocks, and what training on label-pure batches ends at.
+RUN = ["dataset", "model", "norm", "batching", "lr", "seed"]
+
+
+def erasure_table(terms: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """What each norm blocks in the networks trained on label-pure batches, and where they ended.
 
     Args:
-        passing: the theorem check's shares; first-order term at eps = 0, y0 = 0, median.
-        results: runs of one model, in long form; those on ``label`` batches are taken.
+        terms: the splits at the one norm of a model; probed on label-pure batches, last epoch.
+        results: training runs, in long form.
 
     Returns:
-        norm, passing, loss (nats), accuracy; a row a (norm, seed).
+        norm, seed, passing (share of the first-order term's squared gradient, mean over
+        batches), loss (nats), accuracy; a row a (norm, seed).
     """
-    shares = passing[
-        (passing["term"] == "first") & (passing["eps"] == 0) & (passing["y0"] == "zero")
-    ]
-    medians = shares.groupby("norm")["passing"].median()
+    pure = terms[(terms["batching"] == "label") & (terms["probed"] == "label")]
+    pure = pure[(pure["kinks"] == 0) & (pure["epoch"] == pure["epoch"].max())]
+    shares = pure.groupby(RUN)["passing.first"].mean().rename("passing").reset_index()
     last = last_epochs(results[results["batching"] == "label"])
     names = {"train.loss": "loss", "test.eval.accuracy": "accuracy"}
-    rows = last[last["metric"].isin(names)].pivot(
-        index=["norm", "seed"], columns="metric", values="value"
-    )
-    table = rows.rename(columns=names).reset_index()
-    return table.assign(passing=table["norm"].map(medians)).dropna()
+    rows = last[last["metric"].isin(names)].pivot(index=RUN, columns="metric", values="value")
+    table = shares.merge(rows.rename(columns=names).reset_index(), on=RUN)
+    return table[["norm", "seed", "passing", "loss", "accuracy"]]
 
 
 def erasure_figure(table: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
-    """Test accuracy after label-pure batches against the share of first-order gradient passing.
+    """Test accuracy after label-pure batches, norms in order of the first-order share passing.
 
     Args:
-        table: as :func:`erasure_table` gives it. A point a seed.
+        table: as :func:`erasure_table` gives it. A point a seed; below each norm, the share.
         classes: of the data set, for the line at chance.
     """
     figure, axes = plt.subplots(figsize=(1.5 * COLUMN, 0.9 * COLUMN))
-    norms = [norm for norm in LOOKS if norm in set(table["norm"])]
-    whole = [norm for norm in norms if table.loc[table["norm"] == norm, "passing"].iloc[0] > 0.5]
-    for norm in norms:
+    # Shares that differ by rounding stay in the norms' usual order.
+    shares = table.groupby("norm")["passing"].mean().round(3)
+    norms = sorted((norm for norm in LOOKS if norm in shares), key=lambda norm: shares[norm])
+    for x, norm in enumerate(norms):
         look, rows = LOOKS[norm], table[table["norm"] == norm]
-        # Where the shares are all near 1, a column of its own for each norm.
-        x = float(whole.index(norm) + 1) if norm in whole else -1.0 - norms.index(norm) % 2
         axes.plot(
             [x] * len(rows),
             rows["accuracy"],
@@ -60,19 +62,17 @@ def erasure_figure(table: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFr
             linestyle="",
             label=look.label,
         )
-    axes.axvline(0, color="grey", lw=0.8)
     axes.set(
-        xticks=[-1.5, (len(whole) + 1) / 2],
-        xticklabels=["blocked:\nnothing of it passes", "passes:\n0.5 of it or more"],
-        xlabel="first-order gradient at the norm",
+        xticks=range(len(norms)),
+        xticklabels=[f"{shares[norm]:.2f}" for norm in norms],
+        xlabel="of the first-order term's squared gradient passes",
         ylabel="test accuracy after\nlabel-pure batches",
         ylim=(0, 1),
-        xlim=(-3, len(whole) + 1),
     )
     axes.tick_params(axis="x", length=0)
     mark_level([axes], 1 / classes, "chance")
     figure.legend(loc="outside right center")
-    return figure, table.assign(passing=table["passing"].clip(lower=FLOOR))
+    return figure, table
 
 
 def summarized(values: pd.Series) -> str:
@@ -96,8 +96,15 @@ def modes_table(results: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().rename_axis(None, axis=1)
 
 
-def rates_table(rates: pd.DataFrame) -> pd.DataFrame:
-    """Final test accuracy against the learning rate: a row a (model, batches, rate)."""
+def rates_table(rates: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """Final test accuracy against the learning rate: a row a (model, batches, rate).
+
+    Args:
+        rates: the ablation, in long form.
+        results: all grids, in the same form: the same networks at the grids' own rates.
+    """
+    keys = ["dataset", "model"]
+    rates = pd.concat([rates[:0], *(with_the_grid(of, results) for _, of in rates.groupby(keys))])
     rows = last_epochs(rates[rates["metric"] == "test.eval.accuracy"])
     found = rows.groupby(["model", "batching", "lr", "norm"])["value"].agg(summarized)
     table = found.unstack("norm")
@@ -107,7 +114,9 @@ def rates_table(rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def gaps_table(flows: pd.DataFrame) -> pd.DataFrame:
-    """Real minus mixed log-likelihood of test images, nats: a row a (pair, batches, norm)."""
+    """Real minus mixed log-likelihood of test images, nats, mean over the seeds (95 % t
+    interval): a row a (pair, batches, norm).
+    """
     names = {
         "test.plain.gap": "running statistics",
         "test.recalibrated.gap": "recalibrated statistics",
@@ -115,6 +124,8 @@ def gaps_table(flows: pd.DataFrame) -> pd.DataFrame:
     rows = flows[flows["metric"].isin(names)].assign(metric=lambda t: t["metric"].map(names))
     keys = ["coupling", "pair", "batching", "norm"]
     found = rows.groupby([*keys, "metric"], sort=False)["value"]
-    text = found.agg(lambda v: f"{v.mean():.1f} ({v.min():.1f} to {v.max():.1f})")
+    text = found.agg(
+        lambda values: "{:.1f} ({:.1f} to {:.1f})".format(*t_interval(values.tolist()))
+    )
     table = text.unstack("metric")[list(names.values())].reset_index().rename_axis(None, axis=1)
     return table.assign(norm=table["norm"].map(lambda name: LOOKS[name].label))

@@ -40,10 +40,11 @@ TERM_LABELS = {
     "first": "first order",
     "diag": "diagonal",
     "offdiag": "off-diagonal",
+    "second": "second order",
     "remainder": "remainder",
     "total": "whole",
 }
-"""Names of the Taylor terms and of their sum, in their order."""
+"""Names of the Taylor terms, of the second order as one and of the sum of all, in order."""
 
 SHARES = {
     "mean_share": ("blocked by centering", "#0072B2"),
