@@ -72,6 +72,9 @@ def test_rows_of_the_head_network(norm: str, digits: Dataset) -> None:
         assert (row[f"passing.{part}"] < 1e-20) == (part in blocked)
     if norm == "bn":
         assert row["passing.diag"] < 1e-3
+        second = row["y.diag.diag"] + 2 * row["y.diag.offdiag"] + row["y.offdiag.offdiag"]
+        passes = row["passing.offdiag"] * row["y.offdiag.offdiag"]
+        assert row["passing.second"] * second == pytest.approx(passes, rel=1e-2)
         for part in PARTS:
             shares = [row[f"{name}.{part}"] for name in ("mean", "scale", "passing")]
             assert sum(shares) == pytest.approx(1, abs=1e-9)

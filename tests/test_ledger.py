@@ -156,15 +156,15 @@ def test_the_ledger_holds_each_claim_before_its_rows():
 
 def test_a_claim_says_that_its_theorem_is_proved_where_it_is():
     table = accuracies(ln=[0.9, 0.8, 0.9], bn=[0.1, 0.2, 0.1])
-    proved = CLAIM | {"theorem": ["T1", "T2"], "rows": {"a": row()}}
-    claims = {"C1": proved, "C2": CLAIM | {"rows": {"a": row()}}}
+    proved, bare = row(theorem=["T1", "T2"]), row()
+    claims = {"C1": CLAIM | {"rows": {"a": proved, "b": bare}}, "C2": CLAIM | {"rows": {"a": bare}}}
     rows = ledger(claims, lambda name: table, PROOFS)
-    assert [(r["theorem"], r["proof"]) for r in rows] == [
-        *[(["T1", "T2"], "proved in Coq")] * 2,
-        *[([], None)] * 2,
-    ]
-    claims["C1"] = proved | {"theorem": ["T3"]}
-    with pytest.raises(BadInput, match="claim C1: unknown theorem 'T3'; allowed: T1, T2"):
+    assert {r["id"]: (r["theorem"], r["proof"]) for r in rows} == {
+        **dict.fromkeys(("C1", "C1.a"), (["T1", "T2"], "proved in Coq")),
+        **dict.fromkeys(("C1.b", "C2", "C2.a"), ([], None)),
+    }
+    claims["C1"]["rows"]["b"] = row(theorem=["T3"])
+    with pytest.raises(BadInput, match=r"claim C1: unknown theorem 'T3'; allowed: T1, T2"):
         ledger(claims, lambda name: table, PROOFS)
 
 

@@ -224,7 +224,7 @@ def test_theorem_tables_hold_every_case(tmp_path):
     names = ("passing", "errors", "leak", "metrics")
     call(theorems, settings=THEOREMS, **{name: tmp_path / name for name in names})
     passing, errors, leak = (pd.read_parquet(tmp_path / name) for name in names[:3])
-    assert len(passing) == 2 * 2 * 2 * 4  # norms, eps, seeds, terms of a quadratic and the whole
+    assert len(passing) == 2 * 2 * 2 * 5  # norms, eps, seeds; a quadratic's three terms, two sums
     assert len(errors) == 2 * 2 * 4
     assert set(errors["theorem"]) == {"T1", "T2", "T3", "T4"}
     assert len(leak) == 2 * 3

@@ -86,7 +86,9 @@ def test_measured_leak_is_the_stated_one(eps):
 @pytest.mark.parametrize("norm", ["none", "bn_affine", "bn_detached", "bn_frozen"])
 def test_controls_pass_every_term_whole(norm, loss, eps):
     shares = passing_by_term(Case(norm, loss, "zero", 16, 8, eps, 1))
-    assert tuple(shares) == (*shared_loss(loss, 8, 1).terms, "total")
+    terms = shared_loss(loss, 8, 1).terms
+    second = ("second",) if {"diag", "offdiag"} <= {*terms} else ()
+    assert tuple(shares) == (*terms, *second, "total")
     assert all(share == pytest.approx(1, abs=1e-9) for share in shares.values())
 
 
@@ -97,6 +99,18 @@ def test_what_bn_passes_of_each_term(loss, seed):
     assert shares["first"] < 1e-12
     assert shares["diag"] < 1e-12
     assert 0.01 < shares["offdiag"] < 1
+
+
+@pytest.mark.parametrize("loss", ["quadratic", "gaussian_nll", "softmax_gelu"])
+def test_of_the_second_order_bn_passes_what_it_passes_of_the_off_diagonal(loss):
+    """The diagonal is blocked at eps = 0, so what passes of both is what passes of one."""
+    case = Case("bn", loss, "random", 64, 8, 0.0, 2)
+    y, _ = standardize(case.features(), case.eps)
+    terms = split(case.shared_loss(), y, case.point(y))
+    shares = passing_by_term(case)
+    both, one = (terms.diag + terms.offdiag).norm(), terms.offdiag.norm()
+    assert abs(both / one - 1) > 0.01
+    assert shares["second"] * both.item() == pytest.approx(shares["offdiag"] * one.item(), rel=1e-9)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -16,10 +16,10 @@ from tests.conftest import ROOT
 CLAIMS = """
 C1:
   claim: BN blocks it.
-  theorem: [T1]
   required: true
   rows:
     shares:
+      theorem: [T1]
       scope: the share that passes
       table: theorems/passing
       where: {}
@@ -88,12 +88,13 @@ def test_a_ledger_that_stands(run: Path, verify) -> None:
     lines = printed.splitlines()
     assert lines[1].split()[:3] == ["C1", "reproduced", "yes"]
     assert lines[2].split()[:3] == ["C2", "not", "run"]
-    assert lines[1].endswith("BN blocks it. (T1: proved in Coq)")
+    assert lines[1].endswith("BN blocks it.")
     assert "C1.shares" not in printed
     code, printed = verify("--all")
     assert code == 0
     assert "C1.shares    reproduced  yes" in printed
     assert "3e-13 (1e-13 to 3e-13)" in printed
+    assert "the share that passes (T1: proved in Coq)" in printed
 
 
 def test_from_elsewhere_with_its_root(run: Path, verify) -> None:
@@ -150,7 +151,7 @@ def test_a_required_claim_that_was_not_run(run: Path, verify) -> None:
         ),
         (
             lambda run: (run / "proofs/Terms.v").write_text("Axiom cheat : False."),
-            "C1: the ledger says proof proved in Coq, found now not known to be proved: Terms.v",
+            "C1.shares: the ledger says proof proved in Coq, found now not known to be proved: T",
         ),
         (lambda run: (run / "proofs/record.json").unlink(), "there is no record of the proofs"),
         (lambda run: (run / "reports/claims.json").unlink(), "there is no ledger reports/claims"),

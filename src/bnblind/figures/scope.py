@@ -71,7 +71,8 @@ def erasure_figure(table: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFr
     )
     axes.tick_params(axis="x", length=0)
     mark_level([axes], 1 / classes, "chance")
-    figure.legend(loc="outside right center")
+    if norms:
+        figure.legend(loc="outside right center")
     return figure, table
 
 

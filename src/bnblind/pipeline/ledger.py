@@ -137,7 +137,7 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
         "id": name,
         "claim": claim["claim"],
         "required": claim["required"],
-        "theorem": claim.get("theorem", []),
+        "theorem": row.get("theorem", []),
         "predicate": words,
         "tolerance": tolerance,
         "value": None if found is None else found.value,
@@ -175,15 +175,16 @@ def _summary(name: str, claim: Mapping[str, Any], rows: list[Row]) -> Row:
         "seeds": sorted({seed for row in rows for seed in row["seeds"]}),
         "verdict": verdict,
         "scope": ". ".join(f"{word}: {scopes}" for word, scopes in parts.items() if scopes),
+        "theorem": [*dict.fromkeys(name for row in rows for name in row["theorem"])],
     }
 
 
-def _proof(name: str, claim: Mapping[str, Any], proofs: Proofs) -> str | None:
-    """Whether the claim's theorems are proved; None if it names none."""
+def _proof(row: Row, proofs: Proofs) -> str | None:
+    """Whether the row's theorems are proved; None if it names none."""
     try:
-        return proofs.standing(claim["theorem"]) if "theorem" in claim else None
+        return proofs.standing(row["theorem"]) if row["theorem"] else None
     except BadInput as error:
-        raise BadInput(f"claim {name}: {error}") from error
+        raise BadInput(f"claim {row['id']}: {error}") from error
 
 
 def ledger(claims: Mapping[str, Any], read: ReadTable, proofs: Proofs) -> list[Row]:
@@ -196,7 +197,7 @@ def ledger(claims: Mapping[str, Any], read: ReadTable, proofs: Proofs) -> list[R
     def rows() -> Iterator[Row]:
         for name, claim in claims.items():
             own = [judge(f"{name}.{part}", claim, row, read) for part, row in claim["rows"].items()]
-            proof = {"proof": _proof(name, claim, proofs)}
-            yield from ({**row, **proof} for row in (_summary(name, claim, own), *own))
+            for row in (_summary(name, claim, own), *own):
+                yield {**row, "proof": _proof(row, proofs)}
 
     return list(rows())

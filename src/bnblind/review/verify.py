@@ -97,10 +97,11 @@ def table(rows: list[dict[str, Any]], *, everything: bool) -> str:
 
 
 def _claimed(row: dict[str, Any]) -> str:
-    if "." in row["id"]:
-        return str(row["scope"])
+    """What the row says; of a row that a theorem settles, how that stands."""
+    if "." not in row["id"]:
+        return str(row["claim"])
     proof = f" ({', '.join(row['theorem'])}: {row['proof']})" if row.get("proof") else ""
-    return f"{row['claim']}{proof}"
+    return f"{row['scope']}{proof}"
 
 
 def _held(rows: list[dict[str, Any]], claims: list[dict[str, Any]]) -> list[str]:
