@@ -1,10 +1,12 @@
 """Figures: one look a norm, the same bytes, the numbers beside the picture."""
 
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
@@ -13,12 +15,13 @@ from bnblind.figures.classification import (
     accuracy_table,
     by_model,
     final_accuracies,
+    seeds_by_batching,
     training_curves,
 )
 from bnblind.figures.style import COLUMN, LOOKS, use_style
 from bnblind.figures.theorems import leak_curve, passing_by_point, passing_heat_map
 from bnblind.norms import NORMS
-from bnblind.pipeline.publishing import publish_figure
+from bnblind.pipeline.publishing import READABLE, publish_figure, readable_width
 from tests.conftest import ROOT
 
 
@@ -152,6 +155,37 @@ def test_a_figure_is_published_in_four_files(
     html = shown._repr_html_()
     assert "A &lt; B." in html
     assert "../figures/a/b.pdf" in html
+
+
+def test_seeds_are_said_of_each_batching_that_has_its_own(results: pd.DataFrame) -> None:
+    assert seeds_by_batching(results) == "seeds 0, 1"
+    own = results[results["batching"] == "label"].assign(batching="label_shuffled", seed=10)
+    assert seeds_by_batching(pd.concat([own, results])) == (
+        "seeds 0, 1 (trained on random batches, trained on label-pure batches); "
+        "seeds 10 (label-pure, shuffled order)"
+    )
+
+
+def test_the_name_of_a_level_stands_above_its_line_and_within_the_panel(
+    results: pd.DataFrame,
+) -> None:
+    """So that no curve at the level runs through it."""
+    guess = results.assign(value=results["value"].where(results["norm"] == "bn", math.log(10)))
+    figure, _ = training_curves(guess, 10)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    (name,) = axes.texts
+    box, panel = name.get_window_extent(), axes.get_window_extent()
+    line = axes.transData.transform((1, math.log(10)))[1]
+    radius = matplotlib.rcParams["lines.markersize"] / 2 * figure.dpi / 72
+    assert line + radius < box.y0 < box.y1 < panel.y1 + 1
+
+
+def test_the_readable_width_is_that_of_the_smallest_text() -> None:
+    texts = b'<g transform="scale(0.05 -0.05)"/><g transform="translate(1 2) scale(0.1 -0.1)"/>'
+    assert READABLE == 8.8
+    # 300 pt wide: at 528 px 5 pt become 8.8 px.
+    assert readable_width(b'<svg x="1" width="300pt">' + texts) == "33.0rem"
 
 
 DRAW = """

@@ -1,7 +1,9 @@
 """A headless Chromium over its DevTools protocol: what a reader's browser sees of a page."""
 
 import asyncio
+import base64
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -9,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 from tornado.httpclient import AsyncHTTPClient
 from tornado.websocket import WebSocketClientConnection, websocket_connect
@@ -17,14 +20,50 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run")
 SECONDS = 60
 
-STATE = """JSON.stringify({
+STATE = """(() => {
+const outside = e => e.getBoundingClientRect().right
+  > document.documentElement.clientWidth + 1;
+const scrolls = e => e && (["auto", "scroll"].includes(getComputedStyle(e).overflowX)
+  && !outside(e) && e !== document.body || scrolls(e.parentElement));
+const shown = e => e.getClientRects().length > 0;
+const all = chosen => [...document.querySelectorAll(chosen)].filter(shown);
+const named = e => e.innerText || e.alt || e.tagName;
+return JSON.stringify({
   images: [...document.images].map(i => [i.currentSrc.slice(0, 80), i.complete && i.naturalWidth]),
+  pictures: [...document.images].map(i => [i.currentSrc, i.getBoundingClientRect().width]),
+  lost: all("th, td, img, pre").filter(e => outside(e) && !scrolls(e)).map(named),
+  hidden: all(".verdict, .cards td").filter(outside).map(named),
+  cramped: all(".cards td").filter(e => e.innerText.length > 60
+    && e.getBoundingClientRect().width < 200).map(named),
   width: document.documentElement.scrollWidth, window: window.innerWidth,
   smallest: Math.min(...[...document.querySelectorAll("p, td, th, li, figcaption, a")]
     .filter(e => e.innerText).map(e => parseFloat(getComputedStyle(e).fontSize))),
   anchors: [...document.querySelectorAll("a[href^='#']")].map(a => a.getAttribute("href").slice(1))
     .filter(id => !document.getElementById(id)),
-})"""
+}); })()"""
+
+_SVG_WIDTH = re.compile(rb'<svg[^>]* width="([0-9.]+)pt"')
+_SVG_TEXT = re.compile(rb"scale\((0\.[0-9]+) -")
+
+
+def _content(address: str) -> bytes:
+    """What lies behind a ``data:`` or ``file:`` address."""
+    if address.startswith("data:"):
+        return base64.b64decode(address.partition(",")[2])
+    return Path(unquote(urlparse(address).path)).read_bytes()
+
+
+def smallest_text(address: str, width: float) -> float | None:
+    """Size in pixels of the smallest text in a picture shown so wide; None if it has none.
+
+    Matplotlib draws a text of p points as outlines scaled by p / 100 points. Exponents and indices
+    are smaller than their text and are not counted.
+    """
+    picture = _content(address)
+    points, natural = _SVG_TEXT.findall(picture), _SVG_WIDTH.search(picture)
+    if not points or natural is None:
+        return None
+    return 100 * min(map(float, points)) * width / float(natural[1])
 
 
 @dataclass
@@ -34,8 +73,11 @@ class Seen:
     Attributes:
         requests: every address asked for.
         errors: what the console and the network reported.
-        state: ``images`` (address, drawn width), ``width`` of the content and of the ``window``
-            in pixels, ``smallest`` font size of the text, ``anchors`` that lead nowhere.
+        state: ``images`` (address, natural width), ``pictures`` (whole address, width on the
+            page), ``lost`` cells and pictures beyond the window's edge that no box scrolls to,
+            ``hidden`` verdicts and ``cramped`` long texts of the claims' tables, ``width`` of the
+            content and of the ``window`` in pixels, ``smallest`` font size of the text,
+            ``anchors`` that lead nowhere.
     """
 
     requests: list[str] = field(default_factory=list)
@@ -120,7 +162,7 @@ def look_at(pages: list[Path], widths: tuple[int, ...]) -> dict[Any, Seen]:
     The browser listens on the loopback device only and is stopped by its process id.
     """
     assert CHROMIUM is not None
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         ports = Path(profile) / "DevToolsActivePort"
         browser = subprocess.Popen(
             # Not the browser's own first page, whose requests would be taken for the report's.

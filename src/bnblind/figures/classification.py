@@ -52,6 +52,17 @@ def by_model(results: pd.DataFrame) -> Iterator[tuple[str, str, float, pd.DataFr
         yield key["dataset"], key["model"], key["lr"], rows
 
 
+def seeds_by_batching(results: pd.DataFrame) -> str:
+    """Which seeds were run; where the batchings differ in them, those of each."""
+    of: dict[str, list[str]] = {}
+    for batching in in_order(results["batching"]):
+        seeds = sorted(results.loc[results["batching"] == batching, "seed"].unique())
+        of.setdefault(", ".join(map(str, seeds)), []).append(batching_title(batching))
+    if len(of) == 1:
+        return f"seeds {next(iter(of))}"
+    return "; ".join(f"seeds {seeds} ({', '.join(titles)})" for seeds, titles in of.items())
+
+
 def last_epochs(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of each run's last epoch."""
     run = [c for c in ("dataset", "model", "norm", "batching", "lr", "seed") if c in results]
@@ -130,6 +141,7 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in panels[0]:
         axes.set_yscale("log")
+        axes.margins(y=0.12)
     mark_level(panels[0], math.log(classes), f"log {classes}")
     mark_level(panels[-1], 1 / classes, "chance")
     _column_titles(list(panels[0]), batchings)

@@ -139,7 +139,7 @@ def _draw_plane(axes: Axes, points: pd.DataFrame) -> None:
             str(label),
             ha="center",
             va="center",
-            fontsize=7,
+            fontsize=9,
             fontweight="bold",
             path_effects=[withStroke(linewidth=1.5, foreground="white")],
         )
@@ -175,9 +175,7 @@ def tsne_panels(plane: pd.DataFrame, measures: pd.DataFrame) -> tuple[Figure, pd
             _draw_plane(axes, points)
             seed, epoch = points[["seed", "epoch"]].iloc[0]
             found = {m: values[norm, batching, seed, epoch, m] for m in ("silhouette", "probe")}
-            axes.set_xlabel(
-                f"silhouette {found['silhouette']:.2f}, probe {found['probe']:.2f}", fontsize=7
-            )
+            axes.set_xlabel(f"silhouette {found['silhouette']:.2f}, probe {found['probe']:.2f}")
         row[0].set_ylabel(_title(batching).replace(" on ", " on\n"))
     for axes, norm in zip(panels[0], norms, strict=True):
         axes.set_title(LOOKS[norm].label)

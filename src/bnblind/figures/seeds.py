@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 
 from bnblind.figures.style import LOOKS
 
@@ -33,5 +34,6 @@ def mark_level(panels: Sequence[Axes], level: float, name: str, side: str = "rig
         axes.axhline(level, color="grey", lw=0.8, ls=":", zorder=0)
     panels[0].annotate(
         name, (1 if side == "right" else 0.01, level), xycoords=("axes fraction", "data"),
-        xytext=(0, 2), ha=side, textcoords="offset points", fontsize=6, color="grey",
+        xytext=(0, 2.5), ha=side, va="bottom", textcoords="offset points", fontsize=7, color="grey",
+        path_effects=[withStroke(linewidth=1.5, foreground="white")],
     )  # fmt: skip

@@ -9,6 +9,7 @@ import yaml
 
 from bnblind.pipeline.files import publish
 from bnblind.pipeline.pages import fill
+from bnblind.pipeline.publishing import readable_width
 
 
 def main(argv: list[str]) -> None:
@@ -17,10 +18,12 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--graph", type=Path, required=True, help="picture of the rules")
     parser.add_argument("--page", type=Path, required=True, help="page to write")
     args = parser.parse_args(argv)
+    graph = args.graph.read_bytes()
     page = fill(
         "about.html.j2",
         profile=args.settings["profile"],
         settings=yaml.safe_dump(args.settings, sort_keys=False, default_flow_style=None, width=96),
-        graph=base64.b64encode(args.graph.read_bytes()).decode(),
+        graph=base64.b64encode(graph).decode(),
+        readable=readable_width(graph),
     )
     publish({args.page: page})

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnblind.pipeline.files import publish
+from bnblind.pipeline.ledger import NOT_RUN, PARTLY, REFUTED, REPRODUCED, Row
 from bnblind.pipeline.pages import fill
+from bnblind.pipeline.publishing import readable_width
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,17 @@ SECTIONS = (
         "Training on random and on label-pure batches",
         ("classification/digits-head-lr0.01-curves", "classification/*-curves"),
         "Training loss and test accuracy of the network whose norm feeds the classifier; line: "
-        "mean over seeds, band: their range.",
+        "mean over seeds, band: their range. Compare a norm's curves from column to column: "
+        "whether it still learns from batches of one label. A loss on the dotted line is that of "
+        "a guess.",
     ),
     Section(
         "features",
         "The features that training leaves",
         ("features/digits-mini-vgg-*-measures", "features/*-measures"),
-        "Silhouette, nearest class mean and linear probe of the penultimate features, before "
-        "training and after it.",
+        "Silhouette, nearest class mean and linear probe of the penultimate features; each mark a "
+        "seed, grey bars before training. Whether training moves a norm's marks to the right of "
+        "its own bars, and BN's as far on label-pure batches as on random ones.",
     ),
     Section(
         "purity",
@@ -82,8 +87,60 @@ SECTIONS = (
 )
 
 
+_NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def in_words(count: int) -> str:
+    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+
+
+def is_papers(claim: Row) -> bool:
+    """Whether the paper makes this claim; those of our own say that they do not."""
+    return not claim["claim"].startswith("Beyond the paper")
+
+
+def answer(verdicts: list[str]) -> str:
+    """Whether the paper was reproduced, from the verdicts on its claims."""
+    found = set(verdicts)
+    if found == {NOT_RUN}:
+        return "This run does not tell"
+    if found == {REPRODUCED}:
+        return "Yes"
+    return "In part" if found & {REPRODUCED, PARTLY} else "No"
+
+
+def counted(verdicts: list[str]) -> str:
+    """How many claims have each verdict, such as "Of its seven claims, three were reproduced and
+    four in part".
+    """
+
+    def were(count: int) -> str:
+        return f"{in_words(count)} {'were' if count > 1 else 'was'}"
+
+    others = {PARTLY: "{n} in part", REFUTED: "{n} not", NOT_RUN: "{were} not run"}
+    parts = [f"{were(verdicts.count(REPRODUCED))} reproduced"] + [
+        text.format(n=in_words(count), were=were(count))
+        for verdict, text in others.items()
+        if (count := verdicts.count(verdict))
+    ]
+    listed = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+    return f"Of its {in_words(len(verdicts))} claims, {listed}"
+
+
+def behind(claim: Row, most: int = 2) -> str:
+    """The theorems behind a claim, at most so many by name, and whether they are proved; empty if
+    it names none.
+    """
+    if not claim["theorem"]:
+        return ""
+    names = claim["theorem"]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    ending = "s" if len(names) > 1 else ""
+    return f"Theorem{ending} behind it: {', '.join(names[:most])}{more}, {claim['proof']}."
+
+
 def sections(pages: Path, figures: Path) -> list[dict[str, str]]:
-    """The experiments that this run has: their page, title, figure and sentence."""
+    """The experiments that this run has: page, title, figure with its least width, sentence."""
     shown = []
     for section in SECTIONS:
         found = [
@@ -97,6 +154,7 @@ def sections(pages: Path, figures: Path) -> list[dict[str, str]]:
                     "page": section.page,
                     "title": section.title,
                     "figure": found[0],
+                    "readable": readable_width((figures / f"{found[0]}.svg").read_bytes()),
                     "sentence": section.sentence,
                 }
             )
@@ -114,7 +172,8 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     rows = json.loads(args.ledger.read_text())
-    claims = [row for row in rows if "." not in row["id"]]
+    claims = [{**row, "behind": behind(row)} for row in rows if "." not in row["id"]]
+    verdicts = [claim["verdict"] for claim in claims if is_papers(claim)]
     parts = {
         claim["id"]: [row for row in rows if row["id"].startswith(f"{claim['id']}.")]
         for claim in claims
@@ -122,6 +181,9 @@ def main(argv: list[str]) -> None:
     page = fill(
         "index.html.j2",
         profile=args.profile,
+        answer=answer(verdicts),
+        counts=counted(verdicts),
+        beyond=[claim["id"] for claim in claims if not is_papers(claim)],
         claims=claims,
         parts=parts,
         sections=sections(args.pages, args.figures),

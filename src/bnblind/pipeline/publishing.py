@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -17,6 +18,20 @@ _METADATA: dict[str, dict[str, None]] = {
     "pdf": {"CreationDate": None, "ModDate": None},
     "png": {},
 }
+
+READABLE = 8.8
+"""Pixels below which no text of a figure shrinks on a narrow screen."""
+_WIDTH = re.compile(rb'<svg[^>]* width="([0-9.]+)pt"')
+_TEXT = re.compile(rb"scale\((0\.[0-9]+) -0\.[0-9]+\)")
+"""Matplotlib draws text as outlines of its size in hundreds of points."""
+
+
+def readable_width(svg: bytes) -> str:
+    """The CSS width at which the figure's smallest text is ``READABLE`` pixels high."""
+    found = _WIDTH.search(svg)
+    assert found is not None, "not a figure of matplotlib"
+    points = 100 * min((float(size) for size in _TEXT.findall(svg)), default=float("inf"))
+    return f"{float(found[1]) * READABLE / points / 16:.1f}rem"
 
 
 @dataclass(frozen=True)
@@ -35,8 +50,9 @@ class PublishedFigure:
             for suffix in ("svg", "pdf", "png", "csv")
         )
         return (
-            f'<figure><img alt="{escape(self.caption)}" style="width: {8 * self.inches:.1f}rem" '
-            f'src="data:image/svg+xml;base64,{picture}">'
+            f'<figure><div class="scroll"><img alt="{escape(self.caption)}" '
+            f'style="width: {8 * self.inches:.1f}rem; min-width: {readable_width(self.svg)}" '
+            f'src="data:image/svg+xml;base64,{picture}"></div>'
             f"<figcaption>{escape(self.caption)} <small>{links}</small></figcaption></figure>"
         )
 

@@ -1,0 +1,57 @@
+"""The first page's answer: true for whatever the ledger says."""
+
+import pytest
+
+from bnblind.pipeline.index import answer, behind, counted, is_papers
+from bnblind.pipeline.ledger import NOT_RUN, PARTLY, REFUTED, REPRODUCED
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "short", "counts"),
+    [
+        (
+            [REPRODUCED] * 3 + [PARTLY] * 4,
+            "In part",
+            "Of its seven claims, three were reproduced and four in part",
+        ),
+        (
+            [REPRODUCED, PARTLY, PARTLY, REFUTED, NOT_RUN],
+            "In part",
+            "Of its five claims, one was reproduced, two in part, one not and one was not run",
+        ),
+        ([REPRODUCED] * 2, "Yes", "Of its two claims, two were reproduced"),
+        ([PARTLY] * 2, "In part", "Of its two claims, none was reproduced and two in part"),
+        ([REFUTED] * 12, "No", "Of its 12 claims, none was reproduced and 12 not"),
+        (
+            [NOT_RUN] * 7,
+            "This run does not tell",
+            "Of its seven claims, none was reproduced and seven were not run",
+        ),
+    ],
+)
+def test_the_answer_counts_the_verdicts(verdicts: list[str], short: str, counts: str) -> None:
+    assert answer(verdicts) == short
+    assert counted(verdicts) == counts
+
+
+def test_only_the_papers_claims_are_counted() -> None:
+    assert is_papers({"claim": "BN blocks."})
+    assert not is_papers({"claim": "Beyond the paper, eps leaks."})
+
+
+@pytest.mark.parametrize(
+    ("theorems", "proof", "text"),
+    [
+        ([], None, ""),
+        (["T3"], "proved in Coq", "Theorem behind it: T3, proved in Coq."),
+        (["T2", "T2_b"], "proved in Coq", "Theorems behind it: T2, T2_b, proved in Coq."),
+        (
+            ["T1", "T2", "T3"],
+            "not known to be proved: A.v changed since Coq's check",
+            "Theorems behind it: T1, T2 and 1 more, not known to be proved: A.v changed since "
+            "Coq's check.",
+        ),
+    ],
+)
+def test_the_proof_is_said_of_the_theorem(theorems: list[str], proof: str, text: str) -> None:
+    assert behind({"theorem": theorems, "proof": proof}) == text
