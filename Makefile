@@ -52,6 +52,7 @@ proofs:
 bench: env
 	python -m bnblind.numerics portable 1 python benchmarks/norms.py
 	python benchmarks/engine.py
+	python benchmarks/plan.py
 	python benchmarks/pipeline.py
 
 # Refresh requirements.lock to the newest versions that pyproject.toml allows.

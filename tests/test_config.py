@@ -146,7 +146,7 @@ MISTAKES = {
     "a seed that its grid does not train": (
         "features/digits-head/tsne/seed",
         0,
-        "features.digits-head.tsne.seed: found 0; allowed: [20, 21, 22, 23, 24]",
+        "features.digits-head.tsne.seed: found 0; allowed: [30, 31, 32, 33, 34]",
     ),
     "too few samples for t-SNE": ("features/digits-head/tsne/samples", 30, "minimum of 31"),
     "a toy task of one cycle": ("linear_signal/steps", 10, "allowed: at least 2 x classes, 20"),
@@ -226,6 +226,60 @@ def test_a_flow_cells_settings_are_what_the_training_step_takes(quick: dict[str,
     after = {str(job): flow_cells(quick, job, registry) for job in flow_jobs(quick)}
     assert len(after) == len(before) + 1
     assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize(
+    ("table", "grid", "changes", "message"),
+    [
+        (
+            "classification",
+            "digits-head",
+            {"batch_size": 8, "batchings": ["label"], "norms": ["bn"]},
+            "classification.twin: found digits, head, bn, label, 0.01, which "
+            "classification.digits-head trains as well; allowed: one of them",
+        ),
+        (
+            "flows",
+            "digits-mlp",
+            {"width": 8, "norms": ["ln"], "pairs": [[1, 0]], "batchings": ["random"]},
+            "flows.twin: found digits, mlp, ln, scalar, [1, 0], random, which flows.digits-mlp",
+        ),
+    ],
+)
+def test_two_grids_that_the_results_could_not_tell_apart_are_refused(
+    quick: dict[str, Any], table: str, grid: str, changes: dict[str, Any], message: str
+) -> None:
+    """Whatever their other settings and seeds are; tables of results name no grid."""
+    quick[table]["twin"] = quick[table][grid] | {"seeds": [77]} | changes
+    with pytest.raises(BadInput) as caught:
+        check_config(quick)
+    assert message in str(caught.value)
+    assert str(caught.value).count("twin") == 1
+    quick[table]["twin"]["norms"] = ["in"]
+    check_config(quick)
+
+
+def test_sweeps_of_two_grids_of_one_network_train_nothing_twice(quick: dict[str, Any]) -> None:
+    """Nor does a sweep train what another grid of its network trains."""
+    purity = quick["purity"]["digits-head"]
+    quick["purity"]["digits-head-shuffled"] = purity | {"norms": ["ln"], "purities": [1.0, 0.2]}
+    quick["rates"]["digits-head-shuffled"] = {
+        **{"norms": ["ln"], "batchings": ["label"], "learning_rates": [0.01], "seeds": [3]},
+    }
+    with pytest.raises(BadInput) as caught:
+        check_config(quick)
+    for found in (
+        "purity.digits-head-shuffled: found digits, head, ln, purity-1, 0.01, which",
+        "rates.digits-head-shuffled: found digits, head, ln, label, 0.01, which classification.dig",
+    ):
+        assert found in str(caught.value)
+
+
+def test_the_full_profile_is_a_plan_of_a_thousand_runs() -> None:
+    """What benchmarks/plan.py times the planning of."""
+    full = read_yaml(Path("config/full.yaml"))
+    jobs = training_jobs(full)
+    assert sum(len(cell["seeds"]) for job in jobs for cell in trained_cells(full, job)) >= 1000
 
 
 def test_planning_loads_no_numerical_library() -> None:

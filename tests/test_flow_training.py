@@ -9,10 +9,12 @@ import torch
 
 from bnblind import BadInput
 from bnblind.errors import Diverged
+from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Part
 from bnblind.experiments.flows.evaluation import (
     SHARES,
     averaging,
+    draw_pairs,
     evaluate_run,
     mixed_images,
     probability_of_telling,
@@ -251,6 +253,34 @@ def test_recalibrated_statistics_are_those_of_mixed_batches(run, digits):
     log_likelihoods(found, noisy(settings, part, 0, "train"))
     handle.remove()
     torch.testing.assert_close(norm.running_mean, inputs[0].mean(0), atol=0.02, rtol=0.05)
+
+
+def test_recalibration_goes_through_random_batches_once(run, digits, monkeypatch):
+    """Both classes in each batch; the running mean is the plain mean over all batches."""
+    settings = dataclasses.replace(cell(), batch_size=32)
+    flow, part = best_flow(settings, run, digits), pair_parts(settings, digits)["train"]
+    batches, inputs = [], []
+
+    def recorded(*args):
+        batches.extend(make_batches(*args))
+        return batches
+
+    monkeypatch.setattr("bnblind.experiments.flows.evaluation.make_batches", recorded)
+    norm = averaging(flow)[0]
+    norm.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))  # copied, too
+    found = averaging(recalibrated(flow, part, settings, 0))[0]
+    assert sorted(i for batch in batches for i in batch) == list(range(len(part.labels)))
+    assert all(0 < part.labels[batch].float().mean() < 1 for batch in batches)
+    assert len(inputs) == len(batches) > 3
+    mean = torch.stack([x.mean(0) for x in inputs]).mean(0)
+    torch.testing.assert_close(found.running_mean, mean)
+
+
+def test_pairs_are_of_the_first_and_the_second_class(digits):
+    part = pair_parts(cell(), digits)["test"]
+    first, second = draw_pairs(part, 50, torch.Generator().manual_seed(0))
+    assert part.labels[first].tolist() == [1] * 50
+    assert part.labels[second].tolist() == [0] * 50
 
 
 def test_mixed_images_end_at_the_real_ones_with_the_same_noise(digits):

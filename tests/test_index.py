@@ -43,15 +43,16 @@ def test_only_the_papers_claims_are_counted() -> None:
     ("theorems", "proof", "text"),
     [
         ([], None, ""),
-        (["T3"], "proved in Coq", "Theorem behind it: T3, proved in Coq."),
-        (["T2", "T2_b"], "proved in Coq", "Theorems behind it: T2, T2_b, proved in Coq."),
+        (["T3"], "proved in Coq", "Theorem behind 1 of 3 rows: T3, proved in Coq."),
+        (["T2", "T2_b"], "proved in Coq", "Theorems behind 1 of 3 rows: T2, T2_b, proved in Coq."),
         (
             ["T1", "T2", "T3"],
             "not known to be proved: A.v changed since Coq's check",
-            "Theorems behind it: T1, T2 and 1 more, not known to be proved: A.v changed since "
-            "Coq's check.",
+            "Theorems behind 1 of 3 rows: T1, T2 and 1 more, not known to be proved: A.v changed "
+            "since Coq's check.",
         ),
     ],
 )
 def test_the_proof_is_said_of_the_theorem(theorems: list[str], proof: str, text: str) -> None:
-    assert behind({"theorem": theorems, "proof": proof}) == text
+    rows = [{"theorem": theorems}, {"theorem": []}, {"theorem": []}]
+    assert behind({"theorem": theorems, "proof": proof}, rows) == text

@@ -97,6 +97,8 @@ def test_extremes_are_over_all_rows(statistic, limit):
         accuracies(ln=[0.9, 0.8], bn=[0.1, 0.2]),  # two seeds
         accuracies(ln=[0.9, 0.8, 0.9]),  # nothing to subtract
         accuracies(ln=[0.9, 0.8, 0.9], bn=[0.1, 0.1, 0.1]).assign(seed=[7, 7, 8, 8, 9, 9] * 2),
+        # One seed that chose settings spoils the others.
+        accuracies(ln=[0.9, 0.8, 0.9], bn=[0.1, 0.1, 0.1]).assign(seed=[9, 9, 10, 10, 11, 11] * 2),
     ],
 )
 def test_what_is_missing_was_not_run(table):
@@ -168,6 +170,22 @@ def test_a_claim_says_that_its_theorem_is_proved_where_it_is():
         ledger(claims, lambda name: table, PROOFS)
 
 
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"difference": "valu"}, "unknown column of numbers 'valu'; allowed: seed, epoch, value"),
+        ({"difference": "norm"}, "unknown column of numbers 'norm'"),
+        ({"difference": None, "largest": "norm"}, "unknown column of numbers 'norm'"),
+        ({"difference": None, "mean": "x"}, "unknown column of numbers 'x'"),
+        ({"where": {"norm": {"last": 3}}}, "`last` needs a column of numbers; norm holds text"),
+    ],
+)
+def test_a_column_that_is_not_there_or_no_number_is_named(changes, found):
+    table = accuracies(ln=[0.9, 0.8, 0.9], bn=[0.1, 0.2, 0.1])
+    with pytest.raises(BadInput, match=rf"claim C1.x, table t: {found}"):
+        verdict(row(**changes), table)
+
+
 def test_the_projects_own_claims_name_theorems_and_the_theorems_are_required():
     claims = read_claims()
     rows = ledger(claims, lambda name: None, read_proofs())
@@ -187,11 +205,18 @@ def test_the_projects_own_claims_name_theorems_and_the_theorems_are_required():
             "found at_least, at_most; allowed",
         ),
         ("required: true", "required: perhaps", "allowed: boolean"),
+        ("table: flows", "table: flow", "x.table: found 'flow'; allowed: theorems/passing"),
+        (
+            "where: {}",
+            "where: { epoch: { lst: 3 } }",
+            r"a number or text, last, \{ last: k",
+        ),
+        ("where: {}", "where: {", r"claims.yaml is no YAML: .*line"),
     ],
 )
 def test_an_unclear_claim_is_refused(old, new, found, tmp_path):
     text = (
-        "C1:\n  claim: a\n  required: true\n  rows:\n    x:\n      scope: s\n      table: t\n"
+        "C1:\n  claim: a\n  required: true\n  rows:\n    x:\n      scope: s\n      table: flows\n"
         "      figure: f\n      where: {}\n      largest: passing\n      at_most: 1\n"
     )
     assert text.count(old) == 1

@@ -82,7 +82,11 @@ def test_purities_vary_the_batches_and_nothing_else(quick: dict[str, Any]) -> No
         ("rates/digits-head/learning_rates", [0.01], "bn, label at 0.01; ln, label at 0.01"),
         ("rates/digits-head/learning_rates", [math.inf], "allowed: finite numbers"),
         ("rates/digits-head/batchings", ["purity-0.05"], "allowed purities: 0.1 (1 / classes)"),
-        ("purity/digits-head/purities", [0.05, 0.5], "found ['purity-0.05']; allowed purities"),
+        (
+            "purity/digits-head/purities",
+            [0.05, 0.5],
+            ".purities: found ['purity-0.05']; all",
+        ),
         ("purity/digits-head/purities", [1.5], "1.5 is greater than the maximum of 1"),
         ("rates/other", None, "rates.other: no such grid; allowed: digits-head"),
         ("purity/other", None, "purity.other: no such grid; allowed: digits-head"),

@@ -153,6 +153,10 @@ def test_a_required_claim_that_was_not_run(run: Path, verify) -> None:
             lambda run: (run / "proofs/Terms.v").write_text("Axiom cheat : False."),
             "C1.shares: the ledger says proof proved in Coq, found now not known to be proved: T",
         ),
+        (
+            lambda run: shutil.rmtree(run / "data"),
+            "error: there are no results data/results; `make reproduce` makes them",
+        ),
         (lambda run: (run / "proofs/record.json").unlink(), "there is no record of the proofs"),
         (lambda run: (run / "reports/claims.json").unlink(), "there is no ledger reports/claims"),
         (lambda run: (run / "reports/claims.json").write_text("[1]"), "is no ledger"),

@@ -6,10 +6,10 @@ from typing import Any
 
 from bnblind.errors import BadInput
 from bnblind.pipeline.config import read_yaml, violations
+from bnblind.pipeline.ledger import STATISTICS
 
 CLAIMS = Path("config/claims.yaml")
 SCHEMA = Path("workflow/schemas/claims.schema.yaml")
-STATISTICS = ("largest", "smallest", "mean", "difference")
 BOUNDS = ("at_least", "at_most")
 
 

@@ -4,6 +4,7 @@ Imports no numerical library, so that planning a run stays fast.
 """
 
 import ast
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -33,7 +34,11 @@ REGISTRIES = {
 
 
 def read_yaml(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    """Raises BadInput with the place where the file is no YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path} is no YAML: {' '.join(str(error).split())}") from error
 
 
 def registered_names(kind: str) -> list[str]:
@@ -64,7 +69,8 @@ def _resolved(schema: Any) -> Any:
         names = registered_names(schema["registered"])
         if schema["registered"] == "batching":
             words = [*map(re.escape, names), PURITY]
-            return {"type": "string", "pattern": f"^({'|'.join(words)})$", "words": names}
+            allowed = [*names, "purity-P, P such as 0.9, at most 1"]
+            return {"type": "string", "pattern": f"^({'|'.join(words)})$", "words": allowed}
         return {"enum": names}
     return {key: _resolved(value) for key, value in schema.items()}
 
@@ -83,9 +89,8 @@ def _explained(error: jsonschema.ValidationError) -> str:
     found = f"found {error.instance!r}"
     if error.validator == "enum":
         return f"{found}; allowed: {', '.join(map(str, error.validator_value))}"
-    if error.validator == "pattern" and "words" in error.schema:
-        words = [*error.schema["words"], "purity-P, P such as 0.9, at most 1"]
-        return f"{found}; allowed: {', '.join(words)}"
+    if error.validator in ("pattern", "oneOf") and "words" in error.schema:
+        return f"{found}; allowed: {', '.join(error.schema['words'])}"
     if error.validator == "type":
         return f"{found} ({type(error.instance).__name__}); allowed: {error.validator_value}"
     return error.message
@@ -110,11 +115,12 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         late = [epoch for epoch in grid["snapshots"] if epoch > grid["epochs"]]
         if late:
             yield f"{place}.snapshots: found {late}; allowed: 1 to epochs, {grid['epochs']}"
-        yield from _impure(place, grid["batchings"], grid["dataset"])
+        yield from _impure(f"{place}.batchings", grid["batchings"], grid["dataset"])
         if not all(map(math.isfinite, grid["learning_rates"])):
             yield f"{place}.learning_rates: found {grid['learning_rates']}; allowed: finite numbers"
     yield from _contradictions_of_sweeps(config)
     yield from _contradictions_of_flows(config)
+    yield from _twins(config)
     for name, probing in config["derivatives"].items():
         place, grid = f"derivatives.{name}", config["classification"].get(name)
         if grid is None:
@@ -125,7 +131,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
                 "grid; allowed: grids with norm bn and batching label"
             )
         else:
-            yield from _impure(place, probing["batchings"], grid["dataset"])
+            yield from _impure(f"{place}.batchings", probing["batchings"], grid["dataset"])
         if "label" not in probing["batchings"]:
             yield f"{place}.batchings: found {probing['batchings']}; allowed: with label"
     for name, analysis in config["features"].items():
@@ -151,12 +157,12 @@ def violations(values: Mapping[str, Any], schema: Path) -> list[str]:
 
 
 def _impure(place: str, batchings: list[str], dataset: str) -> Iterator[str]:
-    """Purities below 1 / C, that of a random choice of samples."""
+    """At the key ``place``, purities below 1 / C, that of a random choice of samples."""
     least = 1 / read_yaml(DATASETS)[dataset]["classes"]
     purities = {word: purity_of(word) for word in batchings}
     low = [word for word, purity in purities.items() if purity is not None and purity < least]
     if low:
-        yield f"{place}.batchings: found {low}; allowed purities: {least:g} (1 / classes) to 1"
+        yield f"{place}: found {low}; allowed purities: {least:g} (1 / classes) to 1"
 
 
 def _contradictions_of_sweeps(config: Mapping[str, Any]) -> Iterator[str]:
@@ -167,9 +173,9 @@ def _contradictions_of_sweeps(config: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{place}: no such grid; allowed: {', '.join(config['classification'])}"
             elif sweep == "purity":
                 words = list(map(purity_word, settings["purities"]))
-                yield from _impure(place, words, grid["dataset"])
+                yield from _impure(f"{place}.purities", words, grid["dataset"])
             else:
-                yield from _impure(place, settings["batchings"], grid["dataset"])
+                yield from _impure(f"{place}.batchings", settings["batchings"], grid["dataset"])
                 again = [
                     f"{cell['norm']}, {cell['batching']} at {cell['lr']}"
                     for cell in _swept(config, sweep, name)
@@ -180,6 +186,36 @@ def _contradictions_of_sweeps(config: Mapping[str, Any]) -> Iterator[str]:
                 if not all(map(math.isfinite, settings["learning_rates"])):
                     rates = settings["learning_rates"]
                     yield f"{place}.learning_rates: found {rates}; allowed: finite numbers"
+
+
+def _trained(config: Mapping[str, Any], table: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Key of a grid, and what tells a cell of it in the table of results from others."""
+    grids = config["classification"]
+    for name in config[table]:
+        if table == "flows":
+            grid = config["flows"][name]
+            axes = ("norms", "coupling_norms", "pairs", "batchings")
+            for values in itertools.product(*(grid[axis] for axis in axes)):
+                yield f"flows.{name}", (grid["dataset"], grid["coupling"], *map(str, values))
+        elif name in grids:
+            own = _cells_of(name, grids[name])
+            network = grids[name]["dataset"], grids[name]["model"]
+            for cell in own if table == "classification" else _swept(config, table, name):
+                yield f"{table}.{name}", (*network, cell["norm"], cell["batching"], cell["lr"])
+
+
+def _twins(config: Mapping[str, Any]) -> Iterator[str]:
+    """Grids that train the same cell: their runs could not be told apart in the results."""
+    for tables in (("classification", "rates"), ("purity",), ("flows",)):
+        first: dict[tuple[Any, ...], str] = {}
+        told = set()
+        for place, cell in itertools.chain(*(_trained(config, table) for table in tables)):
+            other = first.setdefault(cell, place)
+            same = place.split(".")[1] == other.split(".")[1]
+            if other != place and not same and (place, other) not in told:
+                told.add((place, other))
+                found = ", ".join(map(str, cell))
+                yield f"{place}: found {found}, which {other} trains as well; allowed: one of them"
 
 
 def _contradictions_of_flows(config: Mapping[str, Any]) -> Iterator[str]:

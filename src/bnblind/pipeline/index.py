@@ -127,16 +127,20 @@ def counted(verdicts: list[str]) -> str:
     return f"Of its {in_words(len(verdicts))} claims, {listed}"
 
 
-def behind(claim: Row, most: int = 2) -> str:
-    """The theorems behind a claim, at most so many by name, and whether they are proved; empty if
-    it names none.
+def behind(claim: Row, rows: list[Row], most: int = 2) -> str:
+    """Of how many of a claim's rows theorems say the same, which (at most so many by name), and
+    whether they are proved; empty if the claim names none.
     """
-    if not claim["theorem"]:
-        return ""
     names = claim["theorem"]
+    if not names:
+        return ""
+    settled = sum(bool(row["theorem"]) for row in rows)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     ending = "s" if len(names) > 1 else ""
-    return f"Theorem{ending} behind it: {', '.join(names[:most])}{more}, {claim['proof']}."
+    return (
+        f"Theorem{ending} behind {settled} of {len(rows)} rows: {', '.join(names[:most])}{more}, "
+        f"{claim['proof']}."
+    )
 
 
 def sections(pages: Path, figures: Path) -> list[dict[str, str]]:
@@ -172,12 +176,15 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     rows = json.loads(args.ledger.read_text())
-    claims = [{**row, "behind": behind(row)} for row in rows if "." not in row["id"]]
-    verdicts = [claim["verdict"] for claim in claims if is_papers(claim)]
     parts = {
         claim["id"]: [row for row in rows if row["id"].startswith(f"{claim['id']}.")]
-        for claim in claims
+        for claim in rows
+        if "." not in claim["id"]
     }
+    claims = [
+        {**row, "behind": behind(row, parts[row["id"]])} for row in rows if row["id"] in parts
+    ]
+    verdicts = [claim["verdict"] for claim in claims if is_papers(claim)]
     page = fill(
         "index.html.j2",
         profile=args.profile,

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from bnblind.errors import BadInput, unknown
 from bnblind.experiments.intervals import t_interval
 from bnblind.pipeline.proofs_record import Proofs
 
 REPRODUCED, PARTLY, REFUTED, NOT_RUN = "reproduced", "partly", "not reproduced", "not run"
+STATISTICS = ("largest", "smallest", "mean", "difference")
 FEWEST_SEEDS = 3
 FIRST_SEED = 10
 """Seeds below chose the settings and judge nothing."""
@@ -41,6 +43,8 @@ def _matching(column: pd.Series, wanted: Any) -> pd.Series:
         return column == wanted
     ((kind, bound),) = wanted.items()
     if kind == "last":
+        if not is_numeric_dtype(column):
+            raise BadInput(f"`last` needs a column of numbers; {column.name} holds text")
         return column.isin(sorted(column.unique())[-bound:])
     if kind == "at_most":
         return column <= bound
@@ -72,7 +76,15 @@ def _by_seed(table: pd.DataFrame, column: str) -> pd.Series:
 
 
 def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
-    """The row's number, or None where the table lacks what it needs."""
+    """The row's number, or None where the table lacks what it needs.
+
+    Raises:
+        BadInput: a column that the table does not have, or that holds no numbers.
+    """
+    numbers = [name for name in table.columns if is_numeric_dtype(table[name])]
+    for statistic in STATISTICS:
+        if row.get(statistic) not in (None, *numbers):
+            raise unknown("column of numbers", row[statistic], map(str, numbers))
     base = select(table, row["where"])
     if row.get("difference") is not None:
         column = row["difference"]

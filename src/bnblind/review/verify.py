@@ -123,9 +123,12 @@ def run(args: argparse.Namespace) -> None:
     from bnblind.pipeline.proofs_record import read_proofs
 
     rows = read_ledger(args.root / "reports/claims.json")
+    results = args.root / "data/results"
+    if not results.is_dir():
+        raise BadInput(f"there are no results {results}; `make reproduce` makes them")
 
     def read(name: str) -> pd.DataFrame | None:
-        path = args.root / f"data/results/{name}.parquet"
+        path = results / f"{name}.parquet"
         return read_table(path) if path.is_file() else None
 
     print(table(rows, everything=args.all))
