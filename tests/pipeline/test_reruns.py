@@ -41,14 +41,14 @@ CHANGES = {
         "config/config.yaml",
         "eps: [0.0, 1.0e-5]\n  seeds: [0]",
         "eps: [0.0, 1.0e-5]\n  seeds: [1]",
-        {**THEOREMS, **COMPARED, **ABOUT},
+        {**THEOREMS, **JUDGED, **ABOUT},
     ),
     "numerics": ("config/config.yaml", "numerics: portable", "numerics: fast", EVERYTHING),
     "what is measured of the derivatives": (
         "config/config.yaml",
         "digits-head: { batchings: [label, random], batch_size: 32,",
         "digits-head: { batchings: [label, random], batch_size: 16,",
-        {"derivatives": 1, "derivatives_page": 1, **JUDGED, **ABOUT},
+        {"derivatives": 1, "derivatives_page": 1, **COMPARED, **ABOUT},
     ),
     "which features are drawn": (
         "config/config.yaml",
