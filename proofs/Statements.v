@@ -318,7 +318,7 @@ Definition T6_needs_centering : Prop := exists (y : nat -> batch) W b,
 
 (** * How to read the statements *)
 
-(** A partial derivative is one number: "0" and "not 0" exclude each other. *)
+(** A partial derivative is one number: 0 and not 0 exclude each other. *)
 Definition partial_unique : Prop := forall F x j k v w,
   is_partial F x j k v -> is_partial F x j k w -> v = w.
 
