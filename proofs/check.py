@@ -402,7 +402,7 @@ def try_definition(folder: Path, texts: Mapping[str, str], mutation: Mutation) -
             )
 
 
-def run_coqchk(folder: Path, texts: Iterable[str]) -> None:
+def run_coqchk(folder: Path, texts: Mapping[str, str]) -> None:
     """Raises Refused if Coq's second checker finds anything in the compiled sources."""
     modules = [f"{LIBRARY}.{file.removesuffix('.v')}" for file in texts]
     run = subprocess.run(
@@ -423,7 +423,8 @@ def check(texts: Mapping[str, str], with_coqchk: bool, with_list: bool) -> list[
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(cores) as pool:
         folder = Path(name)
         compile_all(folder, texts, pool)
-        jobs = [pool.submit(require_axioms, folder, texts)]
+        first = [require_axioms, run_coqchk] if with_coqchk else [require_axioms]
+        jobs = [pool.submit(job, folder, texts) for job in first]
         jobs += [
             pool.submit(try_statement, folder, texts, number, mutation)
             if mutation.of in stated
@@ -432,8 +433,6 @@ def check(texts: Mapping[str, str], with_coqchk: bool, with_list: bool) -> list[
         ]
         for job in jobs:
             job.result()
-        if with_coqchk:
-            run_coqchk(folder, texts)
         return list_theorems(folder, texts, pool, cores) if with_list else []
 
 

@@ -310,7 +310,9 @@ def test_every_mutation_changes_one_place_and_says_why():
         assert mutation.reason.endswith(".")
         assert (mutation.of in stated) == (mutation.rejected_by == "")
         assert mutation.rejected_by in {"", *texts}
-    assert {f"T{number}" for number in range(1, 7)} <= {mutation.of for mutation in mutations}
+    for_readers = texts["Statements.v"].partition("(** * How to read the statements *)")[2]
+    uncovered = stated.keys() - {mutation.of for mutation in mutations}
+    assert uncovered == check.statements(for_readers).keys()
     with pytest.raises(check.Refused, match="occurs 2 times"):
         check.mutated("a a", check.Mutation("T", "a", "b", "a test"))
 
@@ -369,6 +371,19 @@ def table():
 def test_the_table_names_every_statement_once():
     named = [name for statements, _, _ in table() for name in statements]
     assert sorted(named) == sorted(check.statements((FOLDER / "Statements.v").read_text()))
+
+
+def test_the_theory_links_to_statements_and_functions():
+    text = (ROOT / "docs/theory.md").read_text()
+    links = re.findall(r"\[`([\w.]+)`\]\(\.\./([\w/.]+)\)", text)
+    stated = check.statements((FOLDER / "Statements.v").read_text())
+    for name, file in links:
+        if file == "proofs/Statements.v":
+            assert name in stated, name
+        else:
+            kind_and_name = rf"^(?:def|class) {name.rsplit('.', 1)[-1]}\b"
+            assert re.search(kind_and_name, (ROOT / file).read_text(), re.MULTILINE), name
+    assert {f"T{number}" for number in range(1, 7)} <= {name for name, _ in links}
 
 
 def test_the_table_leads_to_functions_and_tests():
