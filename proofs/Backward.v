@@ -30,7 +30,8 @@ Proof.
   apply (partial_val _ _ _ _
     (\sum_(i < n) \sum_(d < D) G i d * (gamma d * jac n eps x j k i d))).
   - apply (partial_of_loss n D L (fun z => affine gamma beta (bn n eps z))); [exact HL|].
-    intros i d _ _. unfold affine.
+    intros i d _ _. apply (partial_ext (fun z => gamma d * bn n eps z i d + beta d)).
+    { intros z. unfold affine. ring. }
     apply (is_derive_val _ _ (gamma d * jac n eps x j k i d + 0)); [|ring].
     apply (is_derive_plus_R (fun t => gamma d * bn n eps (upd x j k t) i d)).
     + apply is_derive_scal. now apply partial_bn.

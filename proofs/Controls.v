@@ -83,6 +83,9 @@ Qed.
 Theorem detached_forward_holds : detached_forward.
 Proof. intros n eps x i d. reflexivity. Qed.
 
+Theorem detached_jacobian_holds : detached_jacobian.
+Proof. intros n eps x i d j k. apply frozen_jacobian_holds. Qed.
+
 Theorem detached_passes_holds : detached_passes.
 Proof.
   intros n D eps L G x j k Hj Hk HL.
@@ -157,8 +160,6 @@ Qed.
 
 (** * The batches at which the controls pass: one feature, samples 0 and 1 *)
 
-Definition two : batch := fun i _ => INR i.
-
 Lemma two_mu d : mu 2 two d = / 2.
 Proof. unfold mu, mean, two. simpl. field. Qed.
 
@@ -173,7 +174,7 @@ Qed.
 
 Theorem center_passes_T2_holds : center_passes_T2.
 Proof.
-  exists two. intros H y0.
+  intros H y0.
   eapply partial_val; [apply (center_backward_holds 2%nat 1%nat);
     [lia | lia | apply diag_differentiable]|].
   unfold mean, center. cbn [fsum]. rewrite !two_mu. unfold two. simpl. field.
@@ -181,7 +182,7 @@ Qed.
 
 Theorem scale_passes_T1_holds : scale_passes_T1.
 Proof.
-  exists two. intros g y0.
+  intros g y0.
   eapply partial_val; [apply (scale_backward_holds 2%nat 1%nat);
     [lia | lia | rewrite two_var; lra | apply first_differentiable]|].
   unfold mean, scale, bn. cbn [fsum]. rewrite !two_mu, !two_sigma. unfold two. simpl. field.
@@ -189,7 +190,7 @@ Qed.
 
 Theorem scale_passes_T2_holds : scale_passes_T2.
 Proof.
-  exists two. intros H.
+  intros H.
   eapply partial_val; [apply (scale_backward_holds 2%nat 1%nat);
     [lia | lia | rewrite two_var; lra | apply diag_differentiable]|].
   unfold mean, scale, bn. cbn [fsum]. rewrite !two_mu, !two_sigma. unfold two. simpl. field.

@@ -108,3 +108,26 @@ Definition cross_entropy (C : nat) (z : vector) (t : nat) : R :=
 (** A linear head: the outputs of sample [i]. *)
 Definition linear_head (D : nat) (W : matrix) (b : vector) (y : batch) (i c : nat) : R :=
   (\sum_(d < D) W c d * y i d) + b c.
+
+(** * The batches at which some statements are read *)
+
+(** The samples 0 and 1: mean 1/2, variance 1/4. *)
+Definition two : batch := fun i _ => INR i.
+
+(** The corners (1, 1), (1, -1), (-1, 1), (-1, -1) of a square: two features of variance 1 that do
+    not predict each other. *)
+Definition four : batch := fun i d =>
+  match d, i with
+  | O, (0 | 1)%nat => 1 | O, _ => -1
+  | _, (0 | 2)%nat => 1 | _, _ => -1
+  end.
+
+(** Two samples of two positions, 1 and 1, -1 and -1. *)
+Definition two_by_two : batch := fun r _ => if Nat.ltb r 2 then 1 else -1.
+
+(** Two classes of one sample each, whose one feature is the class; and a linear head. *)
+Definition own_class (t : nat) : batch := fun _ _ => INR t.
+
+Definition own_class_weights : matrix := fun c _ => 4 * INR c.
+
+Definition own_class_bias : vector := fun c => -2 * INR c.

@@ -96,11 +96,10 @@ Qed.
 
 Theorem T6_needs_centering_holds : T6_needs_centering.
 Proof.
-  exists (fun t _ _ => INR t), (fun c _ => 4 * INR c), (fun c => -2 * INR c).
-  replace (mean 2 _) with (log (1 + exp (-2))).
+  unfold T6_needs_centering. replace (mean 2 _) with (log (1 + exp (-2))).
   - apply log_lt; [assert (A := exp_pos (-2)); lra|].
     assert (A : exp (-2) < exp 0) by (apply exp_lt; lra). rewrite exp_0 in A. lra.
-  - unfold mean, cross_entropy, linear_head. simpl.
+  - unfold mean, cross_entropy, linear_head, own_class, own_class_weights, own_class_bias. simpl.
     replace (0 + exp (0 + 4 * 0 * 0 + -2 * 0) + exp (0 + 4 * 1 * 0 + -2 * 1))
       with (1 + exp (-2)).
     + replace (0 + exp (0 + 4 * 0 * 1 + -2 * 0) + exp (0 + 4 * 1 * 1 + -2 * 1))

@@ -115,9 +115,7 @@ Proof.
   eapply partial_val; [apply images_T2_holds; try assumption; lra|]. field. lra.
 Qed.
 
-(** * The batch at which each condition is needed: two samples of two positions *)
-
-Definition two_by_two : batch := fun r _ => if Nat.ltb r 2 then 1 else -1.
+(** * The batch at which each condition is needed *)
 
 Lemma two_by_two_mu d : mu 4 two_by_two d = 0.
 Proof. unfold mu, mean, two_by_two. simpl. field. Qed.
@@ -146,20 +144,20 @@ Qed.
 
 Theorem images_pass_T1_holds : images_pass_T1.
 Proof.
-  exists two_by_two. intros g y0.
+  intros g y0.
   eapply two_by_two_backward; [apply (first_images_differentiable 2 2 1) | reflexivity].
 Qed.
 
 Theorem images_pass_T2_curvature_holds : images_pass_T2_curvature.
 Proof.
-  exists two_by_two. intros H.
+  intros H.
   eapply two_by_two_backward; [apply (diag_images_differentiable 2 2 1)|].
   cbv beta. rewrite !two_by_two_bn. unfold two_by_two. simpl. ring.
 Qed.
 
 Theorem images_pass_T2_point_holds : images_pass_T2_point.
 Proof.
-  exists two_by_two. intros h y0.
+  intros h y0.
   eapply two_by_two_backward; [apply (diag_images_differentiable 2 2 1)|].
   cbv beta. rewrite !two_by_two_bn. unfold two_by_two. simpl. field.
 Qed.

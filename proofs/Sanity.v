@@ -28,19 +28,11 @@ Proof. intros x d. unfold var, mu, mean. simpl. field. Qed.
 (** T2 with eps = 1 at the samples 0 and 1. *)
 Theorem T2_leaks_holds : T2_leaks.
 Proof.
-  exists two. eexists. split; [|apply T2_holds; [lia | lia | rewrite two_var; lra]].
-  unfold diagonal_gradient. rewrite two_mu, two_var. unfold two. simpl. intros E.
-  assert (F : 1 * 1 * (0 - / 2) / ((/ 4 + 1) * ((/ 4 + 1) * 1)) = - (8 / 25)) by field.
-  rewrite F in E. lra.
+  eapply partial_val; [apply T2_holds; [lia | lia | rewrite two_var; lra]|].
+  unfold diagonal_gradient. rewrite two_mu, two_var. unfold two. simpl. field.
 Qed.
 
-(** T3 at the four corners of a square: two features that do not predict each other. *)
-Definition four : batch := fun i d =>
-  match d, i with
-  | O, (0 | 1)%nat => 1 | O, _ => -1
-  | _, (0 | 2)%nat => 1 | _, _ => -1
-  end.
-
+(** T3 at the four corners of a square. *)
 Lemma four_mu d : (d < 2)%nat -> mu 4 four d = 0.
 Proof.
   intros Hd. unfold mu, mean, four. destruct d as [|[|d]]; [| |lia]; simpl; field.
@@ -69,7 +61,7 @@ Qed.
 
 Theorem T3_passes_holds : T3_passes.
 Proof.
-  exists four. intros H Hsym. eapply partial_val.
+  intros H Hsym. eapply partial_val.
   - apply T3_holds; [lia | lia | rewrite four_var by lia; lra | exact Hsym].
   - unfold off_diagonal_gradient. simpl. rewrite four_rho, four_sigma, !four_bn by lia.
     unfold off_diagonal, four. simpl. field.

@@ -59,8 +59,8 @@ Definition T2_locally_constant : Prop := forall n D H y0 x,
     diag_term n D H y0 (bn n 0 z) = diag_term n D H y0 (bn n 0 x).
 
 (** The leak is no artefact of the formula: with eps = 1, samples 0 and 1, it is not zero. *)
-Definition T2_leaks : Prop := exists (x : batch) (v : R), v <> 0 /\
-  is_partial (fun z => diag_term 2 1 (fun _ _ => 1) (fun _ => 0) (bn 2 1 z)) x 0 0 v.
+Definition T2_leaks : Prop :=
+  is_partial (fun z => diag_term 2 1 (fun _ _ => 1) (fun _ => 0) (bn 2 1 z)) two 0 0 (- (8 / 25)).
 
 (** * T3: of the off-diagonal part passes what a feature does not predict of another *)
 
@@ -71,10 +71,11 @@ Definition T3 : Prop := forall n D eps H y0 x j k,
     (off_diagonal_gradient n D eps H x j k).
 
 (** The term sees the batch through the correlations of its features only. *)
-Definition T3_value : Prop := forall n D eps H x,
+Definition T3_value : Prop := forall n D eps H y0 x,
   (1 <= n)%nat ->
-  offdiag_term n D H (fun _ => 0) (bn n eps x)
-  = INR n / 2 * \sum_(d < D) \sum_(e < D) off_diagonal H d e * rho n eps x d e.
+  offdiag_term n D H y0 (bn n eps x)
+  = INR n / 2 * \sum_(d < D) \sum_(e < D)
+      off_diagonal H d e * (rho n eps x d e + y0 d * y0 e).
 
 (** Nothing passes where all features are multiples of one signal [u], plus constants. *)
 Definition T3_perfectly_correlated : Prop := forall n D H y0 (a b u : vector) x j k,
@@ -83,10 +84,10 @@ Definition T3_perfectly_correlated : Prop := forall n D H y0 (a b u : vector) x 
   (forall d, (d < D)%nat -> 0 < var n x d) ->
   is_partial (fun z => offdiag_term n D H y0 (bn n 0 z)) x j k 0.
 
-(** It is not always so: a batch of two uncorrelated features at which H_01 passes whole. *)
-Definition T3_passes : Prop := exists x : batch, forall H,
+(** It is not always so: at the corners of a square H_01 passes whole. *)
+Definition T3_passes : Prop := forall H,
   symmetric 2 H ->
-  is_partial (fun z => offdiag_term 4 2 H (fun _ => 0) (bn 4 0 z)) x 0 0 (H 0%nat 1%nat).
+  is_partial (fun z => offdiag_term 4 2 H (fun _ => 0) (bn 4 0 z)) four 0 0 (H 0%nat 1%nat).
 
 (** * T4: the backward pass, for every differentiable loss of the batch *)
 
@@ -178,8 +179,8 @@ Definition center_T1 : Prop := forall n D g y0 x j k,
   is_partial (fun z => first_term n D g y0 (center n z)) x j k 0.
 
 (** ... but not the diagonal: at samples 0 and 1 half of H passes. *)
-Definition center_passes_T2 : Prop := exists x : batch, forall H y0,
-  is_partial (fun z => diag_term 2 1 H y0 (center 2 z)) x 1 0 (/ 2 * H 0%nat 0%nat).
+Definition center_passes_T2 : Prop := forall H y0,
+  is_partial (fun z => diag_term 2 1 H y0 (center 2 z)) two 1 0 (/ 2 * H 0%nat 0%nat).
 
 (** Scaling alone takes away a part along the *centered* y ... *)
 Definition scale_backward : Prop := forall n D eps L G x j k,
@@ -191,11 +192,11 @@ Definition scale_backward : Prop := forall n D eps L G x j k,
 
 (** ... so neither term is blocked. At samples 0 and 1, eps = 0, sigma = 1/2: four times [g]
     passes, and four times H of the diagonal expanded at 0. *)
-Definition scale_passes_T1 : Prop := exists x : batch, forall g y0,
-  is_partial (fun z => first_term 2 1 g y0 (scale 2 0 z)) x 0 0 (4 * g 0%nat).
+Definition scale_passes_T1 : Prop := forall g y0,
+  is_partial (fun z => first_term 2 1 g y0 (scale 2 0 z)) two 0 0 (4 * g 0%nat).
 
-Definition scale_passes_T2 : Prop := exists x : batch, forall H,
-  is_partial (fun z => diag_term 2 1 H (fun _ => 0) (scale 2 0 z)) x 0 0 (4 * H 0%nat 0%nat).
+Definition scale_passes_T2 : Prop := forall H,
+  is_partial (fun z => diag_term 2 1 H (fun _ => 0) (scale 2 0 z)) two 0 0 (4 * H 0%nat 0%nat).
 
 (** Only where the expansion point is the mean of the scaled batch is the diagonal blocked. *)
 Definition scale_T2_at_mean : Prop := forall n D eps H y0 x j k,
@@ -213,9 +214,13 @@ Definition frozen_passes : Prop := forall n D m s L G x j k,
   (j < n)%nat -> (k < D)%nat -> differentiable n D L (frozen m s x) G ->
   is_partial (fun z => L (frozen m s z)) x j k (G j k / s k).
 
-(** Statistics outside the graph: the forward pass is BN's, and every gradient passes. *)
+(** Statistics outside the graph: the forward pass is BN's, the Jacobian is diagonal,
+    and every gradient passes. *)
 Definition detached_forward : Prop := forall n eps x i d,
   detached n eps x x i d = bn n eps x i d.
+
+Definition detached_jacobian : Prop := forall n eps x i d j k,
+  is_partial (fun z => detached n eps x z i d) x j k (delta i j * delta d k / sigma n eps x k).
 
 Definition detached_passes : Prop := forall n D eps L G x j k,
   (j < n)%nat -> (k < D)%nat -> differentiable n D L (bn n eps x) G ->
@@ -242,18 +247,18 @@ Definition images_T2_blocked : Prop := forall n P D H y0 x i p k,
 
 (** Each condition is needed. Two samples of two positions, 1 and 1, -1 and -1, one channel,
     eps = 0: half of the difference between the positions' gradients passes, ... *)
-Definition images_pass_T1 : Prop := exists x : batch, forall g y0,
-  is_partial (fun z => first_term_images 2 2 1 g y0 (bn 4 0 z)) x 0 0
+Definition images_pass_T1 : Prop := forall g y0,
+  is_partial (fun z => first_term_images 2 2 1 g y0 (bn 4 0 z)) two_by_two 0 0
     (/ 2 * (g 0%nat 0%nat - g 1%nat 0%nat)).
 
 (** ... half of that between their curvatures, ... *)
-Definition images_pass_T2_curvature : Prop := exists x : batch, forall H,
-  is_partial (fun z => diag_term_images 2 2 1 H (fun _ _ => 0) (bn 4 0 z)) x 0 0
+Definition images_pass_T2_curvature : Prop := forall H,
+  is_partial (fun z => diag_term_images 2 2 1 H (fun _ _ => 0) (bn 4 0 z)) two_by_two 0 0
     (/ 2 * (H 0%nat 0%nat - H 1%nat 0%nat)).
 
 (** ... and, of one curvature [h], half of the difference between their expansion points. *)
-Definition images_pass_T2_point : Prop := exists x : batch, forall h y0,
-  is_partial (fun z => diag_term_images 2 2 1 (fun _ _ => h) y0 (bn 4 0 z)) x 0 0
+Definition images_pass_T2_point : Prop := forall h y0,
+  is_partial (fun z => diag_term_images 2 2 1 (fun _ _ => h) y0 (bn 4 0 z)) two_by_two 0 0
     (/ 2 * h * (y0 1%nat 0%nat - y0 0%nat 0%nat)).
 
 (** * T4 speaks of real training: softmax cross-entropy is differentiable *)
@@ -272,7 +277,8 @@ Definition cross_entropy_differentiable : Prop := forall n D C z J t Y,
 Definition cross_entropy_is_log_softmax : Prop := forall C z t,
   (1 <= C)%nat -> cross_entropy C z t = - log (softmax C z t).
 
-(** A linear layer with softmax cross-entropy behind batch normalization. *)
+(** A linear layer with softmax cross-entropy, summed over the samples, behind batch normalization.
+    (Training takes the mean: both sides divided by n.) *)
 Definition T4_softmax_head : Prop := forall n D C eps gamma beta W b t x j k,
   (j < n)%nat -> (k < D)%nat -> 0 < var n x k + eps ->
   (1 <= C)%nat -> (forall i, (i < n)%nat -> (t i < C)%nat) ->
@@ -313,12 +319,13 @@ Definition T6_attained : Prop := forall C D (n : nat -> nat) (y : nat -> batch),
     cross_entropy C (linear_head D (fun _ _ => 0) (fun _ => 0) (y t) i) t = log (INR C).
 
 (** Without centering it does not hold: two classes, one sample each, one feature 0 or 1. *)
-Definition T6_needs_centering : Prop := exists (y : nat -> batch) W b,
-  \mean_(t < 2) \mean_(i < 1) cross_entropy 2 (linear_head 1 W b (y t) i) t < log 2.
+Definition T6_needs_centering : Prop :=
+  \mean_(t < 2) \mean_(i < 1)
+    cross_entropy 2 (linear_head 1 own_class_weights own_class_bias (own_class t) i) t < log 2.
 
 (** * How to read the statements *)
 
-(** A partial derivative is one number: "0" and "not 0" exclude each other. *)
+(** A partial derivative is one number: 0 and not 0 exclude each other. *)
 Definition partial_unique : Prop := forall F x j k v w,
   is_partial F x j k v -> is_partial F x j k w -> v = w.
 

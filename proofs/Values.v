@@ -82,13 +82,15 @@ Qed.
 
 Theorem T3_value_holds : T3_value.
 Proof.
-  intros n D eps H x Hn. unfold offdiag_term. rewrite fsum_swap.
+  intros n D eps H y0 x Hn. unfold offdiag_term. rewrite fsum_swap.
   replace (INR n / 2) with (/ 2 * INR n) by field. rewrite Rmult_assoc. f_equal.
   rewrite <- fsum_scal. apply fsum_ext; intros d _. rewrite fsum_swap, <- fsum_scal.
   apply fsum_ext; intros e _. unfold rho.
-  rewrite (fsum_ext n _ (fun i => off_diagonal H d e * (bn n eps x i d * bn n eps x i e)))
-    by (intros; ring).
-  rewrite fsum_scal, (fsum_mean n) by assumption. ring.
+  rewrite (fsum_ext n _ (fun i => off_diagonal H d e *
+    (bn n eps x i d * bn n eps x i e - y0 e * bn n eps x i d - y0 d * bn n eps x i e
+     + y0 d * y0 e))) by (intros; ring).
+  rewrite fsum_scal, fsum_plus, !fsum_minus, !fsum_scal, fsum_const, !(fsum_mean n) by assumption.
+  rewrite !mean_bn by assumption. ring.
 Qed.
 
 (** A column that is a multiple of a signal standardizes to the signal's, up to sign. *)

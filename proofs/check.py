@@ -2,9 +2,9 @@
 
     python3 proofs/check.py [--coqchk] [--record FILE]
 
-Needs Coq with Coquelicot, and nothing of Python but its standard library. Everything is compiled
-in a temporary folder. ``--coqchk`` has Coq's independent checker read the compiled proofs again;
-``--record`` writes the theorems to FILE as JSON, the same bytes for the same sources.
+Needs Coq with Coquelicot, and nothing of Python 3.11 but its standard library. Everything is
+compiled in a temporary folder. ``--coqchk`` has Coq's independent checker read the compiled proofs
+again; ``--record`` writes the theorems to FILE as JSON, the same bytes for the same sources.
 """
 
 import argparse
@@ -16,11 +16,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+try:
+    import tomllib
+except ModuleNotFoundError:
+    sys.exit(f"error: the check needs Python 3.11 or newer; {sys.executable} is older")
 
 HERE = Path(__file__).parent
 STATEMENTS = "Statements.v"
@@ -31,10 +35,28 @@ AXIOMS = {
     "ClassicalDedekindReals.sig_not_dec",
     "FunctionalExtensionality.functional_extensionality_dep",
 }
-# What leaves a proof open, assumes something, or switches one of Coq's checks off.
+# coqchk lists what is loaded: this one comes with Coquelicot, and no theorem rests on it.
+LOADED = {"Classical_Prop.classic"}
+# What a source may tell Coq to do. Whatever else begins with a capital letter is refused: it could
+# leave a proof open, assume something, switch a check off or change what a statement means.
+COMMANDS = {
+    *("From", "Open", "Section", "End", "Variables", "Hypothesis", "Let"),
+    *("Definition", "Fixpoint", "Lemma", "Theorem", "Proof", "Qed"),
+}
+# The same, wherever in a sentence they stand.
 GAP = re.compile(
-    r"\b(Admitted|admit|give_up|Abort|Axioms?|Parameters?|Conjectures?|Unset|bypass_check)\b"
+    r"\b(Admitted|admit|give_up|Abort|Axioms?|Parameters?|Conjectures?|Context|Primitive|Declare ML"
+    r"|Load|Redirect|Drop|Module|Set|Unset|Definitional UIP|bypass_check)\b"
 )
+# The notations of the sums; no other text in quotes may occur.
+NOTATIONS = {
+    "Basics.v": (
+        'Notation "\\sum_ ( i < n ) F" := (fsum n (fun i => F))',
+        'Notation "\\mean_ ( i < n ) F" := (mean n (fun i => F))',
+    )
+}
+CHECKED_BY = ("check.py", "mutations.toml", "_CoqProject")
+RENEW = "snakemake --cores 2 proofs && cp data/results/proofs.json proofs/record.json"
 INSTALL = (
     "Coq 8.16 and Coquelicot 3.2 (Debian 12: "
     "apt-get install --no-install-recommends coq libcoq-coquelicot)"
@@ -75,7 +97,9 @@ class Mutation:
 
 
 def without_comments(text: str) -> str:
-    """Coq source without its comments, which nest."""
+    """Coq source without its comments, which nest. Of sources without text in quotes only: Coq
+    sees no comment begin or end there.
+    """
     depth, kept = 0, []
     for part in re.split(r"(\(\*|\*\))", text):
         if part == "(*":
@@ -84,33 +108,53 @@ def without_comments(text: str) -> str:
             depth -= 1
         elif not depth:
             kept.append(part)
-    return "".join(kept)
+    return " ".join(kept)
 
 
-def gaps(text: str) -> list[str]:
-    """The words outside comments that leave a proof open or weaken a check."""
-    return GAP.findall(without_comments(text))
+def sentences(text: str) -> list[str]:
+    """The sentences of a source, without comments, each on one line and without the full stop."""
+    parts = re.split(r"\.(?:\s+|$)", without_comments(text))
+    return [line for part in parts if (line := " ".join(part.split()))]
 
 
-def definitions(text: str) -> dict[str, str]:
-    """Name -> its whole ``Definition``, without comments, on one line and without the full stop."""
-    found = {}
-    for sentence in re.split(r"\.(?:\s+|$)", without_comments(text)):
-        line = " ".join(sentence.split())
-        if match := re.match(r"Definition (\w+)", line):
-            found[match[1]] = line
+def gaps(file: str, text: str) -> list[str]:
+    """What in a source leaves a proof open, weakens a check or is not known to be harmless."""
+    for notation in NOTATIONS.get(file, ()):
+        text = text.replace(notation, "Definition")
+    if '"' in text:
+        return ["text in quotes"]
+    found = GAP.findall(without_comments(text))
+    sections = 0
+    for sentence in sentences(text):
+        # Bullets, braces and goal selectors stand before a sentence without a full stop.
+        begin = re.sub(r"^(?:[-+*{}\s]|[\w\[\],-]+\s*:\s*(?={))*", "", sentence)
+        command = begin.split(" ", 1)[0]
+        sections += {"Section": 1, "End": -1}.get(command, 0)
+        outside = command in ("Variables", "Hypothesis") and not sections
+        if re.match(r"[A-Z#]", command) and (command not in COMMANDS or outside):
+            found.append(sentence[:60])
     return found
 
 
+def definitions(text: str) -> dict[str, str]:
+    """Name -> its whole ``Definition``, on one line."""
+    matches = [(re.match(r"Definition (\w+)", line), line) for line in sentences(text)]
+    return {match[1]: line for match, line in matches if match}
+
+
 def statements(text: str) -> dict[str, str]:
-    """Name -> proposition, for each ``Definition NAME : Prop := proposition``."""
-    whole = definitions(text)
-    found = {}
-    for name, line in whole.items():
-        head = f"Definition {name} : Prop := "
-        if not line.startswith(head):
+    """Name -> proposition, for each ``Definition NAME : Prop := proposition``.
+
+    Raises:
+        Refused: a sentence is neither that nor an import nor a scope, or a name comes twice.
+    """
+    found: dict[str, str] = {}
+    for line in sentences(text):
+        match = re.fullmatch(r"Definition (\w+) : Prop := (.*)", line)
+        if match and match[1] not in found:
+            found[match[1]] = match[2]
+        elif match or not re.fullmatch(r"From \w+ Require Import [\w ]+|Open Scope R_scope", line):
             raise Refused(f"{STATEMENTS} may hold propositions only; found {line[:60]!r}")
-        found[name] = line.removeprefix(head)
     return found
 
 
@@ -161,7 +205,7 @@ def read_sources(folder: Path) -> dict[str, str]:
         raise Refused(f"_CoqProject and folder differ in {', '.join(sorted(odd))}")
     texts = {file: (folder / file).read_text() for file in order}
     for file, text in texts.items():
-        if found := gaps(text):
+        if found := gaps(file, text):
             raise Refused(f"{file}: {', '.join(found)}")
     return texts
 
@@ -217,14 +261,39 @@ def compile_all(folder: Path, texts: Mapping[str, str], pool: ThreadPoolExecutor
 
 
 def assumptions(printed: str) -> list[set[str]]:
-    """The axioms that each ``Print Assumptions`` lists, in order."""
+    """The axioms that each ``Print Assumptions`` lists, in order.
+
+    Raises:
+        Refused: a line says anything else, such as ``f is assumed to be guarded.``
+    """
     found: list[set[str]] = []
     for line in printed.splitlines():
         if line in ("Axioms:", "Closed under the global context"):
             found.append(set())
-        elif match := re.match(r"([\w.']+)\s*(?::|$)", line):
+        elif found and (match := re.fullmatch(r"([\w.']+)(?: :.*)?", line)):
             found[-1].add(match[1])
+        elif not (found and line.startswith("  ")):  # the type of an axiom goes on, indented
+            raise Refused(f"Print Assumptions: {line}")
     return found
+
+
+def require_summary(printed: str) -> None:
+    """Raises Refused if coqchk's context summary holds an unexpected axiom or an unsafe thing."""
+    _, _, summary = printed.partition("CONTEXT SUMMARY")
+    found = {
+        name.strip(): {*listed.split()}
+        for name, listed in re.findall(r"^\* (.*?):(.*?)(?=^\*|\Z)", summary, re.M | re.S)
+    }
+    nothing = {"<none>"}
+    axioms = {re.sub(r"^Coq\.\w+\.", "", name) for name in found.pop("Axioms", nothing)}
+    wanted = {
+        "Theory": {"Set", "is", "predicative"},
+        "Constants/Inductives relying on type-in-type": nothing,
+        "Constants/Inductives relying on unsafe (co)fixpoints": nothing,
+        "Inductives whose positivity is assumed": nothing,
+    }
+    if found != wanted or not axioms <= AXIOMS | LOADED | nothing:
+        raise Refused(f"coqchk: {' '.join(summary.split())[:500]}")
 
 
 def print_assumptions(texts: Mapping[str, str], sets: Iterable[Iterable[str]]) -> str:
@@ -333,13 +402,29 @@ def try_definition(folder: Path, texts: Mapping[str, str], mutation: Mutation) -
             )
 
 
+def run_coqchk(folder: Path, texts: Mapping[str, str]) -> None:
+    """Raises Refused if Coq's second checker finds anything in the compiled sources."""
+    modules = [f"{LIBRARY}.{file.removesuffix('.v')}" for file in texts]
+    run = subprocess.run(
+        ["coqchk", "-o", "-Q", ".", LIBRARY, *modules],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        raise Refused(f"coqchk: {' '.join(run.stderr.split())[-500:]}")
+    require_summary(run.stdout + run.stderr)
+
+
 def check(texts: Mapping[str, str], with_coqchk: bool, with_list: bool) -> list[Theorem]:
     """Compile and check everything; the theorems, if a list of them is asked for."""
     stated, cores = statements(texts[STATEMENTS]), len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(cores) as pool:
         folder = Path(name)
         compile_all(folder, texts, pool)
-        jobs = [pool.submit(require_axioms, folder, texts)]
+        first = [require_axioms, run_coqchk] if with_coqchk else [require_axioms]
+        jobs = [pool.submit(job, folder, texts) for job in first]
         jobs += [
             pool.submit(try_statement, folder, texts, number, mutation)
             if mutation.of in stated
@@ -348,31 +433,34 @@ def check(texts: Mapping[str, str], with_coqchk: bool, with_list: bool) -> list[
         ]
         for job in jobs:
             job.result()
-        if with_coqchk:
-            modules = [f"{LIBRARY}.{file.removesuffix('.v')}" for file in texts]
-            run = subprocess.run(
-                ["coqchk", "-silent", "-Q", ".", LIBRARY, *modules],
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if run.returncode:
-                raise Refused(f"coqchk: {' '.join(run.stderr.split())[-500:]}")
         return list_theorems(folder, texts, pool, cores) if with_list else []
 
 
-def record(texts: Mapping[str, str], theorems: Iterable[Theorem]) -> str:
-    """The theorems and the hashes of all sources as JSON."""
-    listed = {
-        "theorems": [asdict(theorem) for theorem in theorems],
+def hashes(texts: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The SHA-256 of every source, and of the files that say how they are checked."""
+    return {
         "sources": {file: sha256(text) for file, text in texts.items()},
+        "checked_by": {file: sha256((HERE / file).read_text()) for file in CHECKED_BY},
     }
+
+
+def record(texts: Mapping[str, str], theorems: Iterable[Theorem]) -> str:
+    """The theorems and the hashes of all files as JSON."""
+    listed = {"theorems": [asdict(theorem) for theorem in theorems], **hashes(texts)}
     return json.dumps(listed, indent=1, ensure_ascii=True) + "\n"
 
 
-def require_coq() -> None:
-    """Raises Refused where Coq or Coquelicot is missing."""
+def is_of(published: Path, texts: Mapping[str, str]) -> bool:
+    """Whether a record is of these sources and of this check."""
+    try:
+        listed = json.loads(published.read_text())
+        return {key: listed[key] for key in hashes(texts)} == hashes(texts)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def require_coq() -> str:
+    """Coq's version. Raises Refused where Coq or Coquelicot is missing."""
     if not shutil.which("coqc"):
         raise Refused(f"coqc was not found; the proofs need {INSTALL}")
     with tempfile.TemporaryDirectory() as name:
@@ -380,6 +468,8 @@ def require_coq() -> None:
         (folder / "Probe.v").write_text("From Coquelicot Require Coquelicot.\n")
         if coqc(folder, "Probe.v").returncode:
             raise Refused(f"coqc does not find Coquelicot; the proofs need {INSTALL}")
+    run = subprocess.run(["coqc", "--print-version"], capture_output=True, text=True, check=False)
+    return f"Coq {run.stdout.split(' ', 1)[0]}"
 
 
 def main() -> None:
@@ -388,7 +478,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path, metavar="FILE", help="write the theorems as JSON")
     asked = parser.parse_args()
     try:
-        require_coq()
+        coq = require_coq()
         texts = read_sources(HERE)
         theorems = check(texts, asked.coqchk, bool(asked.record))
     except (Refused, subprocess.TimeoutExpired) as error:
@@ -399,10 +489,12 @@ def main() -> None:
         partial.write_text(record(texts, theorems))
         os.replace(partial, asked.record)
     print(
-        f"{len(proofs(texts))} theorems proved from the axioms of Coq's reals; "
+        f"{coq}: {len(proofs(texts))} theorems proved from the axioms of Coq's reals; "
         f"{len(read_mutations(HERE))} mutations rejected"
         f"{'; coqchk agrees' if asked.coqchk else ''}"
     )
+    if not is_of(HERE / "record.json", texts):
+        print(f"proofs/record.json is not of these sources; to renew it: {RENEW}")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,9 @@ def test_the_proofs_pass(tmp_path):
     assert all(t["sha256"] == check.sha256(t["statement"]) for t in record["theorems"])
     assert all({*t["axioms"]} <= check.AXIOMS for t in record["theorems"])
     assert record["sources"] == {name: check.sha256(text) for name, text in texts.items()}
+    assert record["checked_by"].keys() == {"check.py", "mutations.toml", "_CoqProject"}
+    assert re.match(r"Coq 8\.\d+\S*: \d+ theorems proved", run.stdout)
+    assert "record.json is not of these sources" not in run.stdout
 
 
 @needs_coq
@@ -106,17 +109,132 @@ def test_a_changed_definition_has_to_be_rejected(new, survives, tmp_path):
 
 @pytest.mark.parametrize(
     "gap",
-    ["Admitted.", "admit.", "Axiom a : False.", "Parameter a : False.", "Unset Guard Checking."],
+    [
+        *(
+            "Admitted.",
+            "admit.",
+            "Axiom a : False.",
+            "Parameter a : False.",
+            "Unset Guard Checking.",
+        ),
+        *(
+            "Variable a : False.",
+            "Variables (a : False).",
+            "Hypothesis a : False.",
+            "Context (a : T).",
+        ),
+        *(
+            "Set Definitional UIP.",
+            "Declare ML Module a.",
+            "Load a.",
+            "Drop.",
+            "Redirect a.",
+            "x(**)Abort.",
+        ),
+        *(
+            "- { Local Notation a := b.",
+            "2: { Canonical a := b.",
+            "#[bypass_check(guard)] Fixpoint a.",
+        ),
+        *(
+            "Module A.",
+            "Infix a.",
+            "Coercion a : b >-> c.",
+            "Local Definition a := b.",
+            "Primitive a.",
+        ),
+    ],
 )
 def test_gaps_are_found(gap):
-    assert check.gaps(f"Lemma a : True. (* fine *)\n{gap}\n")
-    assert not check.gaps(f"Lemma admitted_here : True. (* no {gap} (* nested *) {gap} *)\n")
+    assert check.gaps("A.v", f"Lemma a : True. (* fine *)\n{gap}\n")
+    commented = f"Lemma admitted_here : True. (* no {gap} (* nested *) {gap} *)\n"
+    assert not check.gaps("A.v", commented)
+
+
+def test_variables_belong_in_a_section_and_two_notations_in_their_file():
+    section = "Section A.\nVariables (n : nat).\nHypothesis E : n = 0.\nEnd A.\n"
+    assert not check.gaps("A.v", section)
+    assert check.gaps("A.v", section + "Variables (n : nat).\n") == ["Variables (n : nat)"]
+    text = (FOLDER / "Basics.v").read_text()
+    assert not check.gaps("Basics.v", text)
+    assert check.gaps("Sums.v", text) == ["text in quotes"]
+    other = text.replace("\\mean_ (", "\\sum (")
+    assert check.gaps("Basics.v", other) == ["text in quotes"]
+
+
+# Coq reads "(*" in a comment as text in quotes; what follows is no comment.
+HIDDEN = """(* "(*" *)
+#[bypass_check(guard)] Fixpoint loop (n : nat) : False := loop n.
+(* "*)" *)
+From BNBlind Require Import Statements.
+Theorem T_holds : T.
+Proof. destruct (loop 0). Qed.
+"""
+FALSE = STATED.replace("1 = 1", "1 = 0")
+
+
+def write(folder, texts):
+    (folder / "_CoqProject").write_text("\n".join(["-Q . BNBlind", *texts]) + "\n")
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+
+
+def test_a_gap_hidden_behind_a_quoted_comment_is_refused(tmp_path):
+    write(tmp_path, sources(FALSE, HIDDEN))
+    with pytest.raises(check.Refused, match=r"Proof\.v: text in quotes"):
+        check.read_sources(tmp_path)
+
+
+@needs_coq
+@pytest.mark.parametrize("stage", ["assumptions", "coqchk"])
+def test_an_unsafe_fixpoint_is_refused_by_every_stage_alone(stage, tmp_path):
+    texts = sources(FALSE, HIDDEN)
+    with ThreadPoolExecutor(1) as pool:
+        check.compile_all(tmp_path, texts, pool)
+    with pytest.raises(check.Refused, match=r"loop is assumed to be guarded|fixpoints: \S*loop"):
+        (check.require_axioms if stage == "assumptions" else check.run_coqchk)(tmp_path, texts)
+
+
+SUMMARY = """
+CONTEXT SUMMARY
+===============
+
+* Theory: Set is predicative
+
+* Axioms:
+    Coq.Reals.ClassicalDedekindReals.sig_not_dec
+    Coq.Logic.Classical_Prop.classic
+
+* Constants/Inductives relying on type-in-type: <none>
+
+* Constants/Inductives relying on unsafe (co)fixpoints: <none>
+
+* Inductives whose positivity is assumed: <none>
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Coq.Logic.Classical_Prop.classic", "BNBlind.Proof.cheat"),
+        ("Coq.Logic.Classical_Prop.classic", "BNBlind.Classical_Prop.classic"),
+        ("type-in-type: <none>", "type-in-type:\n    BNBlind.Proof.T"),
+        ("fixpoints: <none>", "fixpoints:\n    BNBlind.Proof.loop"),
+        ("assumed: <none>", "assumed:\n    BNBlind.Proof.Bad"),
+        ("predicative", "impredicative"),
+        ("* Inductives whose positivity is assumed: <none>\n", ""),
+        ("CONTEXT SUMMARY", ""),
+    ],
+)
+def test_the_summary_of_coqs_second_checker_is_read(old, new):
+    check.require_summary(SUMMARY)
+    assert old in SUMMARY
+    with pytest.raises(check.Refused, match="coqchk"):
+        check.require_summary(SUMMARY.replace(old, new))
 
 
 def test_a_gap_in_a_source_is_refused(tmp_path):
-    (tmp_path / "_CoqProject").write_text("-Q . BNBlind\nStatements.v\nProof.v\n")
-    for name, text in sources(proved=PROVED.replace("Qed", "Admitted")).items():
-        (tmp_path / name).write_text(text)
+    write(tmp_path, sources(proved=PROVED.replace("Qed", "Admitted")))
     with pytest.raises(check.Refused, match=r"Proof\.v: Admitted"):
         check.read_sources(tmp_path)
     (tmp_path / "Other.v").write_text("")
@@ -147,6 +265,11 @@ def test_the_hash_is_that_of_the_statement_alone():
         (STATED, PROVED + PROVED, "T_holds : T"),
         (STATED.replace("T :", "U :"), PROVED, "T_holds : T"),
         (STATED + "Definition n := 1.\n", PROVED, "propositions only.*Definition n"),
+        (STATED + "Definition n : nat := 1.\n", PROVED, "propositions only.*Definition n"),
+        (STATED + 'Notation "0 < x" := False.\n', PROVED, "propositions only.*Notation"),
+        (STATED + "Local Definition T : Prop := False.\n", PROVED, "propositions only.*Local"),
+        (STATED + "Definition T : Prop := True.\n", PROVED, "propositions only.*Definition T"),
+        (STATED + "Open Scope nat_scope.\n", PROVED, "propositions only.*nat_scope"),
     ],
 )
 def test_statements_and_proofs_belong_together(stated, proved, found):
@@ -161,6 +284,21 @@ def test_axioms_are_read_off_what_coq_prints():
     assert check.assumptions("") == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("loop is assumed to be guarded.", "Bad is assumed to be positive."),
+        *("T relies on an unsafe hierarchy.", "seq relies on definitional UIP."),
+        *("Theory:", "Section Variables:", "Type hierarchy is collapsed (logic is inconsistent)"),
+    ],
+)
+def test_whatever_else_coq_prints_of_assumptions_is_refused(line):
+    with pytest.raises(check.Refused, match="Print Assumptions"):
+        check.assumptions(f"Axioms:\nA.first : nat\n{line}\n")
+    with pytest.raises(check.Refused, match=r"A\.first"):
+        check.assumptions("A.first : nat\n")
+
+
 def test_every_mutation_changes_one_place_and_says_why():
     texts = check.read_sources(FOLDER)
     stated = check.statements(texts["Statements.v"])
@@ -172,7 +310,9 @@ def test_every_mutation_changes_one_place_and_says_why():
         assert mutation.reason.endswith(".")
         assert (mutation.of in stated) == (mutation.rejected_by == "")
         assert mutation.rejected_by in {"", *texts}
-    assert {f"T{number}" for number in range(1, 7)} <= {mutation.of for mutation in mutations}
+    for_readers = texts["Statements.v"].partition("(** * How to read the statements *)")[2]
+    uncovered = stated.keys() - {mutation.of for mutation in mutations}
+    assert uncovered == check.statements(for_readers).keys()
     with pytest.raises(check.Refused, match="occurs 2 times"):
         check.mutated("a a", check.Mutation("T", "a", "b", "a test"))
 
@@ -198,6 +338,28 @@ def test_without_coq_one_line_says_what_is_missing(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
+def test_an_old_python_gets_one_line(tmp_path):
+    program = "import sys; sys.modules['tomllib'] = None; exec(open(sys.argv[1]).read())"
+    run = subprocess.run(
+        [sys.executable, "-c", program, FOLDER / "check.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert re.fullmatch(r"error: the check needs Python 3\.11 or newer; .* is older\n", run.stderr)
+
+
+def test_a_record_of_other_sources_or_another_check_is_known(tmp_path):
+    file = tmp_path / "record.json"
+    assert not check.is_of(file, sources())
+    file.write_text(check.record(sources(), []))
+    assert check.is_of(file, sources())
+    assert not check.is_of(file, sources(proved=PROVED + "\n"))
+    file.write_text(file.read_text().replace(check.hashes({})["checked_by"]["check.py"], "0"))
+    assert not check.is_of(file, sources())
+
+
 def table():
     """The rows of the README's table: statements, library functions, tests."""
     for line in (FOLDER / "README.md").read_text().splitlines():
@@ -209,6 +371,19 @@ def table():
 def test_the_table_names_every_statement_once():
     named = [name for statements, _, _ in table() for name in statements]
     assert sorted(named) == sorted(check.statements((FOLDER / "Statements.v").read_text()))
+
+
+def test_the_theory_links_to_statements_and_functions():
+    text = (ROOT / "docs/theory.md").read_text()
+    links = re.findall(r"\[`([\w.]+)`\]\(\.\./([\w/.]+)\)", text)
+    stated = check.statements((FOLDER / "Statements.v").read_text())
+    for name, file in links:
+        if file == "proofs/Statements.v":
+            assert name in stated, name
+        else:
+            kind_and_name = rf"^(?:def|class) {name.rsplit('.', 1)[-1]}\b"
+            assert re.search(kind_and_name, (ROOT / file).read_text(), re.MULTILINE), name
+    assert {f"T{number}" for number in range(1, 7)} <= {name for name, _ in links}
 
 
 def test_the_table_leads_to_functions_and_tests():
