@@ -2,6 +2,10 @@
 
 import ast
 import copy
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +22,14 @@ from bnblind.experiments.preparation import READERS
 from bnblind.experiments.synthetic import LOSSES
 from bnblind.experiments.theorems import POINTS
 from bnblind.norms import NORMS
+from bnblind.pipeline.claims_file import read_claims
 from bnblind.pipeline.config import (
     check_config,
     flow_cells,
     flow_jobs,
     read_yaml,
     registered_names,
+    result_tables,
     trained_cells,
     training_jobs,
 )
@@ -262,6 +268,7 @@ def test_two_grids_that_the_results_could_not_tell_apart_are_refused(
 def test_sweeps_of_two_grids_of_one_network_train_nothing_twice(quick: dict[str, Any]) -> None:
     """Nor does a sweep train what another grid of its network trains."""
     purity = quick["purity"]["digits-head"]
+    quick["classification"]["digits-head-shuffled"]["batchings"] = ["purity-0.3"]
     quick["purity"]["digits-head-shuffled"] = purity | {"norms": ["ln"], "purities": [1.0, 0.2]}
     quick["rates"]["digits-head-shuffled"] = {
         **{"norms": ["ln"], "batchings": ["label"], "learning_rates": [0.01], "seeds": [3]},
@@ -269,10 +276,54 @@ def test_sweeps_of_two_grids_of_one_network_train_nothing_twice(quick: dict[str,
     with pytest.raises(BadInput) as caught:
         check_config(quick)
     for found in (
+        "purity.digits-head: found digits, head, none, purity-0.3, 0.01, which classification.dig",
         "purity.digits-head-shuffled: found digits, head, ln, purity-1, 0.01, which",
         "rates.digits-head-shuffled: found digits, head, ln, label, 0.01, which classification.dig",
     ):
         assert found in str(caught.value)
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_claims_may_name_every_table_of_a_profile(path: Path) -> None:
+    """The pattern that refuses a misspelt table knows all that there are."""
+    schema = read_yaml(ROOT / "workflow/schemas/claims.schema.yaml")
+    pattern = re.compile(schema["$defs"]["row"]["properties"]["table"]["pattern"])
+    tables = result_tables(read_yaml(path))
+    assert "features/digits-head-measures" in tables
+    assert [table for table in tables if not pattern.search(table)] == []
+    assert not any(pattern.search(wrong) for table in tables for wrong in (table[:-1], f"x{table}"))
+
+
+def test_the_projects_claims_are_judged_by_tables_that_a_profile_has() -> None:
+    """A misspelt grid would otherwise be a row that is never run."""
+    tables = {table for path in PROFILES for table in result_tables(read_yaml(path))}
+    rows = [row for claim in read_claims().values() for row in claim["rows"].values()]
+    assert {row["table"] for row in rows} <= tables
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b"profile: quick\nroot: [\n", "line 3, column 1"), (b"root: \xff\n", "invalid start byte")],
+)
+def test_a_file_that_is_no_yaml_is_named_with_the_place(
+    content: bytes, found: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=f"{path} is no YAML: .*{found}"):
+        read_yaml(path)
+
+
+def test_planning_names_the_default_profile_where_it_is_no_yaml(tmp_path: Path) -> None:
+    for name in ("Snakefile", "profiles", "src", "workflow"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    (tmp_path / "config/config.yaml").write_text("profile: quick\nroot: [\n")
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "all"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "config/config.yaml is no YAML" in ended.stdout
+    assert "line 3, column 1" in ended.stdout
 
 
 def test_the_full_profile_is_a_plan_of_a_thousand_runs() -> None:

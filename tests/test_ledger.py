@@ -178,6 +178,8 @@ def test_a_claim_says_that_its_theorem_is_proved_where_it_is():
         ({"difference": None, "largest": "norm"}, "unknown column of numbers 'norm'"),
         ({"difference": None, "mean": "x"}, "unknown column of numbers 'x'"),
         ({"where": {"norm": {"last": 3}}}, "`last` needs a column of numbers; norm holds text"),
+        ({"where": {"norm": {"at_most": 3}}}, "`at_most` needs a column of numbers; norm holds"),
+        ({"of": {"norm": {"at_least": 3}}}, "`at_least` needs a column of numbers; norm holds"),
     ],
 )
 def test_a_column_that_is_not_there_or_no_number_is_named(changes, found):
@@ -223,4 +225,12 @@ def test_an_unclear_claim_is_refused(old, new, found, tmp_path):
     path = tmp_path / "claims.yaml"
     path.write_text(text.replace(old, new).replace("      figure: f\n", "", "figure: a" in new))
     with pytest.raises(BadInput, match=found):
+        read_claims(path)
+
+
+@pytest.mark.parametrize("text", ["", "- C1", "C1"])
+def test_a_claims_file_that_holds_no_claims_is_refused(text, tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=r"claims.yaml: top level: found .*; allowed: object"):
         read_claims(path)

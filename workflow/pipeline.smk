@@ -2,11 +2,21 @@
 # A profile (config/*.yaml) is complete in itself; the default is read only when none is given,
 # because Snakemake would merge the two.
 
+import sys
+from pathlib import Path
+
 from snakemake.utils import min_version
+
+# The code of this tree, not of the tree that happens to be installed.
+sys.path.insert(0, "src")
+
+from bnblind.pipeline import config as configuration
 
 min_version("9.27")
 
 if not workflow.configfiles:
+    # Where the default is no YAML, this names the place; Snakemake would not name the file.
+    configuration.read_yaml(Path("config/config.yaml"))
 
     configfile: "config/config.yaml"
 

@@ -1,13 +1,8 @@
 import json
-import sys
 from pathlib import Path
 
 from snakemake.jobs import Job
 
-# The code of this tree, not of the tree that happens to be installed.
-sys.path.insert(0, "src")
-
-from bnblind.pipeline import config as configuration
 from bnblind.pipeline.closure import import_closure
 
 shell.prefix("export PYTHONPATH=src; ")
@@ -114,12 +109,7 @@ def has_controls(grid):
 
 
 def result_tables():
-    """The tables that the claims are judged by."""
-    tables = [f"theorems/{name}" for name in ("passing", "errors", "leak")]
-    tables += ["linear_signal", "classification", "flows", *configuration.SWEEPS]
-    tables += [f"features/{grid}-measures" for grid in config["features"]]
-    for grid in config["derivatives"]:
-        tables += [f"derivatives/{grid}-{name}" for name in ("terms", "blocked")]
+    tables = configuration.result_tables(config)
     return [at(f"data/results/{table}.parquet") for table in tables]
 
 

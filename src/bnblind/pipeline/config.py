@@ -36,7 +36,8 @@ REGISTRIES = {
 def read_yaml(path: Path) -> Any:
     """Raises BadInput with the place where the file is no YAML."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:  # not a text: yaml then names the file, and the wrong bytes
+            return yaml.safe_load(file)
     except yaml.YAMLError as error:
         raise BadInput(f"{path} is no YAML: {' '.join(str(error).split())}") from error
 
@@ -148,11 +149,11 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"linear_signal.steps: found {steps}; allowed: at least 2 x classes, {2 * classes}"
 
 
-def violations(values: Mapping[str, Any], schema: Path) -> list[str]:
+def violations(values: object, schema: Path) -> list[str]:
     """One line for each key that the schema does not allow: found, and allowed."""
     validator = jsonschema.Draft202012Validator(_resolved(read_yaml(schema)))
     return sorted(
-        f"{_place(error)}: {_explained(error)}" for error in validator.iter_errors(dict(values))
+        f"{_place(error)}: {_explained(error)}" for error in validator.iter_errors(values)
     )
 
 
@@ -188,34 +189,36 @@ def _contradictions_of_sweeps(config: Mapping[str, Any]) -> Iterator[str]:
                     yield f"{place}.learning_rates: found {rates}; allowed: finite numbers"
 
 
-def _trained(config: Mapping[str, Any], table: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Key of a grid, and what tells a cell of it in the table of results from others."""
+def _trained(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Key of a grid or sweep, and what the columns of the results say of each cell of it."""
     grids = config["classification"]
-    for name in config[table]:
-        if table == "flows":
-            grid = config["flows"][name]
-            axes = ("norms", "coupling_norms", "pairs", "batchings")
-            for values in itertools.product(*(grid[axis] for axis in axes)):
-                yield f"flows.{name}", (grid["dataset"], grid["coupling"], *map(str, values))
-        elif name in grids:
+    for table in ("classification", *SWEEPS):
+        for name in [name for name in config[table] if name in grids]:
             own = _cells_of(name, grids[name])
             network = grids[name]["dataset"], grids[name]["model"]
             for cell in own if table == "classification" else _swept(config, table, name):
                 yield f"{table}.{name}", (*network, cell["norm"], cell["batching"], cell["lr"])
+    for name, grid in config["flows"].items():
+        axes = ("norms", "coupling_norms", "pairs", "batchings")
+        for values in itertools.product(*(grid[axis] for axis in axes)):
+            yield f"flows.{name}", (grid["dataset"], grid["coupling"], *map(str, values))
 
 
 def _twins(config: Mapping[str, Any]) -> Iterator[str]:
-    """Grids that train the same cell: their runs could not be told apart in the results."""
-    for tables in (("classification", "rates"), ("purity",), ("flows",)):
-        first: dict[tuple[Any, ...], str] = {}
-        told = set()
-        for place, cell in itertools.chain(*(_trained(config, table) for table in tables)):
-            other = first.setdefault(cell, place)
-            same = place.split(".")[1] == other.split(".")[1]
-            if other != place and not same and (place, other) not in told:
-                told.add((place, other))
-                found = ", ".join(map(str, cell))
-                yield f"{place}: found {found}, which {other} trains as well; allowed: one of them"
+    """Grids, or sweeps of other grids, that train the same cell: no column tells them apart.
+
+    What a sweep shares with its own grid is not asked here: rates are held against the grid where
+    sweeps are checked, and a grid may keep the weights of a purity that its sweep only measures.
+    """
+    first: dict[tuple[Any, ...], str] = {}
+    told = set()
+    for place, cell in _trained(config):
+        other = first.setdefault(cell, place)
+        own = place.split(".")[1] == other.split(".")[1]
+        if not own and (place, other) not in told:
+            told.add((place, other))
+            found = ", ".join(map(str, cell))
+            yield f"{place}: found {found}, which {other} trains as well; allowed: one of them"
 
 
 def _contradictions_of_flows(config: Mapping[str, Any]) -> Iterator[str]:
@@ -298,6 +301,16 @@ def cell_settings(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[st
     settings = {key: grid[key] for key in shared}
     own = {"norm": cell["norm"], "batching": cell["batching"], "lr": float(cell["lr"])}
     return settings | own
+
+
+def result_tables(config: Mapping[str, Any]) -> list[str]:
+    """The tables that the claims are judged by; ``claims.schema.yaml`` lists their kinds."""
+    tables = [f"theorems/{name}" for name in ("passing", "errors", "leak")]
+    tables += ["linear_signal", "classification", "flows", *SWEEPS]
+    tables += [f"features/{grid}-measures" for grid in config["features"]]
+    for grid in config["derivatives"]:
+        tables += [f"derivatives/{grid}-{name}" for name in ("terms", "blocked")]
+    return tables
 
 
 def flow_jobs(config: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -42,9 +42,9 @@ def _matching(column: pd.Series, wanted: Any) -> pd.Series:
     if not isinstance(wanted, Mapping):
         return column == wanted
     ((kind, bound),) = wanted.items()
+    if not is_numeric_dtype(column):
+        raise BadInput(f"`{kind}` needs a column of numbers; {column.name} holds text")
     if kind == "last":
-        if not is_numeric_dtype(column):
-            raise BadInput(f"`last` needs a column of numbers; {column.name} holds text")
         return column.isin(sorted(column.unique())[-bound:])
     if kind == "at_most":
         return column <= bound
