@@ -29,6 +29,8 @@ def test_the_published_record_is_of_the_sources(record: Path) -> None:
         (lambda folder: (folder / "Basics.v").open("a").write(" "), "Basics.v"),
         (lambda folder: (folder / "Basics.v").unlink(), "Basics.v"),
         (lambda folder: (folder / "New.v").write_text(""), "New.v"),
+        (lambda folder: (folder / "mutations.toml").write_text(""), "mutations.toml"),
+        (lambda folder: (folder / "check.py").unlink(), "check.py"),
     ],
 )
 def test_a_source_that_changed_since_is_named(record: Path, change, file: str) -> None:

@@ -36,6 +36,9 @@ MODEL_FILE = "data/models/classification/{grid}/{norm}.safetensors"
 RESULT_FILE = "data/results/classification/{grid}/{norm}.parquet"
 
 PROOFS = sorted(map(str, Path("proofs").glob("*.v")))
+PROOFS_CHECK = [
+    f"proofs/{name}" for name in ("check.py", "mutations.toml", "_CoqProject")
+]
 PROOFS_RECORD = "proofs/record.json"
 
 FLOW_JOBS = configuration.flow_jobs(config)

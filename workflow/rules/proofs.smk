@@ -2,14 +2,11 @@
 # says of a theorem that it is proved only if that record is of the present sources.
 rule proofs:
     input:
-        sources=PROOFS,
-        project="proofs/_CoqProject",
-        check="proofs/check.py",
-        mutations="proofs/mutations.toml",
+        sources=[*PROOFS, *PROOFS_CHECK],
     output:
         record=update("data/results/proofs.json"),
     log:
         "logs/proofs.log",
     shell:
-        "python {input.check} --record {output.record} > {log} 2>&1"
+        "python proofs/check.py --record {output.record} > {log} 2>&1"
         " || {{ cat {log} >&2; exit 1; }}"

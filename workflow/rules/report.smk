@@ -179,7 +179,7 @@ rule claims:
         claims="config/claims.yaml",
         schema="workflow/schemas/claims.schema.yaml",
         proofs=PROOFS_RECORD,
-        sources=PROOFS,
+        sources=[*PROOFS, *PROOFS_CHECK],
         tables=result_tables(),
     output:
         ledger=update(at("reports/claims.json")),

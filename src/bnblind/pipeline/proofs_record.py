@@ -36,7 +36,7 @@ class Proofs:
 
 
 def read_proofs(record: Path = RECORD) -> Proofs:
-    """The record, held against the Coq sources beside it.
+    """The record, held against the Coq sources beside it and what checked them.
 
     Raises:
         BadInput: there is no such file, or it is no record.
@@ -44,14 +44,14 @@ def read_proofs(record: Path = RECORD) -> Proofs:
     try:
         listed = json.loads(record.read_text(encoding="utf-8"))
         theorems = tuple(theorem["name"] for theorem in listed["theorems"])
-        checked = dict(listed["sources"])
+        checked = {**listed["sources"], **listed["checked_by"]}
     except FileNotFoundError as error:
         raise BadInput(f"there is no record of the proofs, {record}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{record} is no record of proofs: {error!r}") from error
+    files = [*record.parent.glob("*.v"), *(record.parent / name for name in listed["checked_by"])]
     found = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in record.parent.glob("*.v")
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()
     }
     changed = {name for name, _ in checked.items() ^ found.items()}
     return Proofs(theorems, tuple(sorted(changed)))
