@@ -170,19 +170,16 @@ def test_an_interrupted_job_ends_with_the_same_bits(digits, tmp_path, monkeypatc
             raise KeyboardInterrupt
 
     def train():
-        planned = [partial(FlowTrainer, settings, seed, digits) for seed in settings.seeds]
-        return train_all(planned, checkpoint, id)
+        return train_all([settings], partial(FlowTrainer, data=digits), checkpoint, id)
 
     monkeypatch.setattr(Checkpoint, "save", interrupting_save)
     with pytest.raises(KeyboardInterrupt):
         train()
     resumed = train()
     assert len(saved) == settings.epochs * len(settings.seeds), "an epoch was trained twice"
-    straight = [train_flow(settings, seed, digits) for seed in settings.seeds]
-    assert weights_bytes((settings, r) for r in resumed) == weights_bytes(
-        (settings, r) for r in straight
-    )
-    assert [r.metrics for r in resumed] == [r.metrics for r in straight]
+    straight = [(settings, train_flow(settings, seed, digits)) for seed in settings.seeds]
+    assert weights_bytes(resumed) == weights_bytes(straight)
+    assert [run.metrics for _, run in resumed] == [run.metrics for _, run in straight]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bnblind.pipeline.index import answer, behind, counted, is_papers
+from bnblind.pipeline.index import answer, behind, counted
 from bnblind.pipeline.ledger import NOT_RUN, PARTLY, REFUTED, REPRODUCED
 
 
@@ -32,11 +32,6 @@ from bnblind.pipeline.ledger import NOT_RUN, PARTLY, REFUTED, REPRODUCED
 def test_the_answer_counts_the_verdicts(verdicts: list[str], short: str, counts: str) -> None:
     assert answer(verdicts) == short
     assert counted(verdicts) == counts
-
-
-def test_only_the_papers_claims_are_counted() -> None:
-    assert is_papers({"claim": "BN blocks."})
-    assert not is_papers({"claim": "Beyond the paper, eps leaks."})
 
 
 @pytest.mark.parametrize(

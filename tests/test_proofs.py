@@ -1,7 +1,6 @@
 """The machine-checked proofs pass their check, and the check would notice if they did not."""
 
 import importlib
-import importlib.util
 import json
 import os
 import re
@@ -16,27 +15,27 @@ import pytest
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "proofs"
-_spec = importlib.util.spec_from_file_location("check_proofs", FOLDER / "check.py")
-check = importlib.util.module_from_spec(_spec)
-sys.modules["check_proofs"] = check
-_spec.loader.exec_module(check)
+sys.path.insert(0, str(FOLDER))
+coq, mutations, sources, check = map(
+    importlib.import_module, ("coq", "mutations", "sources", "check")
+)
 
 needs_coq = pytest.mark.skipif(
-    not shutil.which("coqc"), reason=f"coqc was not found; install {check.INSTALL}"
+    not shutil.which("coqc"), reason=f"coqc was not found; install {coq.INSTALL}"
 )
 
 STATED = "From Coq Require Import Reals.\nDefinition T : Prop := 1 = 1.\n"
 PROVED = "From BNBlind Require Import Statements.\nTheorem T_holds : T.\nProof. reflexivity. Qed.\n"
 
 
-def sources(stated=STATED, proved=PROVED):
+def two_files(stated=STATED, proved=PROVED):
     return {"Statements.v": stated, "Proof.v": proved}
 
 
 def compile_and_ask(folder, texts):
     with ThreadPoolExecutor(1) as pool:
-        check.compile_all(folder, texts, pool)
-    check.require_axioms(folder, texts)
+        coq.compile_all(folder, texts, pool)
+    coq.require_axioms(folder, texts)
 
 
 @needs_coq
@@ -48,13 +47,14 @@ def test_the_proofs_pass(tmp_path):
     assert run.returncode == 0, run.stderr
     assert file.read_text() == (FOLDER / "record.json").read_text(), "not the published record"
     record = json.loads(file.read_text())
-    texts = check.read_sources(FOLDER)
-    stated = check.statements(texts["Statements.v"])
+    texts = sources.read_sources(FOLDER)
+    stated = sources.statements(texts["Statements.v"])
     assert {t["name"]: t["statement"] for t in record["theorems"]} == stated
     assert all(t["sha256"] == check.sha256(t["statement"]) for t in record["theorems"])
-    assert all({*t["axioms"]} <= check.AXIOMS for t in record["theorems"])
+    assert all({*t["axioms"]} <= coq.AXIOMS for t in record["theorems"])
     assert record["sources"] == {name: check.sha256(text) for name, text in texts.items()}
-    assert record["checked_by"].keys() == {"check.py", "mutations.toml", "_CoqProject"}
+    scripts = {file.name for file in FOLDER.glob("*.py")}
+    assert record["checked_by"].keys() == {*scripts, "mutations.toml", "_CoqProject"}
     assert re.match(r"Coq 8\.\d+\S*: \d+ theorems proved", run.stdout)
     assert "record.json is not of these sources" not in run.stdout
 
@@ -69,8 +69,8 @@ def test_the_proofs_pass(tmp_path):
     ],
 )
 def test_an_assumption_another_statement_and_a_wrong_proof_are_refused(proof, found, tmp_path):
-    texts = sources(proved=f"From BNBlind Require Import Statements.\n{proof}\n")
-    with pytest.raises(check.Refused, match=found):
+    texts = two_files(proved=f"From BNBlind Require Import Statements.\n{proof}\n")
+    with pytest.raises(sources.Refused, match=found):
         compile_and_ask(tmp_path, texts)
 
 
@@ -80,31 +80,31 @@ def test_an_assumption_another_statement_and_a_wrong_proof_are_refused(proof, fo
     [("2 = 1", None), ("1 = 1 /\\ 1 = 1", "is proved also"), ("1 = ", "yntax error")],
 )
 def test_a_mutation_has_to_fail_in_the_proof(new, found, tmp_path):
-    texts = sources(proved=PROVED.replace("reflexivity", "repeat split"))
-    mutation = check.Mutation("T", "1 = 1", new, "a test")
+    texts = two_files(proved=PROVED.replace("reflexivity", "repeat split"))
+    mutation = mutations.Mutation("T", "1 = 1", new, "a test")
     with ThreadPoolExecutor(1) as pool:
-        check.compile_all(tmp_path, texts, pool)
+        coq.compile_all(tmp_path, texts, pool)
     if found is None:
-        check.try_statement(tmp_path, texts, 0, mutation)
+        mutations.try_statement(tmp_path, texts, 0, mutation)
     else:
-        with pytest.raises(check.Refused, match=found):
-            check.try_statement(tmp_path, texts, 0, mutation)
+        with pytest.raises(sources.Refused, match=found):
+            mutations.try_statement(tmp_path, texts, 0, mutation)
 
 
 @needs_coq
 @pytest.mark.parametrize(("new", "survives"), [("3", False), ("1 + 1", True)])
 def test_a_changed_definition_has_to_be_rejected(new, survives, tmp_path):
     stated = "Definition two := 2. (* the number. *)\nDefinition T : Prop := two = 2.\n"
-    texts = {"Definitions.v": stated.split("\n")[0] + "\n", **sources()}
+    texts = {"Definitions.v": stated.split("\n")[0] + "\n", **two_files()}
     texts["Statements.v"] = "From BNBlind Require Export Definitions.\n" + stated.split("\n")[1]
-    mutation = check.Mutation("two", "2", new, "a test", "Proof.v")
+    mutation = mutations.Mutation("two", "2", new, "a test", "Proof.v")
     with ThreadPoolExecutor(1) as pool:
-        check.compile_all(tmp_path, texts, pool)
+        coq.compile_all(tmp_path, texts, pool)
     if survives:
-        with pytest.raises(check.Refused, match=r"Proof\.v compiles also"):
-            check.try_definition(tmp_path, texts, mutation)
+        with pytest.raises(sources.Refused, match=r"Proof\.v compiles also"):
+            mutations.try_definition(tmp_path, texts, mutation)
     else:
-        check.try_definition(tmp_path, texts, mutation)
+        mutations.try_definition(tmp_path, texts, mutation)
 
 
 @pytest.mark.parametrize(
@@ -146,20 +146,20 @@ def test_a_changed_definition_has_to_be_rejected(new, survives, tmp_path):
     ],
 )
 def test_gaps_are_found(gap):
-    assert check.gaps("A.v", f"Lemma a : True. (* fine *)\n{gap}\n")
+    assert sources.gaps("A.v", f"Lemma a : True. (* fine *)\n{gap}\n")
     commented = f"Lemma admitted_here : True. (* no {gap} (* nested *) {gap} *)\n"
-    assert not check.gaps("A.v", commented)
+    assert not sources.gaps("A.v", commented)
 
 
 def test_variables_belong_in_a_section_and_two_notations_in_their_file():
     section = "Section A.\nVariables (n : nat).\nHypothesis E : n = 0.\nEnd A.\n"
-    assert not check.gaps("A.v", section)
-    assert check.gaps("A.v", section + "Variables (n : nat).\n") == ["Variables (n : nat)"]
+    assert not sources.gaps("A.v", section)
+    assert sources.gaps("A.v", section + "Variables (n : nat).\n") == ["Variables (n : nat)"]
     text = (FOLDER / "Basics.v").read_text()
-    assert not check.gaps("Basics.v", text)
-    assert check.gaps("Sums.v", text) == ["text in quotes"]
+    assert not sources.gaps("Basics.v", text)
+    assert sources.gaps("Sums.v", text) == ["text in quotes"]
     other = text.replace("\\mean_ (", "\\sum (")
-    assert check.gaps("Basics.v", other) == ["text in quotes"]
+    assert sources.gaps("Basics.v", other) == ["text in quotes"]
 
 
 # Coq reads "(*" in a comment as text in quotes; what follows is no comment.
@@ -180,19 +180,19 @@ def write(folder, texts):
 
 
 def test_a_gap_hidden_behind_a_quoted_comment_is_refused(tmp_path):
-    write(tmp_path, sources(FALSE, HIDDEN))
-    with pytest.raises(check.Refused, match=r"Proof\.v: text in quotes"):
-        check.read_sources(tmp_path)
+    write(tmp_path, two_files(FALSE, HIDDEN))
+    with pytest.raises(sources.Refused, match=r"Proof\.v: text in quotes"):
+        sources.read_sources(tmp_path)
 
 
 @needs_coq
 @pytest.mark.parametrize("stage", ["assumptions", "coqchk"])
 def test_an_unsafe_fixpoint_is_refused_by_every_stage_alone(stage, tmp_path):
-    texts = sources(FALSE, HIDDEN)
+    texts = two_files(FALSE, HIDDEN)
     with ThreadPoolExecutor(1) as pool:
-        check.compile_all(tmp_path, texts, pool)
-    with pytest.raises(check.Refused, match=r"loop is assumed to be guarded|fixpoints: \S*loop"):
-        (check.require_axioms if stage == "assumptions" else check.run_coqchk)(tmp_path, texts)
+        coq.compile_all(tmp_path, texts, pool)
+    with pytest.raises(sources.Refused, match=r"loop is assumed to be guarded|fixpoints: \S*loop"):
+        (coq.require_axioms if stage == "assumptions" else coq.run_coqchk)(tmp_path, texts)
 
 
 SUMMARY = """
@@ -227,23 +227,23 @@ CONTEXT SUMMARY
     ],
 )
 def test_the_summary_of_coqs_second_checker_is_read(old, new):
-    check.require_summary(SUMMARY)
+    coq.require_summary(SUMMARY)
     assert old in SUMMARY
-    with pytest.raises(check.Refused, match="coqchk"):
-        check.require_summary(SUMMARY.replace(old, new))
+    with pytest.raises(sources.Refused, match="coqchk"):
+        coq.require_summary(SUMMARY.replace(old, new))
 
 
 def test_a_gap_in_a_source_is_refused(tmp_path):
-    write(tmp_path, sources(proved=PROVED.replace("Qed", "Admitted")))
-    with pytest.raises(check.Refused, match=r"Proof\.v: Admitted"):
-        check.read_sources(tmp_path)
+    write(tmp_path, two_files(proved=PROVED.replace("Qed", "Admitted")))
+    with pytest.raises(sources.Refused, match=r"Proof\.v: Admitted"):
+        sources.read_sources(tmp_path)
     (tmp_path / "Other.v").write_text("")
-    with pytest.raises(check.Refused, match=r"differ in Other\.v"):
-        check.read_sources(tmp_path)
+    with pytest.raises(sources.Refused, match=r"differ in Other\.v"):
+        sources.read_sources(tmp_path)
 
 
 def hashed(text):
-    return {name: check.sha256(body) for name, body in check.statements(text).items()}
+    return {name: check.sha256(body) for name, body in sources.statements(text).items()}
 
 
 def test_the_hash_is_that_of_the_statement_alone():
@@ -253,7 +253,7 @@ def test_the_hash_is_that_of_the_statement_alone():
     )
     assert hashed(text) == hashed(same)
     assert hashed(text) != hashed(text.replace("1 <=", "2 <="))
-    assert check.proofs(sources()).keys() == {"T"}
+    assert sources.proofs(two_files()).keys() == {"T"}
 
 
 @pytest.mark.parametrize(
@@ -273,15 +273,15 @@ def test_the_hash_is_that_of_the_statement_alone():
     ],
 )
 def test_statements_and_proofs_belong_together(stated, proved, found):
-    with pytest.raises(check.Refused, match=found):
-        check.proofs(sources(stated, proved))
+    with pytest.raises(sources.Refused, match=found):
+        sources.proofs(two_files(stated, proved))
 
 
 def test_axioms_are_read_off_what_coq_prints():
     printed = "Axioms:\nA.first : forall P : Prop,\n  {P} + {~ P}\nB.second_one\n  : nat\n"
-    found = check.assumptions(f"Closed under the global context\n{printed}{printed}")
+    found = coq.assumptions(f"Closed under the global context\n{printed}{printed}")
     assert found == [set(), {"A.first", "B.second_one"}, {"A.first", "B.second_one"}]
-    assert check.assumptions("") == []
+    assert coq.assumptions("") == []
 
 
 @pytest.mark.parametrize(
@@ -293,36 +293,36 @@ def test_axioms_are_read_off_what_coq_prints():
     ],
 )
 def test_whatever_else_coq_prints_of_assumptions_is_refused(line):
-    with pytest.raises(check.Refused, match="Print Assumptions"):
-        check.assumptions(f"Axioms:\nA.first : nat\n{line}\n")
-    with pytest.raises(check.Refused, match=r"A\.first"):
-        check.assumptions("A.first : nat\n")
+    with pytest.raises(sources.Refused, match="Print Assumptions"):
+        coq.assumptions(f"Axioms:\nA.first : nat\n{line}\n")
+    with pytest.raises(sources.Refused, match=r"A\.first"):
+        coq.assumptions("A.first : nat\n")
 
 
 def test_every_mutation_changes_one_place_and_says_why():
-    texts = check.read_sources(FOLDER)
-    stated = check.statements(texts["Statements.v"])
-    lines = {n: line for text in texts.values() for n, line in check.definitions(text).items()}
-    mutations = check.read_mutations(FOLDER)
-    for mutation in mutations:
+    texts = sources.read_sources(FOLDER)
+    stated = sources.statements(texts["Statements.v"])
+    lines = {n: line for text in texts.values() for n, line in sources.definitions(text).items()}
+    listed = mutations.read_mutations(FOLDER)
+    for mutation in listed:
         line = stated.get(mutation.of, lines[mutation.of])
-        assert check.mutated(line, mutation) != line
+        assert mutations.mutated(line, mutation) != line
         assert mutation.reason.endswith(".")
         assert (mutation.of in stated) == (mutation.rejected_by == "")
         assert mutation.rejected_by in {"", *texts}
     for_readers = texts["Statements.v"].partition("(** * How to read the statements *)")[2]
-    uncovered = stated.keys() - {mutation.of for mutation in mutations}
-    assert uncovered == check.statements(for_readers).keys()
-    with pytest.raises(check.Refused, match="occurs 2 times"):
-        check.mutated("a a", check.Mutation("T", "a", "b", "a test"))
+    uncovered = stated.keys() - {mutation.of for mutation in listed}
+    assert uncovered == sources.statements(for_readers).keys()
+    with pytest.raises(sources.Refused, match="occurs 2 times"):
+        mutations.mutated("a a", mutations.Mutation("T", "a", "b", "a test"))
 
 
 def test_the_record_is_the_same_bytes_for_the_same_sources():
     theorem = check.Theorem("T", "Proof.v", "1 = 1", check.sha256("1 = 1"), ("A.first",))
-    text = check.record(sources(), [theorem])
-    assert text == check.record(sources(), [theorem])
+    text = check.record(two_files(), [theorem])
+    assert text == check.record(two_files(), [theorem])
     assert json.loads(text)["theorems"][0]["axioms"] == ["A.first"]
-    assert text != check.record(sources(proved=PROVED + "\n"), [theorem])
+    assert text != check.record(two_files(proved=PROVED + "\n"), [theorem])
 
 
 def test_without_coq_one_line_says_what_is_missing(tmp_path):
@@ -339,9 +339,9 @@ def test_without_coq_one_line_says_what_is_missing(tmp_path):
 
 
 def test_an_old_python_gets_one_line(tmp_path):
-    program = "import sys; sys.modules['tomllib'] = None; exec(open(sys.argv[1]).read())"
+    program = "import sys; sys.modules['tomllib'] = None; sys.path[0] = sys.argv[1]; import check"
     run = subprocess.run(
-        [sys.executable, "-c", program, FOLDER / "check.py"],
+        [sys.executable, "-c", program, FOLDER],
         capture_output=True,
         text=True,
         check=False,
@@ -352,12 +352,12 @@ def test_an_old_python_gets_one_line(tmp_path):
 
 def test_a_record_of_other_sources_or_another_check_is_known(tmp_path):
     file = tmp_path / "record.json"
-    assert not check.is_of(file, sources())
-    file.write_text(check.record(sources(), []))
-    assert check.is_of(file, sources())
-    assert not check.is_of(file, sources(proved=PROVED + "\n"))
+    assert not check.is_of(file, two_files())
+    file.write_text(check.record(two_files(), []))
+    assert check.is_of(file, two_files())
+    assert not check.is_of(file, two_files(proved=PROVED + "\n"))
     file.write_text(file.read_text().replace(check.hashes({})["checked_by"]["check.py"], "0"))
-    assert not check.is_of(file, sources())
+    assert not check.is_of(file, two_files())
 
 
 def table():
@@ -370,13 +370,13 @@ def table():
 
 def test_the_table_names_every_statement_once():
     named = [name for statements, _, _ in table() for name in statements]
-    assert sorted(named) == sorted(check.statements((FOLDER / "Statements.v").read_text()))
+    assert sorted(named) == sorted(sources.statements((FOLDER / "Statements.v").read_text()))
 
 
 def test_the_theory_links_to_statements_and_functions():
     text = (ROOT / "docs/theory.md").read_text()
     links = re.findall(r"\[`([\w.]+)`\]\(\.\./([\w/.]+)\)", text)
-    stated = check.statements((FOLDER / "Statements.v").read_text())
+    stated = sources.statements((FOLDER / "Statements.v").read_text())
     for name, file in links:
         if file == "proofs/Statements.v":
             assert name in stated, name

@@ -37,7 +37,9 @@ RESULT_FILE = "data/results/classification/{grid}/{norm}.parquet"
 
 PROOFS = sorted(map(str, Path("proofs").glob("*.v")))
 PROOFS_CHECK = [
-    f"proofs/{name}" for name in ("check.py", "mutations.toml", "_CoqProject")
+    *sorted(map(str, Path("proofs").glob("*.py"))),
+    "proofs/mutations.toml",
+    "proofs/_CoqProject",
 ]
 PROOFS_RECORD = "proofs/record.json"
 

@@ -31,6 +31,17 @@ class Run:
         ]
 
 
+class Cell(Protocol):
+    """What defines runs that differ in their seed only."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]: ...
+
+    @property
+    def key(self) -> str:
+        """What tells it from the other cells of its job."""
+
+
 class Trainer(Protocol):
     """One seed of a cell, trained an epoch at a time; goes on from another's :meth:`state`."""
 

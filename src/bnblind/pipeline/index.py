@@ -94,11 +94,6 @@ def in_words(count: int) -> str:
     return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
 
 
-def is_papers(claim: Row) -> bool:
-    """Whether the paper makes this claim; those of our own say that they do not."""
-    return not claim["claim"].startswith("Beyond the paper")
-
-
 def answer(verdicts: list[str]) -> str:
     """Whether the paper was reproduced, from the verdicts on its claims."""
     found = set(verdicts)
@@ -184,13 +179,13 @@ def main(argv: list[str]) -> None:
     claims = [
         {**row, "behind": behind(row, parts[row["id"]])} for row in rows if row["id"] in parts
     ]
-    verdicts = [claim["verdict"] for claim in claims if is_papers(claim)]
+    verdicts = [claim["verdict"] for claim in claims if claim["paper"]]
     page = fill(
         "index.html.j2",
         profile=args.profile,
         answer=answer(verdicts),
         counts=counted(verdicts),
-        beyond=[claim["id"] for claim in claims if not is_papers(claim)],
+        beyond=[claim["id"] for claim in claims if not claim["paper"]],
         claims=claims,
         parts=parts,
         sections=sections(args.pages, args.figures),

@@ -149,6 +149,7 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
         "id": name,
         "claim": claim["claim"],
         "required": claim["required"],
+        "paper": claim.get("paper", True),
         "theorem": row.get("theorem", []),
         "predicate": words,
         "tolerance": tolerance,

@@ -6,26 +6,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from bnblind.errors import BadInput
 from bnblind.experiments.flows.training import FlowCell
 from bnblind.experiments.training import Cell
 from bnblind.pipeline.files import json_bytes, publish
+from bnblind.pipeline.kept_weights import by_run
 from bnblind.pipeline.tensors import read_tensors
 
 Kept = dict[str, dict[str, list[int]]]
 """The key of a cell -> the name of a seed -> epochs."""
 
 
-def _kept(tensors: Mapping[str, Any]) -> Kept:
-    found: dict[str, dict[str, set[int]]] = {}
-    for name in tensors:
-        key, seed, epoch, _ = name.split("/", 3)
-        epochs = found.setdefault(key, {}).setdefault(seed, set())
-        epochs.add(int(epoch.removeprefix("epoch")))
-    return {
-        key: {seed: sorted(epochs) for seed, epochs in sorted(seeds.items())}
-        for key, seeds in found.items()
-    }
+def _kept(tensors: Mapping[str, Tensor]) -> Kept:
+    found: Kept = {}
+    for key, seed, epoch in sorted(by_run(tensors)):
+        found.setdefault(key, {}).setdefault(f"seed{seed}", []).append(epoch)
+    return found
 
 
 def promised_by_networks(settings: Mapping[str, Any], _: Kept) -> Kept:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from bnblind.errors import Diverged
-from bnblind.experiments.runs import Run, Trainer
+from bnblind.experiments.runs import Cell, Run, Trainer
 from bnblind.pipeline.checkpoint import Checkpoint
 from bnblind.pipeline.tensors import tensors_bytes
 
+C = TypeVar("C", bound=Cell)
 T = TypeVar("T", bound=Trainer)
 
 
@@ -27,21 +28,25 @@ def weights_bytes(trained: Iterable[tuple[Any, Run]]) -> bytes:
 
 
 def train_all(
-    planned: Sequence[Callable[[], T]],
+    cells: Sequence[C],
+    start: Callable[[C, int], T],
     checkpoint: Checkpoint,
     progress: Callable[[T], None],
     *,
     diverging: bool = False,
-) -> list[Run]:
-    """Train every planned trainer, from the checkpoint if there is one, saving it as they go.
+) -> list[tuple[C, Run]]:
+    """Train every seed of every cell, one after the other, with the trainer that ``start`` makes.
+
+    Goes on from the checkpoint if there is one, and saves it on the way.
 
     With ``diverging`` a run whose loss is no longer finite ends there, with a metric
     ``diverged`` at the epoch in which it happened, and the next one follows.
     """
     finished, epoch, state = checkpoint.load() or ([], 0, None)
     runs = [*finished[:-1]]
-    for start in planned[len(runs) :]:
-        trainer = start()
+    planned = [(cell, seed) for cell in cells for seed in cell.seeds]
+    for cell, seed in planned[len(runs) :]:
+        trainer = start(cell, seed)
         if state:
             print(f"{trainer.name}: going on after epoch {epoch}", flush=True)
             trainer.resume(state, finished[-1], epoch)
@@ -57,4 +62,4 @@ def train_all(
             print(error, flush=True)
             trainer.run.metrics.append({"epoch": trainer.epoch, "metric": "diverged", "value": 1.0})
         runs.append(trainer.run)
-    return runs
+    return [(cell, run) for (cell, _), run in zip(planned, runs, strict=True)]

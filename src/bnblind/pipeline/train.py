@@ -58,11 +58,9 @@ def train_runs(
     cells: Sequence[Cell], data: Dataset, checkpoint: Checkpoint, *, diverging: bool = False
 ) -> list[tuple[Cell, Run]]:
     """Train every seed of every cell, one after the other; see :func:`train_all`."""
-    planned = [(cell, seed) for cell in cells for seed in cell.seeds]
-    progress = Progress(sum(cell.epochs for cell, _ in planned))
-    starts = [partial(Trainer, cell, seed, data) for cell, seed in planned]
-    runs = train_all(starts, checkpoint, progress, diverging=diverging)
-    return [(cell, run) for (cell, _), run in zip(planned, runs, strict=True)]
+    progress = Progress(sum(cell.epochs * len(cell.seeds) for cell in cells))
+    start = partial(Trainer, data=data)
+    return train_all(cells, start, checkpoint, progress, diverging=diverging)
 
 
 def main(argv: list[str]) -> None:

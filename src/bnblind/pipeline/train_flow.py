@@ -57,11 +57,8 @@ def main(argv: list[str]) -> None:
     checkpoint = Checkpoint(args.checkpoint, identity)
     rows: list[dict[str, Any]] = []
     samples: dict[str, Tensor] = {}
-    planned = [(cell, seed) for cell in cells for seed in cell.seeds]
     with alone(args.checkpoint):
-        starts = [partial(FlowTrainer, cell, seed, data) for cell, seed in planned]
-        runs = train_all(starts, checkpoint, report)
-        trained = [(cell, run) for (cell, _), run in zip(planned, runs, strict=True)]
+        trained = train_all(cells, partial(FlowTrainer, data=data), checkpoint, report)
         for cell, run in trained:
             judged, drawn = evaluate_run(cell, run, data)
             key = cell_key(cell) | {"seed": run.seed}
