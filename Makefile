@@ -24,7 +24,9 @@ $(STAMP):
 	@echo "Installing the locked packages into $(VENV) (6 GB) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(UV)
-	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@# Compiled here, or every job would do it where Python may not write its caches.
+	$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python \
+	  requirements.lock
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	rm -f $(VENV)/made-*
 	touch $@
