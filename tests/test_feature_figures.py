@@ -88,6 +88,19 @@ def test_panels_carry_the_measures_of_their_own_network(
     }
 
 
+def test_a_network_with_one_feature_for_all_images_says_so(
+    plane: pd.DataFrame, measures: pd.DataFrame
+) -> None:
+    """Or its panel would show a lone class's number."""
+    plane.loc[plane["norm"] == "bn", ["x", "y"]] = 0.0
+    figure, _ = tsne_panels(plane, measures)
+    bn, ln = figure.axes[:2]
+    assert [text.get_text() for text in bn.texts] == [
+        "one point: all images\nhave the same features"
+    ]
+    assert len(ln.texts) > 1
+
+
 @pytest.fixture
 def steps() -> pd.DataFrame:
     """Two classes, three cycles: BN moves nothing, without a norm the losses of the two

@@ -129,6 +129,17 @@ def measures_table(measures: pd.DataFrame) -> pd.DataFrame:
 
 def _draw_plane(axes: Axes, points: pd.DataFrame) -> None:
     """Every sample in its class's colour, and the class's number at the median."""
+    if len(points[["x", "y"]].drop_duplicates()) == 1:
+        axes.text(
+            0.5,
+            0.5,
+            "one point: all images\nhave the same features",
+            ha="center",
+            va="center",
+            transform=axes.transAxes,
+            color="grey",
+        )
+        points = points[:0]
     for label, rows in points.groupby("label"):
         color = CLASS_COLORS[int(str(label)) % len(CLASS_COLORS)]
         axes.scatter(rows["x"], rows["y"], s=3, color=color, linewidths=0)
