@@ -117,6 +117,17 @@ Proof.
   rewrite (fsum_mean n). unfold center at 1. rewrite mean_centred by assumption. ring. assumption.
 Qed.
 
+Theorem center_T2_holds : center_T2.
+Proof.
+  intros n D H y0 x j k Hj Hk. assert (Hn : (1 <= n)%nat) by lia.
+  eapply partial_val; [apply (center_backward_holds n D);
+    [assumption | assumption | apply diag_differentiable]|].
+  cbv beta.
+  rewrite (mean_ext n _ (fun i => H k k * center n x i k + - (H k k * y0 k))) by (intros; ring).
+  rewrite mean_plus, mean_scal, mean_const by assumption. unfold center at 2.
+  rewrite mean_centred by assumption. ring.
+Qed.
+
 (** * Scaling alone *)
 
 Theorem scale_backward_holds : scale_backward.

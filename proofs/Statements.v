@@ -62,7 +62,7 @@ Definition T2_locally_constant : Prop := forall n D H y0 x,
 Definition T2_leaks : Prop :=
   is_partial (fun z => diag_term 2 1 (fun _ _ => 1) (fun _ => 0) (bn 2 1 z)) two 0 0 (- (8 / 25)).
 
-(** * T3: of the off-diagonal part passes what a feature does not predict of another *)
+(** * T3: of the off-diagonal part passes, at eps = 0, what a feature does not predict of another *)
 
 (** (1 / sigma_k) sum_{e <> k} H_ke (y_je - rho_ke y_jk). *)
 Definition T3 : Prop := forall n D eps H y0 x j k,
@@ -178,7 +178,12 @@ Definition center_T1 : Prop := forall n D g y0 x j k,
   (1 <= n)%nat ->
   is_partial (fun z => first_term n D g y0 (center n z)) x j k 0.
 
-(** ... but not the diagonal: at samples 0 and 1 half of H passes. *)
+(** ... but of the diagonal only the part of the expansion point: at y0 = 0 nothing. *)
+Definition center_T2 : Prop := forall n D H y0 x j k,
+  (j < n)%nat -> (k < D)%nat ->
+  is_partial (fun z => diag_term n D H y0 (center n z)) x j k (H k k * center n x j k).
+
+(** What passes is not zero: at samples 0 and 1 it is H/2 for the second. *)
 Definition center_passes_T2 : Prop := forall H y0,
   is_partial (fun z => diag_term 2 1 H y0 (center 2 z)) two 1 0 (/ 2 * H 0%nat 0%nat).
 

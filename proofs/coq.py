@@ -22,7 +22,7 @@ INSTALL = (
     "Coq 8.16 and Coquelicot 3.2 (Debian 12: "
     "apt-get install --no-install-recommends coq libcoq-coquelicot)"
 )
-SECONDS = 300  # for one file; one is usual
+SECONDS = 300  # for one run; a few are usual
 
 
 def coqc(folder: Path, file: str) -> subprocess.CompletedProcess[str]:
@@ -130,6 +130,7 @@ def run_coqchk(folder: Path, texts: Mapping[str, str]) -> None:
         cwd=folder,
         capture_output=True,
         text=True,
+        timeout=SECONDS,
         check=False,
     )
     if run.returncode:

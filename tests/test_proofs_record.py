@@ -31,6 +31,7 @@ def test_the_published_record_is_of_the_sources(record: Path) -> None:
         (lambda folder: (folder / "New.v").write_text(""), "New.v"),
         (lambda folder: (folder / "mutations.toml").write_text(""), "mutations.toml"),
         (lambda folder: (folder / "check.py").unlink(), "check.py"),
+        (lambda folder: (folder / "tomllib.py").write_text(""), "tomllib.py"),
     ],
 )
 def test_a_source_that_changed_since_is_named(record: Path, change, file: str) -> None:
@@ -43,6 +44,18 @@ def test_a_source_that_changed_since_is_named(record: Path, change, file: str) -
 def test_a_theorem_of_another_name_is_refused(record: Path) -> None:
     with pytest.raises(BadInput, match="unknown theorem 'T9'; allowed: jacobian"):
         read_proofs(record).standing(["T1", "T9"])
+
+
+@pytest.mark.parametrize(
+    ("name", "statement"), [("T9", "True"), ("T1", "True"), ("T1", "forall n D eps g y0 x j k, (1")]
+)
+def test_a_theorem_that_is_not_stated_so_is_refused(record: Path, name: str, statement: str) -> None:
+    listed = json.loads(record.read_text())
+    others = [theorem for theorem in listed["theorems"] if theorem["name"] != name]
+    listed["theorems"] = [*others, {"name": name, "statement": statement}]
+    record.write_text(json.dumps(listed))
+    with pytest.raises(BadInput, match=f"Statements.v does not state {name} as it is listed"):
+        read_proofs(record)
 
 
 @pytest.mark.parametrize(

@@ -219,11 +219,12 @@ def test_softmax_head_behind_batch_norm(eps):
     def loss(z):
         return torch.nn.functional.cross_entropy(z @ W.T + b, labels, reduction="sum")
 
-    outputs = norm(x).detach() @ W.T + b
+    y, sigma = standardize(x, eps)
+    gamma, beta = norm.weight.detach(), norm.bias.detach()
+    outputs = (gamma * y + beta) @ W.T + b
     slope = CrossEntropy().slope(outputs, labels)
     close(slope, outputs.softmax(1) - torch.eye(3, dtype=x.dtype)[labels])
-    y, sigma = standardize(x, eps)
-    stated = norm.weight.detach() * bn_backward(slope @ W, y, sigma)
+    stated = gamma * bn_backward(slope @ W, y, sigma)
     close(before(norm, x, loss), stated)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from bnblind.errors import BadInput, unknown
 from bnblind.experiments.randomness import stream
 from bnblind.experiments.synthetic import SharedLoss, features, quadratic, shared_loss
-from bnblind.norms import build_norm, freeze_statistics
+from bnblind.norms import AffineOnly, Norm, build_norm, freeze_statistics
 from bnblind.split import Split, split_head
 from bnblind.standardization import bn_backward, square_root, standardize
 
@@ -77,6 +77,22 @@ def split(loss: SharedLoss, y: Tensor, y0: Tensor) -> Split:
     return found
 
 
+def standardized(norm: Norm, x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The standardized features, and the scale that ``x`` was divided by.
+
+    Of ``bn_affine``, which has no standardization phase, the affine phase's output with random
+    weights and biases; it divides by 1 / weight.
+    """
+    if isinstance(norm, AffineOnly):
+        generator = stream(seed, "affine")
+        with torch.no_grad():
+            norm.weight.normal_(generator=generator)
+            norm.bias.normal_(generator=generator)
+        return norm.affine(x), 1 / norm.weight.detach()
+    scale = norm.statistics(x.detach())[1]  # first: it updates buffers that autograd keeps
+    return norm.standardize(x), scale
+
+
 def passing_by_term(case: Case) -> dict[str, float]:
     """For each Taylor term, the second order as one (``second``) and the whole loss (``total``),
     what passes the norm.
@@ -89,8 +105,7 @@ def passing_by_term(case: Case) -> dict[str, float]:
     norm = build_norm(case.norm, shape, case.eps).double().train()
     x = case.features().unflatten(1, shape).requires_grad_()
     freeze_statistics(norm, x.detach())
-    scale = norm.statistics(x.detach())[1]
-    y = norm.standardize(x)
+    y, scale = standardized(norm, x, case.seed)
     rows = y.detach().flatten(1)
     loss = case.shared_loss()
     terms = split(loss, rows, case.point(rows))

@@ -11,6 +11,8 @@ from pathlib import Path
 from bnblind.errors import BadInput, unknown
 
 RECORD = Path("proofs/record.json")
+STATEMENTS = "Statements.v"
+CHECKED = ("*.v", "*.py", "mutations.toml", "_CoqProject")  # what a record is of
 PROVED = "proved in Coq"
 
 
@@ -39,19 +41,26 @@ def read_proofs(record: Path = RECORD) -> Proofs:
     """The record, held against the Coq sources beside it and what checked them.
 
     Raises:
-        BadInput: there is no such file, or it is no record.
+        BadInput: there is no such file, or it is no record, or it lists what is not stated so.
     """
+    folder = record.parent
     try:
         listed = json.loads(record.read_text(encoding="utf-8"))
-        theorems = tuple(theorem["name"] for theorem in listed["theorems"])
+        theorems = {theorem["name"]: theorem["statement"] for theorem in listed["theorems"]}
         checked = {**listed["sources"], **listed["checked_by"]}
     except FileNotFoundError as error:
         raise BadInput(f"there is no record of the proofs, {record}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{record} is no record of proofs: {error!r}") from error
-    files = [*record.parent.glob("*.v"), *(record.parent / name for name in listed["checked_by"])]
     found = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for pattern in CHECKED
+        for path in folder.glob(pattern)
     }
-    changed = {name for name, _ in checked.items() ^ found.items()}
-    return Proofs(theorems, tuple(sorted(changed)))
+    changed = sorted({name for name, _ in checked.items() ^ found.items()})
+    if not changed:
+        stated = " ".join((folder / STATEMENTS).read_text(encoding="utf-8").split())
+        for name, statement in theorems.items():
+            if f"Definition {name} : Prop := {statement}. " not in f"{stated} ":
+                raise BadInput(f"{record}: {STATEMENTS} does not state {name} as it is listed")
+    return Proofs((*theorems,), (*changed,))
