@@ -12,6 +12,7 @@ import pandas as pd
 
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.classification import MODEL_NOTES, last_epochs
+from bnblind.pipeline.ledger import counts
 
 README = Path("README.md")
 START, END = "<!-- results: made by docs/results.py -->\n", "<!-- end of results -->\n"
@@ -33,9 +34,7 @@ def verdicts() -> list[str]:
     rows = []
     for claim in (row for row in ledger if "." not in row["id"]):
         own = [row for row in ledger if row["id"].startswith(f"{claim['id']}.")]
-        held = sum(row["verdict"] == "reproduced" for row in own)
-        counts = f"{held} of {len(own)}"
-        rows.append([claim["id"], claim["claim"], f"**{claim['verdict']}**", counts])
+        rows.append([claim["id"], claim["claim"], f"**{claim['verdict']}**", counts(own)])
     return table(["", "claim", "verdict", "rows that hold"], rows)
 
 

@@ -22,6 +22,7 @@ from bnblind.experiments.preparation import READERS
 from bnblind.experiments.synthetic import LOSSES
 from bnblind.experiments.theorems import POINTS
 from bnblind.norms import NORMS
+from bnblind.pipeline import config
 from bnblind.pipeline.claims_file import read_claims
 from bnblind.pipeline.config import (
     check_config,
@@ -342,3 +343,36 @@ def test_planning_loads_no_numerical_library() -> None:
         for name in node.names
     }
     assert not imports & {"torch", "numpy", "pandas"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("classes: 10", "clases: 10", "digits: unknown key 'clases'; allowed: version, source"),
+        ("  levels: 17\n", "", "digits: 'levels' is a required property"),
+        ("classes: 10", "classes: ten", "digits.classes: found 'ten' (str); allowed: integer"),
+    ],
+)
+def test_a_mistake_in_the_registry_of_data_sets_is_named(
+    quick: dict[str, Any], tmp_path: Path, monkeypatch, old: str, new: str, message: str
+) -> None:
+    wrong = tmp_path / "datasets.yaml"
+    wrong.write_text((ROOT / "config/datasets.yaml").read_text().replace(old, new))
+    monkeypatch.setattr(config, "DATASETS", wrong)
+    with pytest.raises(BadInput) as caught:
+        check_config(quick)
+    assert message in str(caught.value)
+
+
+def test_a_norm_without_a_colour_is_named(quick: dict[str, Any], monkeypatch) -> None:
+    known = config.registered_names
+    more = {"norm": ["rms"]}
+    monkeypatch.setattr(config, "registered_names", lambda kind: known(kind) + more.get(kind, []))
+    with pytest.raises(BadInput, match=r"style.py: LOOKS holds no colour for the norm rms"):
+        check_config(quick)
+
+
+def test_only_the_published_profile_writes_over_its_results(quick: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match=r"root: found '.' with profile 'mine'; allowed"):
+        check_config(quick | {"profile": "mine"})
+    check_config(quick | {"profile": "mine", "root": "runs/mine"})

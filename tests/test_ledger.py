@@ -8,7 +8,7 @@ import pytest
 
 from bnblind import BadInput
 from bnblind.pipeline.claims_file import read_claims
-from bnblind.pipeline.ledger import judge, ledger, measure, overall, select
+from bnblind.pipeline.ledger import counts, judge, ledger, measure, overall, select
 from bnblind.pipeline.proofs_record import Proofs, read_proofs
 
 CLAIM = {"claim": "a claim", "required": True}
@@ -67,7 +67,7 @@ def test_the_whole_interval_must_lie_beyond_the_margin(bn, expected):
     found = judge("C1.x", CLAIM, row(), lambda name: accuracies(ln=[0.9, 0.8, 0.9], bn=bn))
     assert found["verdict"] == expected
     low, high = found["interval"]
-    assert ("inconclusive" in found["scope"]) == (low < 0.1 < high)
+    assert found["undecided"] == (low < 0.1 < high)
 
 
 def test_a_difference_is_paired_by_seed():
@@ -87,7 +87,8 @@ def test_extremes_are_over_all_rows(statistic, limit):
     flat = {k: v for k, v in plain.items() if k != "at_least"}
     assert verdict(flat | {bound: limit}, table) == "reproduced"
     tighter = limit - 0.01 if statistic == "largest" else limit + 0.01
-    assert verdict(flat | {bound: tighter}, table) == "not reproduced"
+    missed = judge("C1.x", CLAIM, flat | {bound: tighter}, lambda name: table)
+    assert (missed["verdict"], missed["undecided"]) == ("not reproduced", False)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +145,13 @@ def test_the_verdict_on_a_claim(verdicts, expected):
     assert overall(verdicts) == expected
 
 
+def test_undecided_rows_are_counted():
+    held, missed = {"verdict": "reproduced", "undecided": False}, {"verdict": "not reproduced"}
+    assert counts([held, held]) == "2 of 2"
+    assert counts([held, missed | {"undecided": False}]) == "1 of 2"
+    assert counts([held, *[missed | {"undecided": True}] * 2]) == "1 of 3, 2 undecided"
+
+
 def test_the_ledger_holds_each_claim_before_its_rows():
     table = accuracies(ln=[0.9, 0.8, 0.9], bn=[0.1, 0.2, 0.1])
     fine, wrong = row(scope="wide"), row(scope="narrow", at_least=0.9)
@@ -151,7 +159,7 @@ def test_the_ledger_holds_each_claim_before_its_rows():
     assert [r["id"] for r in rows] == ["C1", "C1.a", "C1.b"]
     assert [r["verdict"] for r in rows] == ["partly", "reproduced", "not reproduced"]
     assert rows[0]["value"] == 0.5
-    assert rows[0]["scope"].startswith("Holds: wide. Does not: narrow")
+    assert rows[0]["scope"].startswith("Holds: wide. Undecided: narrow")
     keys = {"id", "claim", "predicate", "tolerance", "value", "interval", "seeds", "verdict"}
     assert all(keys | {"scope", "artifact", "figure"} <= set(r) for r in rows)
 

@@ -62,6 +62,9 @@ def differing():
     yield torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.long)
     yield torch.zeros(2, 1, 9, 9), torch.zeros(2, dtype=torch.long)
 
+def unknown():
+    yield torch.full((2, 1, 8, 8), float("nan")), torch.zeros(2, dtype=torch.long)
+
 def single():
     return nn.BatchNorm2d(1)
 
@@ -116,6 +119,19 @@ def test_the_table_of_label_pure_and_of_random_batches(probe):
         (line,) = run.stdout.strip().partition("\n\n")[2].splitlines()
         assert f"Measured on {words} of up to 64 samples of digits" in line
     assert float(rows(pure)["6"]["mean_share"]) > 0.5 > float(rows(mixed)["6"]["mean_share"])
+
+
+@pytest.mark.parametrize(
+    ("batching", "words"),
+    [
+        ("label_shuffled", "3 label-pure batches, classes in random order, of up to 64 samples"),
+        ("purity-0.9", "3 batches of purity-0.9 of up to 64 samples"),
+    ],
+)
+def test_the_experiments_other_batchings(probe, batching, words):
+    run = probe(batching=batching, batches=3)
+    assert list(rows(run)) == ["2", "6"]
+    assert words in run.stdout
 
 
 def test_the_same_seed_gives_the_same_output(probe):
@@ -197,6 +213,7 @@ REFUSED = {
     "tuple": ({"model": "mine:tuples"}, "must be of shape (64, classes) for a batch of 64 samples"),
     "rows": ({"model": "mine:fewer"}, "for a batch of 64 samples; found shape (63, 64)"),
     "input": ({"model": "torchvision:resnet18", "data": "mine:batches"}, "raised on a batch of"),
+    "nan": ({"data": "mine:unknown"}, "the model's output is not finite on a batch of shape (2, 1"),
     "folder as page": ({"html": ".", "batches": 1}, ": Is a directory"),
     "no folder": ({"html": "mine.py/page.html", "batches": 1}, "page.html.partial: Not a dir"),
 }
@@ -256,7 +273,7 @@ assert not {"torch", "numpy", "pandas", "matplotlib"} & set(sys.modules)
 """
     run = run_python("-c", program)
     assert run.returncode == 0, run.stderr
-    assert "--batching label|random" in run.stdout
+    assert "--batching label|label_shuffled|random|purity-P" in run.stdout
 
 
 def test_a_missing_package_is_named(probe, tmp_path):
@@ -264,7 +281,7 @@ def test_a_missing_package_is_named(probe, tmp_path):
     run = probe(data="digits")
     assert run.returncode == 1
     assert "needs sklearn" in run.stderr
-    assert "pip install 'bnblind[pipeline]'" in run.stderr
+    assert "pip install '.[pipeline]'" in run.stderr
 
 
 def test_the_command_is_installed_by_its_name(run_python):

@@ -47,9 +47,10 @@ def test_a_theorem_of_another_name_is_refused(record: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "statement"), [("T9", "True"), ("T1", "True"), ("T1", "forall n D eps g y0 x j k, (1")]
+    ("name", "statement"),
+    [("T9", "True"), ("T1", "True"), ("T1", "forall n D eps g y0 x j k, (1")],
 )
-def test_a_theorem_that_is_not_stated_so_is_refused(record: Path, name: str, statement: str) -> None:
+def test_a_theorem_not_stated_so_is_refused(record: Path, name: str, statement: str) -> None:
     listed = json.loads(record.read_text())
     others = [theorem for theorem in listed["theorems"] if theorem["name"] != name]
     listed["theorems"] = [*others, {"name": name, "statement": statement}]

@@ -160,7 +160,11 @@ def test_a_required_claim_that_was_not_run(run: Path, verify) -> None:
         (lambda run: (run / "proofs/record.json").unlink(), "there is no record of the proofs"),
         (lambda run: (run / "reports/claims.json").unlink(), "there is no ledger reports/claims"),
         (lambda run: (run / "reports/claims.json").write_text("[1]"), "is no ledger"),
-        (lambda run: (run / "reports/claims.json").write_text("[{}]"), "a row without id"),
+        (
+            lambda run: (run / "reports/claims.json").write_text("[{}]"),
+            "a row without artifact, claim",
+        ),
+        (lambda run: (run / "config/claims.yaml").unlink(), "call it in the project's folder"),
     ],
 )
 def test_what_no_longer_matches(run: Path, verify, change, found: str) -> None:
@@ -169,3 +173,12 @@ def test_what_no_longer_matches(run: Path, verify, change, found: str) -> None:
     assert code == 1
     assert found in printed
     assert "Traceback" not in printed
+
+
+def test_a_table_that_is_gone_is_said_once(run: Path, verify) -> None:
+    (run / "data/results/theorems/passing.parquet").unlink()
+    _, printed = verify()
+    assert printed.partition("error: ")[2].splitlines() == [
+        "there is no data/results/theorems/passing.parquet; `make reproduce` makes it",
+        "  C1.shares: the ledger says verdict reproduced, found now not run",
+    ]

@@ -15,7 +15,13 @@ from pathlib import Path
 
 def main(file: str, *command: str) -> int:
     start = time.monotonic()
-    code = subprocess.call(command)
+    with subprocess.Popen(command) as process:
+        while True:
+            try:
+                code = process.wait()
+                break
+            except KeyboardInterrupt:
+                pass  # the command has got it, too: let it put its things in order
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = used.ru_utime + used.ru_stime
     wall = time.monotonic() - start

@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(f"error: {error}") from error
     except ModuleNotFoundError as error:
         raise SystemExit(
-            f"error: needs {error.name}, which is not installed: pip install 'bnblind[pipeline]'"
+            f"error: needs {error.name}, which is not installed; in the project's folder: "
+            "pip install '.[pipeline]'"
         ) from error
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

@@ -54,7 +54,7 @@ def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
         )  # fmt: skip
         right.plot(
             own["purity"], own["value"], color=look.color, marker=look.marker, linestyle="",
-            markersize=2.5, alpha=0.5,
+            markersize=2.5, alpha=0.5, markerfacecolor=face or look.color,
         )  # fmt: skip
     right.set(ylim=(0, 1.03), ylabel="share of |dL/dY|² blocked", title="blocked by BN")
     for axes in (left, right):

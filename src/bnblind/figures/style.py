@@ -22,7 +22,7 @@ class Look:
 
 # Okabe & Ito's palette, distinguishable under the common kinds of colour blindness; the
 # controls of BN share its hue family and differ by marker.
-LOOKS = {
+LOOKS: dict[str, Look] = {
     "none": Look("none", "#000000", "o"),
     "bn": Look("BN", "#D55E00", "s"),
     "ln": Look("LN", "#0072B2", "^"),

@@ -19,10 +19,12 @@ from bnblind.experiments.words import PURITY, purity_of, purity_word
 
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 DATASETS = Path("config/datasets.yaml")
+DATASETS_SCHEMA = Path("workflow/schemas/datasets.schema.yaml")
 SWEEPS = ("rates", "purity")
 """Experiments that train a grid's networks over learning rates or purities."""
 REGISTRIES = {
     "norm": ("src/bnblind/norms.py", "NORMS"),
+    "look": ("src/bnblind/figures/style.py", "LOOKS"),
     "model": ("src/bnblind/experiments/models.py", "MODELS"),
     "batching": ("src/bnblind/experiments/batching.py", "BATCHINGS"),
     "optimizer": ("src/bnblind/experiments/optimizers.py", "OPTIMIZERS"),
@@ -107,6 +109,11 @@ def _unprepared(place: str, grid: Mapping[str, Any], config: Mapping[str, Any]) 
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """What a schema cannot say: relations between keys."""
+    if config["root"] == "." and config["profile"] != "quick":
+        yield (
+            f"root: found '.' with profile {config['profile']!r}; allowed: '.' for quick only, "
+            "whose results are the published ones; for others such as runs/NAME"
+        )
     for name, split in config["data"].items():
         if split["validation"] + split["test"] >= 1:
             yield f"data.{name}: validation and test leave no training data; their sum must be < 1"
@@ -242,10 +249,13 @@ def check_config(config: Mapping[str, Any]) -> None:
     Raises:
         BadInput: names every offending key with what was found and what is allowed.
     """
-    lines = violations(config, SCHEMA)
-    if not lines:
-        lines = list(_contradictions(config))
-    if lines:
+    if lines := violations(read_yaml(DATASETS), DATASETS_SCHEMA):
+        raise BadInput(f"{DATASETS}: " + "\n  ".join(lines))
+    looks = registered_names("look")
+    if plain := [norm for norm in registered_names("norm") if norm not in looks]:
+        file, variable = REGISTRIES["look"]
+        raise BadInput(f"{file}: {variable} holds no colour for the norm {', '.join(plain)}")
+    if lines := violations(config, SCHEMA) or list(_contradictions(config)):
         raise BadInput("configuration: " + "\n  ".join(lines))
 
 

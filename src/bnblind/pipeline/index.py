@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnblind.pipeline.files import publish
-from bnblind.pipeline.ledger import NOT_RUN, PARTLY, REFUTED, REPRODUCED, Row
+from bnblind.pipeline.ledger import NOT_RUN, PARTLY, REFUTED, REPRODUCED, Row, counts
 from bnblind.pipeline.pages import fill
 from bnblind.pipeline.publishing import readable_width
 
@@ -177,7 +177,9 @@ def main(argv: list[str]) -> None:
         if "." not in claim["id"]
     }
     claims = [
-        {**row, "behind": behind(row, parts[row["id"]])} for row in rows if row["id"] in parts
+        {**row, "behind": behind(row, own), "counts": counts(own)}
+        for row in rows
+        if (own := parts.get(row["id"]))
     ]
     verdicts = [claim["verdict"] for claim in claims if claim["paper"]]
     page = fill(

@@ -4,7 +4,7 @@ A row of ``config/claims.yaml`` selects rows of a table, takes one number of the
 with a tolerance. Nothing here knows a particular claim.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,10 +141,11 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
     if found is not None and min(found.seeds) < FIRST_SEED:
         found, scope = None, f"{scope} (seeds below {FIRST_SEED} judge nothing)"
     verdict = NOT_RUN
+    undecided = False
     if found is not None:
         verdict = REPRODUCED if _holds(row, found) else REFUTED
-        if verdict == REFUTED and found.interval[0] < tolerance < found.interval[1]:
-            scope = f"{scope} (inconclusive: the interval holds the tolerance)"
+        of_seeds = any(row.get(kind) is not None for kind in ("mean", "difference"))
+        undecided = of_seeds and found.interval[0] < tolerance < found.interval[1]
     return {
         "id": name,
         "claim": claim["claim"],
@@ -157,10 +158,19 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
         "interval": None if found is None else list(found.interval),
         "seeds": [] if found is None else list(found.seeds),
         "verdict": verdict,
+        "undecided": undecided,
         "scope": scope,
         "artifact": f"data/results/{row['table']}.parquet",
         "figure": f"reports/figures/{row['figure']}.svg",
     }
+
+
+def counts(rows: Iterable[Row]) -> str:
+    """How many of a claim's rows hold or are undecided, such as "3 of 8, 1 undecided"."""
+    rows = list(rows)
+    held = sum(row["verdict"] == REPRODUCED for row in rows)
+    undecided = sum(row["undecided"] for row in rows)
+    return f"{held} of {len(rows)}" + (f", {undecided} undecided" if undecided else "")
 
 
 def overall(verdicts: list[str]) -> str:
@@ -174,9 +184,17 @@ def _summary(name: str, claim: Mapping[str, Any], rows: list[Row]) -> Row:
     """The row of the whole claim: how many of its own rows hold, and where."""
     held = [row for row in rows if row["verdict"] == REPRODUCED]
     verdict = overall([row["verdict"] for row in rows])
+    words = (
+        ("Holds", REPRODUCED, False),
+        ("Does not", REFUTED, False),
+        ("Undecided", REFUTED, True),
+        ("Not run", NOT_RUN, False),
+    )
     parts = {
-        word: "; ".join(row["scope"] for row in rows if row["verdict"] == of)
-        for word, of in (("Holds", REPRODUCED), ("Does not", REFUTED), ("Not run", NOT_RUN))
+        word: "; ".join(
+            row["scope"] for row in rows if (row["verdict"], row["undecided"]) == (of, undecided)
+        )
+        for word, of, undecided in words
     }
     return {
         **rows[0],
@@ -187,6 +205,7 @@ def _summary(name: str, claim: Mapping[str, Any], rows: list[Row]) -> Row:
         "interval": None,
         "seeds": sorted({seed for row in rows for seed in row["seeds"]}),
         "verdict": verdict,
+        "undecided": False,
         "scope": ". ".join(f"{word}: {scopes}" for word, scopes in parts.items() if scopes),
         "theorem": [*dict.fromkeys(name for row in rows for name in row["theorem"])],
     }

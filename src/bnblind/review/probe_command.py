@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor, nn
 
-BATCHES_OF = {"label": "label-pure batches", "random": "random batches"}
+BATCHES_OF = {
+    "label": "label-pure batches",
+    "label_shuffled": "label-pure batches, classes in random order,",
+    "random": "random batches",
+}
 SHARES = ("mean_share", "scale_share", "passing")
 
 
@@ -45,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batching",
         required=True,
-        metavar="label|random",
-        help="whether a batch holds samples of one class or of all",
+        metavar="label|label_shuffled|random|purity-P",
+        help="whether a batch holds samples of one class or of all; purity-0.9: 90 %% of one class",
     )
     parser.add_argument("--batch-size", type=int, default=64, help="samples (default: 64)")
     parser.add_argument("--batches", type=int, default=10, help="at most (default: 10)")
@@ -80,6 +84,8 @@ def _loss(model: "nn.Module", x: "Tensor", target: "Tensor") -> "Tensor":
             f"the model's output must be of shape ({len(x)}, classes) for a batch of {len(x)} "
             f"samples; found {found}"
         )
+    if not bool(output.isfinite().all()):
+        raise BadInput(f"the model's output is not finite on a batch of shape {tuple(x.shape)}")
     low, high = int(target.min()), int(target.max())
     if low < 0 or high >= output.shape[1]:
         raise BadInput(
@@ -133,11 +139,12 @@ def as_text(table: "pd.DataFrame") -> "pd.DataFrame":
 
 def explanation(args: argparse.Namespace, batches: int) -> str:
     """What the shares are and what they were measured on."""
+    measured_on = BATCHES_OF.get(args.batching, f"batches of {args.batching}")
     return (
         "Of the squared gradient that arrives at a layer's standardized features, mean_share is "
         "blocked by subtracting the batch mean, scale_share by dividing by the batch's standard "
         "deviation, and passing reaches the features before the layer. Measured on "
-        f"{batches} {BATCHES_OF[args.batching]} of up to {args.batch_size} samples of "
+        f"{batches} {measured_on} of up to {args.batch_size} samples of "
         f"{args.data}, model {args.model} in training mode, seed {args.seed}."
     )
 

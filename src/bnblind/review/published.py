@@ -71,7 +71,11 @@ def main() -> None:
     if changed:
         print(f"changed since the published run: {', '.join(changed)}")
     if outs:
-        raise SystemExit("different from the published hashes:\n  " + "\n  ".join(outs))
+        raise SystemExit(
+            "different from the published hashes:\n  "
+            + "\n  ".join(outs)
+            + "\n`dvc diff` names the files; one that was altered by hand: delete it and run again"
+        )
     print(f"identical to the published hashes: {', '.join(sorted(hashes(found, 'outs')))}")
 
 

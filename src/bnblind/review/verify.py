@@ -16,6 +16,21 @@ SAME = 1e-6
 """Relative difference that other processors' rounding may make."""
 
 
+KEYS = {
+    "id",
+    "claim",
+    "required",
+    "value",
+    "interval",
+    "verdict",
+    "undecided",
+    "scope",
+    "theorem",
+    "artifact",
+}
+"""What is read of a row of the ledger."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root",
@@ -45,8 +60,8 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         for row in rows:
-            if not {"id", "value", "verdict", "required", "claim"} <= set(row):
-                raise BadInput(f"{path}: found a row without id, value, verdict, required or claim")
+            if missing := KEYS - set(dict(row)):
+                raise BadInput(f"{path}: found a row without {', '.join(sorted(missing))}")
     except (ValueError, TypeError) as error:
         if isinstance(error, BadInput):
             raise
@@ -55,15 +70,22 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
 
 
 def discrepancies(written: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[str]:
-    """One line for each row that is not what the tables and the claims' file give now."""
-    lines = []
+    """What in the ledger is not what the tables and the claims' file give now, in lines.
+
+    A row whose table or selection is gone is one line; so is a claim, by its rows.
+    """
+    lines: list[str] = []
     old, new = ({row["id"]: row for row in rows} for rows in (written, found))
-    for name in dict.fromkeys([*old, *new]):
+    # A claim after its rows.
+    for name in sorted({*old, *new}, key=lambda name: (*name.split("."), "~")[:2]):
         if name not in old or name not in new:
             where = "config/claims.yaml" if name in old else "the ledger"
             lines.append(f"{name}: not in {where}")
             continue
-        for key in new[name]:
+        if "." not in name and lines and lines[-1].startswith(f"{name}."):
+            continue  # its rows say it
+        gone = new[name]["verdict"] == "not run" != old[name]["verdict"]
+        for key in ["verdict"] if gone else new[name]:
             ours, theirs = new[name][key], old[name].get(key)
             if not _same(ours, theirs):
                 lines.append(f"{name}: the ledger says {key} {theirs}, found now {ours}")
@@ -82,9 +104,11 @@ def table(rows: list[dict[str, Any]], *, everything: bool) -> str:
     shown = [row for row in rows if everything or "." not in row["id"]]
     columns = [
         ("claim", [row["id"] for row in shown]),
-        ("verdict", [row["verdict"] for row in shown]),
+        ("verdict", ["undecided" if row["undecided"] else row["verdict"] for row in shown]),
         ("required", ["yes" if row["required"] else "" for row in shown]),
-        ("found", [_printed(row) for row in shown] if everything else _held(rows, shown)),
+        ("found", [_printed(row) for row in shown])
+        if everything
+        else ("rows that hold", [_held(rows, row) for row in shown]),
     ]
     last = ["what is claimed", *map(_claimed, shown)]
     widths = [max(map(len, [name, *cells])) for name, cells in columns]
@@ -96,6 +120,12 @@ def table(rows: list[dict[str, Any]], *, everything: bool) -> str:
     return "\n".join(lines)
 
 
+def _held(rows: list[dict[str, Any]], claim: dict[str, Any]) -> str:
+    from bnblind.pipeline.ledger import counts
+
+    return counts(row for row in rows if row["id"].startswith(f"{claim['id']}."))
+
+
 def _claimed(row: dict[str, Any]) -> str:
     """What the row says; of a row that a theorem settles, how that stands."""
     if "." not in row["id"]:
@@ -104,24 +134,17 @@ def _claimed(row: dict[str, Any]) -> str:
     return f"{row['scope']}{proof}"
 
 
-def _held(rows: list[dict[str, Any]], claims: list[dict[str, Any]]) -> list[str]:
-    counts = []
-    for claim in claims:
-        own = [row for row in rows if row["id"].startswith(f"{claim['id']}.")]
-        held = sum(row["verdict"] == "reproduced" for row in own)
-        counts.append(f"{held} of {len(own)} rows")
-    return counts
-
-
 def run(args: argparse.Namespace) -> None:
     """Print the ledger; raise SystemExit with status 1 where it does not stand."""
     import pandas as pd
 
-    from bnblind.pipeline.claims_file import read_claims
+    from bnblind.pipeline.claims_file import CLAIMS, read_claims
     from bnblind.pipeline.collect import read_table
     from bnblind.pipeline.ledger import NOT_RUN, REFUTED, ledger
     from bnblind.pipeline.proofs_record import read_proofs
 
+    if not CLAIMS.is_file():
+        raise BadInput(f"there is no {CLAIMS} here; call it in the project's folder")
     rows = read_ledger(args.root / "reports/claims.json")
     results = args.root / "data/results"
     if not results.is_dir():
@@ -132,7 +155,13 @@ def run(args: argparse.Namespace) -> None:
         return read_table(path) if path.is_file() else None
 
     print(table(rows, everything=args.all))
-    problems = discrepancies(rows, ledger(read_claims(), read, read_proofs()))
+    used = sorted(
+        {args.root / row["artifact"] for row in rows if row["seeds"] and "." in row["id"]}
+    )
+    problems = [
+        f"there is no {path}; `make reproduce` makes it" for path in used if not path.is_file()
+    ]
+    problems += discrepancies(rows, ledger(read_claims(), read, read_proofs()))
     problems += [
         f"{row['id']} is required and was {row['verdict']}"
         for row in rows
