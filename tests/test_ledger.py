@@ -19,7 +19,7 @@ def accuracies(**by_norm: list[float]) -> pd.DataFrame:
     """Two epochs a run; only the last counts."""
     return pd.DataFrame(
         [
-            {"norm": norm, "seed": 10 + i, "epoch": epoch, "value": value if epoch == 2 else -9.0}
+            {"norm": norm, "seed": 30 + i, "epoch": epoch, "value": value if epoch == 2 else -9.0}
             for norm, values in by_norm.items()
             for i, value in enumerate(values)
             for epoch in (1, 2)
@@ -52,7 +52,7 @@ def test_the_interval_of_a_paired_difference_is_students():
     assert found.value == pytest.approx(0.6)
     half = 4.302652729911275 * 0.1 / math.sqrt(3)
     assert found.interval == pytest.approx((0.6 - half, 0.6 + half))
-    assert found.seeds == (10, 11, 12)
+    assert found.seeds == (30, 31, 32)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,13 @@ def test_extremes_are_over_all_rows(statistic, limit):
         None,
         accuracies(ln=[0.9, 0.8], bn=[0.1, 0.2]),  # two seeds
         accuracies(ln=[0.9, 0.8, 0.9]),  # nothing to subtract
-        accuracies(ln=[0.9, 0.8, 0.9], bn=[0.1, 0.1, 0.1]).assign(seed=[7, 7, 8, 8, 9, 9] * 2),
+        accuracies(ln=[0.9, 0.8, 0.9], bn=[0.1, 0.1, 0.1]).assign(
+            seed=[27, 27, 28, 28, 29, 29] * 2
+        ),
         # One seed that chose settings spoils the others.
-        accuracies(ln=[0.9, 0.8, 0.9], bn=[0.1, 0.1, 0.1]).assign(seed=[9, 9, 10, 10, 11, 11] * 2),
+        accuracies(ln=[0.9, 0.8, 0.9], bn=[0.1, 0.1, 0.1]).assign(
+            seed=[29, 29, 30, 30, 31, 31] * 2
+        ),
     ],
 )
 def test_what_is_missing_was_not_run(table):
@@ -118,12 +122,57 @@ def test_last_is_of_the_rows_that_the_other_conditions_leave():
     assert select(table, {"value": {"at_least": 0.2}})["epoch"].tolist() == [2, 9]
 
 
-def test_an_offset_moves_value_and_interval():
-    plain = row(difference=None, minus=None, of={"norm": "ln"}, mean="value")
-    table = accuracies(ln=[0.5, 0.6, 0.7])
-    moved = measure(plain | {"offset": -0.6}, table)
-    assert moved.value == pytest.approx(0, abs=1e-12)
-    assert moved.interval == pytest.approx([v - 0.6 for v in measure(plain, table).interval])
+def two_rows_a_seed(*pairs):
+    """A table with two values of each seed."""
+    rows = [{"seed": 30 + i, "value": v} for i, pair in enumerate(pairs) for v in pair]
+    return pd.DataFrame(rows)
+
+
+def extreme(kind, **bound):
+    return {**ROW_OF_EXTREME, kind: "value", **bound}
+
+
+ROW_OF_EXTREME = {"scope": "s", "table": "t", "where": {}, "figure": "f"}
+
+
+def test_an_extreme_is_of_all_rows_of_each_seed():
+    table = two_rows_a_seed((0.1, 0.9), (0.2, 0.8), (0.3, 0.7))
+    smallest = measure(extreme("smallest", at_least=0.0), table)
+    assert (smallest.value, smallest.interval) == (0.1, (0.1, 0.3))
+    largest = measure(extreme("largest", at_most=1.0), table)
+    assert (largest.value, largest.interval) == (0.9, (0.7, 0.9))
+
+
+def test_at_most_asks_for_the_whole_interval():
+    """The mean is below the tolerance, the interval's upper end above it."""
+    table = two_rows_a_seed((0.1, 0.1), (0.2, 0.2), (0.3, 0.3))
+    found = judge("C1.x", CLAIM, extreme("mean", at_most=0.25), lambda name: table)
+    assert (found["verdict"], found["undecided"]) == ("not reproduced", True)
+    assert verdict(extreme("mean", at_most=0.6), table) == "reproduced"
+
+
+@pytest.mark.parametrize("kind", ["largest", "smallest", "mean"])
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_a_value_that_is_no_number_is_not_passed_over(kind, odd):
+    table = two_rows_a_seed((0.1, 0.1), (0.1, odd), (0.1, 0.1))
+    bounds = {"at_least": 0.0} if kind == "smallest" else {"at_most": 9.0}
+    found = judge("C1.x", CLAIM, extreme(kind, **bounds), lambda name: table)
+    assert found["verdict"] == "not run"
+    assert found["scope"].endswith("(value is not finite for seed 31)")
+    table.loc[table["seed"] == 31, "value"] = odd  # the whole seed
+    assert judge("C1.x", CLAIM, extreme(kind, **bounds), lambda name: table)["value"] is None
+
+
+@pytest.mark.parametrize("side", ["ln", "bn"])
+def test_a_run_that_diverged_is_not_passed_over(side):
+    """Of four seeds one has no last epoch: three good ones do not make the row."""
+    table = accuracies(ln=[0.9, 0.8, 0.9, 0.9], bn=[0.1, 0.1, 0.1, 0.1])
+    last = {"where": {"epoch": "last"}}
+    assert verdict(row(**last), table) == "reproduced"
+    lost = (table["norm"] == side) & (table["seed"] == 33) & (table["epoch"] == 2)
+    found = judge("C1.x", CLAIM, row(**last), lambda name: table[~lost])
+    assert found["verdict"] == "not run"
+    assert found["scope"].endswith("(no such value of seed 33: did it diverge?)")
 
 
 def test_an_unknown_column_names_the_claim():

@@ -48,7 +48,7 @@ def run(tmp_path: Path) -> Path:
     (tmp_path / "workflow").mkdir()
     shutil.copytree(ROOT / "workflow/schemas", tmp_path / "workflow/schemas")
     shutil.copytree(ROOT / "proofs", tmp_path / "proofs")
-    table = pd.DataFrame({"seed": [10, 11], "passing": [1e-13, 3e-13]})
+    table = pd.DataFrame({"seed": [30, 31], "passing": [1e-13, 3e-13]})
     (tmp_path / "data/results/theorems").mkdir(parents=True)
     table.to_parquet(tmp_path / "data/results/theorems/passing.parquet")
     (tmp_path / "reports").mkdir()
@@ -106,12 +106,23 @@ def test_from_elsewhere_with_its_root(run: Path, verify) -> None:
 
 
 def test_a_required_claim_that_fails(run: Path, verify) -> None:
-    table = pd.DataFrame({"seed": [10], "passing": [0.5]})
+    table = pd.DataFrame({"seed": [30], "passing": [0.5]})
     table.to_parquet(run / "data/results/theorems/passing.parquet")
     write_ledger(run)
     code, printed = verify()
     assert code == 1
     assert "C1 is required and was not reproduced" in printed
+
+
+def test_a_row_of_a_theorem_must_hold_even_if_another_does(run: Path, verify) -> None:
+    one, other = CLAIMS[CLAIMS.index("    shares:") : CLAIMS.index("C2:")], "    more:"
+    claims = CLAIMS.replace(one, one + one.replace("    shares:", other).replace("e-12", "e-14"))
+    (run / "config/claims.yaml").write_text(claims)
+    write_ledger(run)
+    code, printed = verify()
+    assert code == 1
+    assert "C1     partly" in printed
+    assert "error: C1.more is required and was not reproduced" in printed
 
 
 def test_a_required_claim_that_was_not_run(run: Path, verify) -> None:
@@ -126,7 +137,7 @@ def test_a_required_claim_that_was_not_run(run: Path, verify) -> None:
     ("change", "found"),
     [
         (
-            lambda run: pd.DataFrame({"seed": [10], "passing": [2e-13]}).to_parquet(
+            lambda run: pd.DataFrame({"seed": [30], "passing": [2e-13]}).to_parquet(
                 run / "data/results/theorems/passing.parquet"
             ),
             "C1.shares: the ledger says value 3e-13, found now 2e-13",

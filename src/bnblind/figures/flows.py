@@ -16,7 +16,6 @@ from bnblind.figures.style import COLUMN, LOOKS
 
 BATCHING_TITLES = {"random": "random batches", "label": "label-pure batches"}
 KIND_TITLES = {"plain": "running averages", "recalibrated": "recalibrated"}
-CHANCE = 0.5
 """Chance of telling a real image from a mixed one by guessing."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
@@ -18,12 +19,16 @@ from bnblind.pipeline.proofs_record import Proofs
 REPRODUCED, PARTLY, REFUTED, NOT_RUN = "reproduced", "partly", "not reproduced", "not run"
 STATISTICS = ("largest", "smallest", "mean", "difference")
 FEWEST_SEEDS = 3
-FIRST_SEED = 10
-"""Seeds below chose the settings and judge nothing."""
+FIRST_SEED = 30
+"""Seeds below were seen while settings were chosen and claims written; they judge nothing."""
 
 Row = dict[str, Any]
 ReadTable = Callable[[str], pd.DataFrame | None]
 """Name of a table, such as ``theorems/passing`` -> the table; None if the profile has none."""
+
+
+class Unjudged(Exception):
+    """A row has a table but no number to be judged by; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -53,26 +58,52 @@ def _matching(column: pd.Series, wanted: Any) -> pd.Series:
     raise unknown("condition", kind, ("last", "at_most", "at_least"))
 
 
+def _is_last(wanted: Any) -> bool:
+    return wanted == "last" or (isinstance(wanted, Mapping) and "last" in wanted)
+
+
 def select(table: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of ``table`` that fulfil all conditions; ``last`` is of those the others leave.
 
     Raises:
         BadInput: a column that the table does not have.
     """
-
-    def is_last(condition: tuple[str, Any]) -> bool:
-        wanted = condition[1]
-        return wanted == "last" or (isinstance(wanted, Mapping) and "last" in wanted)
-
-    for name, wanted in sorted(where.items(), key=is_last):
+    for name, wanted in sorted(where.items(), key=lambda condition: _is_last(condition[1])):
         if name not in table.columns:
             raise unknown("column", name, map(str, table.columns))
         table = table[_matching(table[name], wanted)]
     return table
 
 
-def _by_seed(table: pd.DataFrame, column: str) -> pd.Series:
-    return table.groupby("seed")[column].mean()
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))
+
+
+def _chosen(
+    table: pd.DataFrame, where: Mapping[str, Any], side: Mapping[str, Any], column: str
+) -> pd.DataFrame:
+    """The selected rows, with a number of every seed that was run.
+
+    Raises:
+        Unjudged: a run ended before the others or diverged, or a value is not finite. What is
+            left would speak for those that went well.
+    """
+    chosen = select(select(table, where), side)
+    if chosen.empty:
+        return chosen
+    run = table
+    for conditions in (where, side):
+        named = {k: v for k, v in conditions.items() if k != "metric" and not _is_last(v)}
+        run = select(run, named)
+    if lost := {*run["seed"]} - {*chosen["seed"]}:
+        raise Unjudged(f"no such value of seed {_listed(lost)}: did it diverge?")
+    if odd := {*chosen.loc[~np.isfinite(chosen[column]), "seed"]}:
+        raise Unjudged(f"{column} is not finite for seed {_listed(odd)}")
+    return chosen
+
+
+def _seeds(values: pd.Series) -> tuple[int, ...]:
+    return tuple(map(int, values.index))
 
 
 def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
@@ -80,31 +111,31 @@ def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
 
     Raises:
         BadInput: a column that the table does not have, or that holds no numbers.
+        Unjudged: some seeds have no finite number.
     """
     numbers = [name for name in table.columns if is_numeric_dtype(table[name])]
     for statistic in STATISTICS:
         if row.get(statistic) not in (None, *numbers):
             raise unknown("column of numbers", row[statistic], map(str, numbers))
-    base = select(table, row["where"])
-    if row.get("difference") is not None:
-        column = row["difference"]
-        of, minus = (_by_seed(select(base, row[side]), column) for side in ("of", "minus"))
-        values = (of - minus).dropna()
-    elif row.get("mean") is not None:
-        values = _by_seed(select(base, row.get("of", {})), row["mean"])
-    else:
-        kind = "largest" if row.get("largest") is not None else "smallest"
-        if base.empty:
+    (kind,) = (statistic for statistic in STATISTICS if row.get(statistic) is not None)
+    column, where = row[kind], row["where"]
+
+    def by_seed(side: Mapping[str, Any]) -> Any:
+        return _chosen(table, where, side, column).groupby("seed")[column]
+
+    if kind in ("largest", "smallest"):
+        extremes = by_seed({}).max() if kind == "largest" else by_seed({}).min()
+        if extremes.empty:
             return None
-        extremes = base.groupby("seed")[row[kind]].agg("max" if kind == "largest" else "min")
-        value = extremes.max() if kind == "largest" else extremes.min()
         low, high = float(extremes.min()), float(extremes.max())
-        return Measured(float(value), (low, high), tuple(map(int, extremes.index)))
-    values = values + row.get("offset", 0.0)
+        return Measured(high if kind == "largest" else low, (low, high), _seeds(extremes))
+    values = by_seed(row.get("of", {})).mean()
+    if kind == "difference":
+        values = (values - by_seed(row["minus"]).mean()).dropna()
     if len(values) < FEWEST_SEEDS:
         return None
     mean, low, high = t_interval(values.tolist())
-    return Measured(mean, (low, high), tuple(map(int, values.index)))
+    return Measured(mean, (low, high), _seeds(values))
 
 
 def predicate(row: Mapping[str, Any]) -> tuple[str, float]:
@@ -132,12 +163,13 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
         BadInput: the row names a column or condition that is not there.
     """
     words, tolerance = predicate(row)
-    table = read(row["table"])
+    table, scope, found = read(row["table"]), row["scope"], None
     try:
         found = None if table is None else measure(row, table)
+    except Unjudged as why:
+        scope = f"{scope} ({why})"
     except BadInput as error:
         raise BadInput(f"claim {name}, table {row['table']}: {error}") from error
-    scope = row["scope"]
     if found is not None and min(found.seeds) < FIRST_SEED:
         found, scope = None, f"{scope} (seeds below {FIRST_SEED} judge nothing)"
     verdict = NOT_RUN
@@ -206,6 +238,8 @@ def _summary(name: str, claim: Mapping[str, Any], rows: list[Row]) -> Row:
         "seeds": sorted({seed for row in rows for seed in row["seeds"]}),
         "verdict": verdict,
         "undecided": False,
+        "artifact": None,
+        "figure": None,
         "scope": ". ".join(f"{word}: {scopes}" for word, scopes in parts.items() if scopes),
         "theorem": [*dict.fromkeys(name for row in rows for name in row["theorem"])],
     }
