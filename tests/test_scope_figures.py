@@ -84,7 +84,7 @@ def test_modes_are_those_of_bn_at_the_last_epoch() -> None:
         pd.DataFrame([*runs("bn", "label", values), *runs("ln", "label", values, lr=1)])
     )
     shown = ["0.600 (0.500 to 0.700)", "0.600 (0.600 to 0.600)", "1.000 (1.000 to 1.000)"]
-    assert table.values.tolist() == [["head", "label", *shown]]
+    assert table.values.tolist() == [["digits", "head", 0.01, "label", *shown]]
 
 
 def test_rates_stand_beside_the_grids_own() -> None:
@@ -99,7 +99,13 @@ def test_rates_stand_beside_the_grids_own() -> None:
 
 def test_gaps_come_with_their_t_interval() -> None:
     values = [1.0, 2.0, 4.0]
-    cell = {"coupling": "mlp", "pair": "9v8", "batching": "label", "norm": "bn"}
+    cell = {
+        "coupling": "mlp",
+        "coupling_norm": "scalar",
+        "pair": "9v8",
+        "batching": "label",
+        "norm": "bn",
+    }
     rows = [
         cell | {"metric": f"test.{kind}.gap", "value": value}
         for kind in ("plain", "recalibrated")
@@ -108,3 +114,7 @@ def test_gaps_come_with_their_t_interval() -> None:
     (row,) = gaps_table(pd.DataFrame(rows)).to_dict("records")
     assert row["running statistics"] == "{:.1f} ({:.1f} to {:.1f})".format(*t_interval(values))
     assert row["norm"] == "BN"
+    others = [own | {"coupling_norm": "none", "value": -own["value"]} for own in rows]
+    both = gaps_table(pd.DataFrame([*rows, *others])).to_dict("records")
+    assert row in both, "couplings are not averaged"
+    assert len(both) == 2

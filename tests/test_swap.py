@@ -158,6 +158,19 @@ def test_a_layer_without_affine_phase_gets_one_that_stays_the_identity(norm):
     assert not any(p.requires_grad for p in swapped.parameters())
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_layer_without_bias_gets_one_that_stays_zero(norm):
+    model = nn.BatchNorm2d(3, bias=False).double().eval()
+    with torch.no_grad():
+        model.weight.fill_(2.0)
+    swapped = swap_norm(model, norm, example_input=torch.randn(4, 3, 2, 2).double())
+    weights = {name: parameter for name, parameter in swapped.named_parameters()}
+    assert all(w.requires_grad == (name == "weight") for name, w in weights.items())
+    if weights:
+        assert bool((weights["weight"] == 2).all())
+        assert not bool(weights["bias"].any())
+
+
 def test_without_parameters_and_statistics_the_dtype_is_the_features():
     model = nn.BatchNorm2d(3, affine=False, track_running_stats=False)
     swapped = swap_norm(model, "gn", example_input=IMAGES.double())

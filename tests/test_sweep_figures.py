@@ -42,7 +42,7 @@ def purities() -> pd.DataFrame:
                 rows += [(*key, epoch, ACCURACY, 0.2 * epoch + p / 10) for epoch in (0, 1, 2)]
                 if norm == "bn":
                     rows += [(*key, 0, "4.passing", 1 - p), (*key, 2, "4.passing", 1 - p / 2)]
-                    rows += [(*key, e, "9.passing", 0.0) for e in (0, 2)]
+                    rows += [(*key, e, "10.passing", 0.0) for e in (0, 2)]
     return with_purity(pd.DataFrame(rows, columns=COLUMNS))
 
 

@@ -144,9 +144,12 @@ def _carry_affine(layer: _BatchNorm, new: Norm, memo: dict[int, Any]) -> None:
         new.requires_grad_(False)
         return
     for name in ("weight", "bias"):
+        if getattr(layer, name) is None:  # bias=False: it stays 0
+            getattr(new, name).requires_grad_(False)
+            continue
         # Through the memo, so that parameters shared between layers stay shared.
         own = deepcopy(getattr(layer, name), memo)
-        if own.shape != new.affine_shape():
+        if own.shape != new.affine_shape():  # repeated, a shared one becomes each layer's own
             own = nn.Parameter(_repeated(own.detach(), new.shape), own.requires_grad)
         setattr(new, name, own)
 
@@ -170,7 +173,7 @@ def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Modul
     Replaced are BatchNorm1d, 2d, 3d, SyncBatchNorm and their subclasses; a layer under two names
     stays one layer. A replacement has the layer's eps, dtype, device and training flag; weight
     and bias where the variant has an affine phase, repeated over the positions for ``ln``, and
-    fixed at 1 and 0 where the layer has none (``affine=False``); running statistics and momentum
+    fixed at 1 and 0 where the layer has none (``affine=False``, ``bias=False``); running statistics and momentum
     for ``bn``, ``bn_center``, ``bn_scale`` and ``bn_detached``. ``bn_frozen`` takes its
     statistics from ``example_input``, from a layer's last call. Hooks on a replaced layer are
     not taken over.

@@ -79,7 +79,7 @@ def test_the_ledger_of_seeds_that_judge_nothing_says_so(first: Clone) -> None:
     rows = json.loads((first.path / "reports/claims.json").read_text())
     assert {row["verdict"] for row in rows} == {"not run"}
     assert all(row["seeds"] == [] for row in rows)
-    code, printed = first.attempt("bnblind", "verify")
+    code, printed = first.attempt("env", "PYTHONPATH=src", "python", "-m", "bnblind", "verify")
     assert code == 1
     assert "C1 is required and was not run" in printed
 

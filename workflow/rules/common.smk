@@ -53,8 +53,8 @@ FLOW_SAMPLES_FILE = f"data/results/{FLOW_FILE}-samples.safetensors"
 wildcard_constraints:
     dataset="[a-z0-9_]+",
     grid="[a-z][a-z0-9-]*",
-    norm="[a-z_]+",
-    coupling_norm="[a-z]+",
+    norm="[a-z][a-z0-9_]*",
+    coupling_norm="[a-z][a-z0-9_]*",
     sweep="|".join(configuration.SWEEPS),
 
 

@@ -241,12 +241,19 @@ rule index:
     params:
         numerics=NUMERICS,
         profile=config["profile"],
-        pages=lambda wildcards: at("reports/pages"),
         figures=lambda wildcards: at("reports/figures"),
+        stems=sorted(
+            ["theorems/passing", "linear_signal/displacement"]
+            + derivatives_figures()
+            + classification_figures()
+            + features_figures()
+            + purity_figures()
+            + flow_figures()
+        ),
     shell:
         step(
             "index --profile {params.profile} --ledger {input.ledger} "
-            "--pages {params.pages} --figures {params.figures} "
+            "--pages {input.pages} --figures {params.figures} --stems {params.stems} "
             "--manifests {input.manifests} --index {output.index}"
         )
 

@@ -15,6 +15,11 @@ def with_purity(results: pd.DataFrame) -> pd.DataFrame:
     return results.assign(purity=results["batching"].map(purity_of).astype("float64"))
 
 
+def _place(metric: str) -> list[tuple[int, str]]:
+    """Where the layer of ``LAYER.passing`` stands: ``2`` before ``10``."""
+    return [(int(part) if part.isdigit() else -1, part) for part in metric.split(".")]
+
+
 def blocked_shares(results: pd.DataFrame) -> pd.DataFrame:
     """What the first batch norm blocks before and after training, a row a run and epoch.
 
@@ -25,7 +30,7 @@ def blocked_shares(results: pd.DataFrame) -> pd.DataFrame:
         Columns purity, seed, epoch, when, value: the blocked share of the squared gradient.
     """
     passing = results[results["metric"].str.endswith(".passing")]
-    first = passing[passing["metric"] == passing["metric"].iloc[0]] if len(passing) else passing
+    first = passing[passing["metric"] == min(passing["metric"], key=_place, default="")]
     when = (first["epoch"] > 0).map({False: "before training", True: "after training"})
     shares = first.assign(when=when, value=1 - first["value"])
     return shares[["norm", "purity", "seed", "epoch", "when", "value"]]

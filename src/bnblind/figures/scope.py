@@ -89,16 +89,17 @@ def by_norm(table: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.Data
 
 
 def modes_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracy of BN in the three modes: a row a (model, training batches)."""
+    """Test accuracy of BN in the three modes: a row a (data set, model, rate, batches)."""
     rows = results[(results["norm"] == "bn") & results["metric"].isin(MODES)]
     rows = last_epochs(rows)
-    found = rows.groupby(["model", "batching", "metric"], sort=False)["value"].agg(summarized)
+    keys = ["dataset", "model", "lr", "batching", "metric"]
+    found = rows.groupby(keys, sort=False)["value"].agg(summarized)
     table = found.unstack("metric")[list(MODES)].rename(columns=MODES)
     return table.reset_index().rename_axis(None, axis=1)
 
 
 def rates_table(rates: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    """Final test accuracy against the learning rate: a row a (model, batches, rate).
+    """Final test accuracy against the learning rate: a row a (data set, model, batches, rate).
 
     Args:
         rates: the ablation, in long form.
@@ -107,7 +108,7 @@ def rates_table(rates: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     keys = ["dataset", "model"]
     rates = pd.concat([rates[:0], *(with_the_grid(of, results) for _, of in rates.groupby(keys))])
     rows = last_epochs(rates[rates["metric"] == "test.eval.accuracy"])
-    found = rows.groupby(["model", "batching", "lr", "norm"])["value"].agg(summarized)
+    found = rows.groupby([*keys, "batching", "lr", "norm"])["value"].agg(summarized)
     table = found.unstack("norm")
     shown = [norm for norm in LOOKS if norm in table]
     table = table[shown].rename(columns={norm: LOOKS[norm].label for norm in shown})
@@ -116,14 +117,14 @@ def rates_table(rates: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
 
 def gaps_table(flows: pd.DataFrame) -> pd.DataFrame:
     """Real minus mixed log-likelihood of test images, nats, mean over the seeds (95 % t
-    interval): a row a (pair, batches, norm).
+    interval): a row a (coupling, its norm, pair, batches, norm).
     """
     names = {
         "test.plain.gap": "running statistics",
         "test.recalibrated.gap": "recalibrated statistics",
     }
     rows = flows[flows["metric"].isin(names)].assign(metric=lambda t: t["metric"].map(names))
-    keys = ["coupling", "pair", "batching", "norm"]
+    keys = ["coupling", "coupling_norm", "pair", "batching", "norm"]
     found = rows.groupby([*keys, "metric"], sort=False)["value"]
     text = found.agg(
         lambda values: "{:.1f} ({:.1f} to {:.1f})".format(*t_interval(values.tolist()))

@@ -22,6 +22,7 @@ def main(argv: list[str]) -> None:
     page = fill(
         "about.html.j2",
         profile=args.settings["profile"],
+        numerics=args.settings["numerics"],
         settings=yaml.safe_dump(args.settings, sort_keys=False, default_flow_style=None, width=96),
         graph=base64.b64encode(graph).decode(),
         readable=readable_width(graph),

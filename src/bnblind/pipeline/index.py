@@ -1,7 +1,9 @@
 """Step: the report's first page, the ledger of claims and a picture of each experiment."""
 
 import argparse
+import fnmatch
 import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,16 +140,17 @@ def behind(claim: Row, rows: list[Row], most: int = 2) -> str:
     )
 
 
-def sections(pages: Path, figures: Path) -> list[dict[str, str]]:
-    """The experiments that this run has: page, title, figure with its least width, sentence."""
+def sections(pages: Collection[str], stems: Sequence[str], figures: Path) -> list[dict[str, str]]:
+    """The experiments that this run has: page, title, figure with its least width, sentence.
+
+    Args:
+        pages, stems: names of this run's pages and figures; others may lie beside them.
+        figures: folder of the figures.
+    """
     shown = []
     for section in SECTIONS:
-        found = [
-            path.relative_to(figures).as_posix().removesuffix(".svg")
-            for pattern in section.figure
-            for path in sorted(figures.glob(f"{pattern}.svg"))
-        ]
-        if found and (pages / f"{section.page}.html").is_file():
+        found = [stem for pattern in section.figure for stem in fnmatch.filter(stems, pattern)]
+        if found and section.page in pages:
             shown.append(
                 {
                     "page": section.page,
@@ -164,8 +167,9 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="index", description=__doc__)
     parser.add_argument("--profile", required=True, help="name of the profile")
     parser.add_argument("--ledger", type=Path, required=True, help="verdicts to read")
-    parser.add_argument("--pages", type=Path, required=True, help="folder of the other pages")
+    parser.add_argument("--pages", type=Path, nargs="+", required=True, help="the other pages")
     parser.add_argument("--figures", type=Path, required=True, help="folder of the figures")
+    parser.add_argument("--stems", nargs="+", required=True, help="figures of this run")
     parser.add_argument("--manifests", type=Path, nargs="+", required=True, help="to read")
     parser.add_argument("--index", type=Path, required=True, help="page to write")
     args = parser.parse_args(argv)
@@ -190,7 +194,7 @@ def main(argv: list[str]) -> None:
         beyond=[claim["id"] for claim in claims if not claim["paper"]],
         claims=claims,
         parts=parts,
-        sections=sections(args.pages, args.figures),
+        sections=sections({page.stem for page in args.pages}, args.stems, args.figures),
         datasets=[json.loads(path.read_text()) for path in args.manifests],
     )
     publish({args.index: page})
