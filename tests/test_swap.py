@@ -164,7 +164,7 @@ def test_a_layer_without_bias_gets_one_that_stays_zero(norm):
     with torch.no_grad():
         model.weight.fill_(2.0)
     swapped = swap_norm(model, norm, example_input=torch.randn(4, 3, 2, 2).double())
-    weights = {name: parameter for name, parameter in swapped.named_parameters()}
+    weights = dict(swapped.named_parameters())
     assert all(w.requires_grad == (name == "weight") for name, w in weights.items())
     if weights:
         assert bool((weights["weight"] == 2).all())

@@ -173,10 +173,10 @@ def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Modul
     Replaced are BatchNorm1d, 2d, 3d, SyncBatchNorm and their subclasses; a layer under two names
     stays one layer. A replacement has the layer's eps, dtype, device and training flag; weight
     and bias where the variant has an affine phase, repeated over the positions for ``ln``, and
-    fixed at 1 and 0 where the layer has none (``affine=False``, ``bias=False``); running statistics and momentum
-    for ``bn``, ``bn_center``, ``bn_scale`` and ``bn_detached``. ``bn_frozen`` takes its
-    statistics from ``example_input``, from a layer's last call. Hooks on a replaced layer are
-    not taken over.
+    fixed at 1 and 0 where the layer has none (``affine=False``, ``bias=False``); running
+    statistics and momentum for ``bn``, ``bn_center``, ``bn_scale`` and ``bn_detached``.
+    ``bn_frozen`` takes its statistics from ``example_input``, from a layer's last call. Hooks on
+    a replaced layer are not taken over.
 
     Args:
         model: left as it is, bit for bit.
