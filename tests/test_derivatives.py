@@ -171,3 +171,18 @@ def test_blocked_shares_are_averaged_by_layer_and_epoch() -> None:
     _, drawn = blocked_by_layer(pd.DataFrame(rows, columns=columns))
     assert drawn["epoch"].tolist() == [0, 2]
     assert drawn["mean_share"].tolist() == pytest.approx([0.3, 0.3])
+
+
+def test_a_short_last_batch_is_never_drawn(digits: Dataset) -> None:
+    size = len(digits.train.labels) // 2 + 1
+    drawn = list(Probing(("random",), size, 5).draw(digits.train, 10))
+    assert [len(labels) for *_, labels in drawn] == [size]
+
+
+def test_the_line_before_the_norm_is_what_passes(terms: pd.DataFrame) -> None:
+    _, drawn = terms_along_training(terms)
+    row = drawn.set_index(["probed", "term", "epoch"]).loc[("random", "offdiag", 3)]
+    chosen = terms[(terms["probed"] == "random") & (terms["epoch"] == 3)]
+    passes = chosen["y.offdiag.offdiag"] * chosen["passing.offdiag"] / chosen["y.total.total"]
+    assert row["passes"] == pytest.approx((passes**0.5).median(), rel=1e-12)
+    assert row["passes"] < row["arrives"]

@@ -342,3 +342,25 @@ def test_without_running_averages_both_kinds_are_the_same(digits):
 def test_a_wrong_word_is_refused(changes, message, digits):
     with pytest.raises(BadInput, match=message):
         train_flow(cell(**changes), 0, digits)
+
+
+def test_test_images_are_judged_and_nothing_else(run, digits):
+    """Other test images change the numbers of the test part only: neither the validation part's
+    nor the recalibrated statistics, which come from training images.
+    """
+    part = digits.test
+    others = dataclasses.replace(digits, test=dataclasses.replace(part, images=part.images.flip(3)))
+    found = [
+        {
+            (row["metric"], row.get("share")): row["value"]
+            for row in evaluate_run(cell(), run, data)[0]
+        }
+        for data in (digits, others)
+    ]
+    first, second = found
+    for key in first:
+        if key[0].startswith("validation."):
+            assert first[key] == second[key]
+    for kind in ("plain", "recalibrated"):
+        key = (f"test.{kind}.real.mean", None)
+        assert first[key] != second[key]

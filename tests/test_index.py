@@ -1,9 +1,13 @@
 """The first page's answer: true for whatever the ledger says."""
 
+from pathlib import Path
+
 import pytest
 
-from bnblind.pipeline.index import answer, behind, counted
+from bnblind.pipeline.index import answer, behind, counted, sections
 from bnblind.pipeline.ledger import NOT_RUN, PARTLY, REFUTED, REPRODUCED
+
+SVG = '<svg width="100pt" height="50pt"><text style="font: 0.08px">a</text></svg>'
 
 
 @pytest.mark.parametrize(
@@ -51,3 +55,14 @@ def test_the_answer_counts_the_verdicts(verdicts: list[str], short: str, counts:
 def test_the_proof_is_said_of_the_theorem(theorems: list[str], proof: str, text: str) -> None:
     rows = [{"theorem": theorems}, {"theorem": []}, {"theorem": []}]
     assert behind({"theorem": theorems, "proof": proof}, rows) == text
+
+
+def test_the_experiments_shown_are_this_runs(tmp_path: Path) -> None:
+    """Not those of an earlier run, whose files may lie beside them."""
+    stems = ["features/digits-mini-vgg-lr0.003-measures", "purity/digits-head-lr0.01"]
+    for stem in [*stems, "features/digits-mini-vgg-lr0.001-measures"]:
+        path = tmp_path / f"{stem}.svg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(SVG)
+    shown = sections({"features", "flow"}, stems, tmp_path)
+    assert [(part["page"], part["figure"]) for part in shown] == [("features", stems[0])]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bnblind import BadInput, blocked, standardize
+from bnblind import BadInput, blocked, bn_backward, standardize
 from bnblind.experiments import theorems
 from bnblind.experiments.synthetic import LOSSES, quadratic, shared_loss
 from bnblind.experiments.theorems import (
@@ -170,3 +170,21 @@ def test_derivatives_read_off_a_split_are_those_of_the_dense_hessian():
     H = torch.func.hessian(lambda y: loss.values(y[None])[0])(y0)
     found = derivatives_at(loss, y0)
     torch.testing.assert_close(found.off_diagonal + found.diagonal.diag(), H, rtol=0, atol=1e-14)
+
+
+def test_the_leak_is_measured_and_not_computed(monkeypatch):
+    """Of a layer with four times the eps the leak is four times as large; what is stated stays."""
+    monkeypatch.setattr(theorems, "standardize", lambda x, eps: standardize(x, 4 * eps))
+    for std, measured, stated in leak_by_channel(1e-5, torch.ones(8).double(), 64, seed=1):
+        assert measured == pytest.approx(4e-5 / (std**2 + 4e-5), rel=1e-6)
+        assert stated == pytest.approx(1e-5 / (std**2 + 1e-5), rel=1e-12)
+
+
+def test_a_wrong_closed_form_of_the_whole_is_seen(monkeypatch):
+    def wrong(*args):
+        return 1.01 * bn_backward(*args)
+
+    case = Case("bn", "softmax_gelu", "zero", 16, 8, 1e-5, 1)
+    assert theorem_errors(case)["T4"] < 1e-12
+    monkeypatch.setattr(theorems, "bn_backward", wrong)
+    assert theorem_errors(case)["T4"] > 1e-4
