@@ -6,7 +6,15 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from bnblind import BadInput, bn_backward, split_head, split_loss, standardize
+from bnblind import (
+    BadInput,
+    BlindnessProbe,
+    bn_backward,
+    split_head,
+    split_loss,
+    standardize,
+    swap_norm,
+)
 from tests.snapshot import snapshot
 
 N, D, C = 6, 5, 3
@@ -184,3 +192,15 @@ def test_the_split_stays_on_its_device(device):
         torch.testing.assert_close(found.cpu(), getattr(expected, name), rtol=0, atol=1e-12)
     with pytest.raises(BadInput, match="draws random numbers"):
         split_head(lambda v: F.dropout(v[:, :C], 0.5), split.y, target)
+
+
+@pytest.mark.parametrize("found", ["resnet18", None, torch.zeros(2)])
+def test_what_is_no_model_is_refused(found):
+    x, kind = torch.zeros(4, 3), type(found).__name__
+    for call in (
+        lambda: BlindnessProbe(found),
+        lambda: split_loss(found, "0", x, torch.zeros(4, dtype=torch.long)),
+        lambda: swap_norm(found, "ln", example_input=x),
+    ):
+        with pytest.raises(BadInput, match=f"model must be a torch.nn.Module; found {kind}"):
+            call()

@@ -162,6 +162,12 @@ def fix_running_statistics(name: str, layer: BatchLayer) -> None:
     layer.eval()
 
 
+def require_module(model: object) -> None:
+    """Raise BadInput for a model that is no ``nn.Module``."""
+    if not isinstance(model, nn.Module):
+        raise BadInput(f"model must be a torch.nn.Module; found {type(model).__name__}")
+
+
 def normalization_layers(model: nn.Module) -> list[str]:
     """Names of the layers of ``model`` that can be analysed."""
     return [name for name, layer in model.named_modules() if isinstance(layer, ANALYSED)]

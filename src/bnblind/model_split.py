@@ -16,6 +16,7 @@ from bnblind.layers import (
     fix_batch_statistics,
     fix_running_statistics,
     normalization_layers,
+    require_module,
     standardized,
 )
 from bnblind.losses import LossFunction, sample_loss
@@ -237,6 +238,7 @@ def split_loss(
     """
     check_options(hdiag, dtype)
     check_tensors(x=x, target=target)
+    require_module(model)
     if downstream not in ("refuse", "frozen"):
         raise unknown("downstream", downstream, ("refuse", "frozen"))
     if hasattr(model, "_orig_mod"):

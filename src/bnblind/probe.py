@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from bnblind.batch_norm_calls import Node, Reading, batch_norm_calls, read
 from bnblind.errors import BadInput
+from bnblind.layers import require_module
 from bnblind.norms import BatchNorm
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class BlindnessProbe:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        require_module(model)
         self._layers = {
             name or "(model)": module
             for name, module in model.named_modules()

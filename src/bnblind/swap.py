@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from bnblind.errors import BadInput, unknown
+from bnblind.layers import require_module
 from bnblind.norms import (
     NORMS,
     BatchStatistics,
@@ -59,6 +60,7 @@ def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
     Raises:
         BadInput: there is none, or one does not know its number of channels yet.
     """
+    require_module(model)
     layers = {
         name or "(model)": module
         for name, module in model.named_modules()
