@@ -105,7 +105,10 @@ def make_clone(path: Path, **settings: object) -> Clone:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
     smoke = (path / "config/smoke.yaml").read_text()
-    (path / "config/config.yaml").write_text(smoke.replace("root: runs/smoke", 'root: "."'))
+    default = smoke.replace("profile: smoke", "profile: quick").replace(
+        "root: runs/smoke", 'root: "."'
+    )
+    (path / "config/config.yaml").write_text(default)
     clone = Clone(path, **settings)  # type: ignore[arg-type]
     clone.run("git", "init", "--quiet")
     clone.run("git", "add", "--all")
