@@ -62,3 +62,15 @@ def test_a_failing_cell_is_named(notebook: Path) -> None:
     notebook.write_text(content)
     with pytest.raises(BadInput, match="NoFrame"):
         execute(notebook, {"who": "world"})
+
+
+def test_the_kernel_listens_on_no_port(notebook: Path) -> None:
+    """Free ports are anyone's until they are bound, and anyone's on the machine to connect to."""
+    stored = nbformat.read(notebook, as_version=4)
+    stored.cells[-1].source = (
+        "from ipykernel.connect import get_connection_info\n"
+        "print(get_connection_info(unpack=True)['transport'])"
+    )
+    nbformat.write(stored, notebook)
+    executed = execute(notebook, {"who": "world"})
+    assert executed.cells[-1].outputs[0].text == "ipc\n"

@@ -15,6 +15,7 @@ import nbformat
 import papermill
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
+from traitlets.config import Config
 
 from bnblind.errors import BadInput
 from bnblind.pipeline.files import publish
@@ -59,6 +60,8 @@ def execute(notebook: Path, parameters: dict[str, Any]) -> NotebookNode:
             f"found {', '.join(sorted(parameters)) or 'none'}"
         )
     with _private_jupyter(), tempfile.TemporaryDirectory() as folder:
+        # Unix sockets: a free port may be another kernel's before ours has bound it.
+        sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
         try:
             return papermill.execute_notebook(
                 notebook,
@@ -66,6 +69,7 @@ def execute(notebook: Path, parameters: dict[str, Any]) -> NotebookNode:
                 parameters=parameters,
                 kernel_name="python3",
                 progress_bar=False,
+                config=Config(KernelManager=sockets),
             )
         except papermill.PapermillExecutionError as error:
             raise BadInput(f"{notebook} failed: {error}") from error
