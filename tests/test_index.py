@@ -1,13 +1,17 @@
 """The first page's answer: true for whatever the ledger says."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from bnblind.pipeline.index import answer, behind, counted, sections
+from bnblind.pipeline.index import answer, behind, counted, main, sections
 from bnblind.pipeline.ledger import NOT_RUN, PARTLY, REFUTED, REPRODUCED
 
-SVG = '<svg width="100pt" height="50pt"><text style="font: 0.08px">a</text></svg>'
+DATA = {
+    **dict.fromkeys(("dataset", "version", "source", "licence", "classes"), "d"),
+    **{"shape": [1, 8, 8], "parts": {p: {"samples": 1} for p in ("train", "validation", "test")}},
+}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,30 @@ def test_the_experiments_shown_are_this_runs(tmp_path: Path) -> None:
     for stem in [*stems, "features/digits-mini-vgg-lr0.001-measures"]:
         path = tmp_path / f"{stem}.svg"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(SVG)
-    shown = sections({"features", "flow"}, stems, tmp_path)
+        path.write_text('<svg width="100pt">')
+    figures = [tmp_path / f"{stem}.svg" for stem in stems]
+    shown = sections({"features", "flow"}, figures, tmp_path)
     assert [(part["page"], part["figure"]) for part in shown] == [("features", stems[0])]
+
+
+def test_the_answer_is_of_the_papers_claims_alone(tmp_path: Path) -> None:
+    """C8 goes beyond the paper: it is listed, and does not count."""
+    row = {"undecided": False, "theorem": [], "proof": None, "scope": "s", "claim": "c"}
+    verdicts = {"C1": (REPRODUCED, True), "C2": (REPRODUCED, True), "C8": (REFUTED, False)}
+    rows = [
+        row | {"id": name, "verdict": verdict, "paper": paper}
+        for claim, (verdict, paper) in verdicts.items()
+        for name in (claim, f"{claim}.a")
+    ]
+    (tmp_path / "claims.json").write_text(json.dumps(rows))
+    (tmp_path / "data.json").write_text(json.dumps(DATA))
+    main(
+        [
+            *("--profile", "quick", "--ledger", str(tmp_path / "claims.json")),
+            *("--pages", "a.html", "--folder", str(tmp_path), "--figures", f"{tmp_path}/a.svg"),
+            *("--manifests", str(tmp_path / "data.json"), "--index", str(tmp_path / "i.html")),
+        ]
+    )
+    page = " ".join((tmp_path / "i.html").read_text().split())
+    assert "Yes.</b> Of its two claims, two were reproduced" in page
+    assert "All claims but C8 are the paper's" in page

@@ -218,20 +218,29 @@ rule about:
         )
 
 
+EXPERIMENT_PAGES = [
+    rules.theorems_page,
+    rules.classification_page,
+    rules.purity_page,
+    rules.derivatives_page,
+    rules.features_page,
+    rules.linear_signal_page,
+    rules.flow_page,
+    rules.scope_page,
+]
+
+
 rule index:
     input:
         code=code_of("index"),
         templates=templates("index.html.j2", "style.css"),
         ledger=rules.claims.output.ledger,
-        pages=[
-            rules.theorems_page.output.page,
-            rules.classification_page.output.page,
-            rules.purity_page.output.page,
-            rules.derivatives_page.output.page,
-            rules.features_page.output.page,
-            rules.linear_signal_page.output.page,
-            rules.flow_page.output.page,
-            rules.scope_page.output.page,
+        pages=[page.output.page for page in EXPERIMENT_PAGES],
+        figures=[
+            file
+            for page in EXPERIMENT_PAGES
+            for file in page.output
+            if file.endswith(".svg")
         ],
         manifests=expand(at("data/prepared/{dataset}.json"), dataset=config["data"]),
     output:
@@ -241,19 +250,11 @@ rule index:
     params:
         numerics=NUMERICS,
         profile=config["profile"],
-        figures=lambda wildcards: at("reports/figures"),
-        stems=sorted(
-            ["theorems/passing", "linear_signal/displacement"]
-            + derivatives_figures()
-            + classification_figures()
-            + features_figures()
-            + purity_figures()
-            + flow_figures()
-        ),
+        folder=lambda wildcards: at("reports/figures"),
     shell:
         step(
             "index --profile {params.profile} --ledger {input.ledger} "
-            "--pages {input.pages} --figures {params.figures} --stems {params.stems} "
+            "--pages {input.pages} --folder {params.folder} --figures {input.figures} "
             "--manifests {input.manifests} --index {output.index}"
         )
 

@@ -3,7 +3,7 @@
 import argparse
 import fnmatch
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,13 +140,14 @@ def behind(claim: Row, rows: list[Row], most: int = 2) -> str:
     )
 
 
-def sections(pages: Collection[str], stems: Sequence[str], figures: Path) -> list[dict[str, str]]:
+def sections(pages: Collection[str], figures: Iterable[Path], folder: Path) -> list[dict[str, str]]:
     """The experiments that this run has: page, title, figure with its least width, sentence.
 
     Args:
-        pages, stems: names of this run's pages and figures; others may lie beside them.
-        figures: folder of the figures.
+        pages: names of this run's pages.
+        figures: this run's, as SVG; an earlier one's may lie beside them in their ``folder``.
     """
+    stems = sorted(str(path.relative_to(folder).with_suffix("")) for path in figures)
     shown = []
     for section in SECTIONS:
         found = [stem for pattern in section.figure for stem in fnmatch.filter(stems, pattern)]
@@ -156,7 +157,7 @@ def sections(pages: Collection[str], stems: Sequence[str], figures: Path) -> lis
                     "page": section.page,
                     "title": section.title,
                     "figure": found[0],
-                    "readable": readable_width((figures / f"{found[0]}.svg").read_bytes()),
+                    "readable": readable_width((folder / f"{found[0]}.svg").read_bytes()),
                     "sentence": section.sentence,
                 }
             )
@@ -168,8 +169,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--profile", required=True, help="name of the profile")
     parser.add_argument("--ledger", type=Path, required=True, help="verdicts to read")
     parser.add_argument("--pages", type=Path, nargs="+", required=True, help="the other pages")
-    parser.add_argument("--figures", type=Path, required=True, help="folder of the figures")
-    parser.add_argument("--stems", nargs="+", required=True, help="figures of this run")
+    parser.add_argument("--folder", type=Path, required=True, help="of the figures")
+    parser.add_argument("--figures", type=Path, nargs="+", required=True, help="of those pages")
     parser.add_argument("--manifests", type=Path, nargs="+", required=True, help="to read")
     parser.add_argument("--index", type=Path, required=True, help="page to write")
     args = parser.parse_args(argv)
@@ -194,7 +195,7 @@ def main(argv: list[str]) -> None:
         beyond=[claim["id"] for claim in claims if not claim["paper"]],
         claims=claims,
         parts=parts,
-        sections=sections({page.stem for page in args.pages}, args.stems, args.figures),
+        sections=sections({page.stem for page in args.pages}, args.figures, args.folder),
         datasets=[json.loads(path.read_text()) for path in args.manifests],
     )
     publish({args.index: page})
