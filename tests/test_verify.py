@@ -186,6 +186,17 @@ def test_what_no_longer_matches(run: Path, verify, change, found: str) -> None:
     assert "Traceback" not in printed
 
 
+def test_every_key_that_is_read_is_asked_for(run: Path, verify) -> None:
+    """Or a ledger of another version would end in a traceback."""
+    rows = json.loads((run / "reports/claims.json").read_text())
+    for key in rows[0]:
+        short = [{k: v for k, v in row.items() if k != key} for row in rows]
+        (run / "reports/claims.json").write_text(json.dumps(short))
+        code, printed = verify("--all")
+        assert code == 1
+        assert f"a row without {key}" in printed or f"the ledger says {key} None" in printed
+
+
 def test_a_table_that_is_gone_is_said_once(run: Path, verify) -> None:
     (run / "data/results/theorems/passing.parquet").unlink()
     _, printed = verify()

@@ -22,6 +22,7 @@ KEYS = {
     "required",
     "value",
     "interval",
+    "seeds",
     "verdict",
     "undecided",
     "scope",
@@ -76,14 +77,13 @@ def discrepancies(written: list[dict[str, Any]], found: list[dict[str, Any]]) ->
     """
     lines: list[str] = []
     old, new = ({row["id"]: row for row in rows} for rows in (written, found))
-    # A claim after its rows.
-    for name in sorted({*old, *new}, key=lambda name: (*name.split("."), "~")[:2]):
+    for name in sorted(dict.fromkeys([*old, *new]), key=lambda name: "." not in name):  # rows first
         if name not in old or name not in new:
             where = "config/claims.yaml" if name in old else "the ledger"
             lines.append(f"{name}: not in {where}")
             continue
-        if "." not in name and lines and lines[-1].startswith(f"{name}."):
-            continue  # its rows say it
+        if any(line.startswith(f"{name}.") for line in lines):
+            continue  # the claim's rows say it
         gone = new[name]["verdict"] == "not run" != old[name]["verdict"]
         for key in ["verdict"] if gone else new[name]:
             ours, theirs = new[name][key], old[name].get(key)
