@@ -1,23 +1,15 @@
 """The machine-checked proofs pass their check, and the check would notice if they did not."""
 
-import importlib
 import json
 import os
 import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-
-FOLDER = ROOT / "proofs"
-sys.path.insert(0, str(FOLDER))
-coq, mutations, sources, check = map(
-    importlib.import_module, ("coq", "mutations", "sources", "check")
-)
+from tests.proofs import FOLDER, check, coq, mutations, sources
 
 needs_coq = pytest.mark.usefixtures("installed_coq")
 
@@ -368,39 +360,3 @@ def test_a_record_of_other_sources_or_another_check_is_known(tmp_path):
     assert not check.is_of(file, two_files(proved=PROVED + "\n"))
     file.write_text(file.read_text().replace(check.hashes({})["checked_by"]["check.py"], "0"))
     assert not check.is_of(file, two_files())
-
-
-def table():
-    """The rows of the README's table: statements, library functions, tests."""
-    for line in (FOLDER / "README.md").read_text().splitlines():
-        if line.startswith("| ") and not line.startswith("| |"):
-            cells = line.strip("|").split("|")
-            yield [re.findall(r"`([^`]+)`", cell) for cell in cells[1:]]
-
-
-def test_the_table_names_every_statement_once():
-    named = [name for statements, _, _ in table() for name in statements]
-    assert sorted(named) == sorted(sources.statements((FOLDER / "Statements.v").read_text()))
-
-
-def test_the_theory_links_to_statements_and_functions():
-    text = (ROOT / "docs/theory.md").read_text()
-    links = re.findall(r"\[`([\w.]+)`\]\(\.\./([\w/.]+)\)", text)
-    stated = sources.statements((FOLDER / "Statements.v").read_text())
-    for name, file in links:
-        if file == "proofs/Statements.v":
-            assert name in stated, name
-        else:
-            kind_and_name = rf"^(?:def|class) {name.rsplit('.', 1)[-1]}\b"
-            assert re.search(kind_and_name, (ROOT / file).read_text(), re.MULTILINE), name
-    assert {f"T{number}" for number in range(1, 7)} <= {name for name, _ in links}
-
-
-def test_the_table_leads_to_functions_and_tests():
-    for _, functions, tests in table():
-        for function in functions:
-            module, name = function.rsplit(".", 1)
-            assert hasattr(importlib.import_module(module), name), function
-        for test in tests:
-            file, name = test.split("::")
-            assert f"def {name}(" in Path(ROOT, "tests", f"{file}.py").read_text(), test

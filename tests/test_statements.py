@@ -151,6 +151,10 @@ def test_what_the_controls_take_away(eps):
         return before(layer(name, eps, x).standardize, x, lambda y: (y * G).sum())
 
     close(passed("bn_center"), G - G.mean(0))
+    _, H, y0 = quadratic()
+    center = layer("bn_center", eps, x).standardize
+    curved = before(center, x, lambda y: diag(y, None, H, y0))
+    close(curved, H.diagonal() * (x - x.mean(0)))  # center_T2, whatever y0
     close(passed("bn_scale"), (G - y * (x / sigma * G).mean(0)) / sigma)
     close(passed("bn_detached"), G / sigma)
     close(passed("bn_frozen"), G / sigma)
