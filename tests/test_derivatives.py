@@ -1,5 +1,8 @@
 """The derivative analysis: batches, restored networks, and what its rows say."""
 
+import json
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
@@ -13,6 +16,7 @@ from bnblind.experiments.derivatives import (
     trained_model,
 )
 from bnblind.experiments.models import build_model
+from bnblind.experiments.training import Cell, train
 from bnblind.figures.derivatives import (
     blocked_by_layer,
     blocked_by_term,
@@ -22,6 +26,9 @@ from bnblind.figures.derivatives import (
 )
 from bnblind.layers import normalization_layers
 from bnblind.norms import NORMS, freeze_statistics
+from bnblind.pipeline import derivatives as step
+from bnblind.pipeline.prepared import dataset_bytes
+from bnblind.pipeline.train import weights_bytes
 from bnblind.split import PARTS
 
 PROBING = Probing(("label", "random"), 32, 2)
@@ -186,3 +193,33 @@ def test_the_line_before_the_norm_is_what_passes(terms: pd.DataFrame) -> None:
     passes = chosen["y.offdiag.offdiag"] * chosen["passing.offdiag"] / chosen["y.total.total"]
     assert row["passes"] == pytest.approx((passes**0.5).median(), rel=1e-12)
     assert row["passes"] < row["arrives"]
+
+
+def test_the_step_splits_the_networks_at_their_own_seeds_batches(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    """The same numbers as by hand, on training images as they are."""
+    cell = Cell(
+        **{"dataset": "digits", "model": "head", "norm": "bn", "batching": "label", "lr": 0.01},
+        **{"batch_size": 64, "epochs": 1, "seeds": (3, 4), "snapshots": ()},
+        optimizer={"name": "sgd"},
+    )
+    trained = [(cell, train(cell, seed, digits)) for seed in cell.seeds]
+    (tmp_path / "prepared").write_bytes(dataset_bytes(digits, {}))
+    (tmp_path / "weights").write_bytes(weights_bytes(trained))
+    probing = {"batchings": ["random"], "batch_size": 32, "batches": 1}
+    options = {name: str(tmp_path / name) for name in ("prepared", "weights", "terms", "blocked")}
+    words = [word for name, path in options.items() for word in (f"--{name}", path)]
+    step.main(["--probing", json.dumps(probing), *words])
+    terms = pd.read_parquet(tmp_path / "terms").set_index(["seed", "epoch"])
+    shares = pd.read_parquet(tmp_path / "blocked").set_index(["seed", "epoch"])
+    assert len(terms) == len(shares) == 4
+    for _, run in trained:
+        model = trained_model("head", "bn", digits, run.weights[1]).double()
+        ((_, _, images, labels),) = Probing(("random",), 32, 1).draw(digits.train, run.seed)
+        split = split_at(model, "4", images.double(), labels)
+        own = terms.loc[(run.seed, 1)]
+        assert own["y.total.total"] == pytest.approx(split.total.square().sum().item(), rel=1e-12)
+        assert own["y.diag.diag"] == pytest.approx(split.diag.square().sum().item(), rel=1e-12)
+        passing = blocked(split.total, split.y).layer().passing.item()
+        assert shares.loc[(run.seed, 1), "passing"] == pytest.approx(passing, rel=1e-9)

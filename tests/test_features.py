@@ -216,6 +216,19 @@ def test_test_features_play_no_part_in_class_means_and_probe(digits: Dataset) ->
         assert pooled == pytest.approx(found[metric])
 
 
+@pytest.mark.parametrize("mode", ["eval", "random", "label"])
+def test_measures_are_of_the_features_in_their_mode(mode: str, digits: Dataset) -> None:
+    built = network("head", "bn", digits)
+    train, test = (
+        penultimate(built, part, mode, 64, seed=4).double().numpy()
+        for part in (digits.train, digits.test)
+    )
+    labels = digits.train.labels.numpy(), digits.test.labels.numpy()
+    found = measures(built, digits, mode, 64, seed=4)
+    assert found["silhouette"] == silhouette(test, labels[1])
+    assert found["ncm"] == nearest_class_mean(train, labels[0], test, labels[1])
+
+
 def test_tsne_keeps_clusters_together_and_is_the_same_again() -> None:
     points, labels = clusters(1, spread=0.1)
     first, again = embed(points, 0), embed(points, 0)

@@ -32,7 +32,7 @@ from bnblind.experiments.flows.training import (
     train_flow,
 )
 from bnblind.experiments.optimizers import build_optimizer
-from bnblind.norms import NORMS
+from bnblind.norms import NORMS, FrozenBatchNorm
 from bnblind.pipeline.checkpoint import Checkpoint
 from bnblind.pipeline.seeds import train_all, weights_bytes
 
@@ -364,3 +364,17 @@ def test_test_images_are_judged_and_nothing_else(run, digits):
     for kind in ("plain", "recalibrated"):
         key = (f"test.{kind}.real.mean", None)
         assert first[key] != second[key]
+
+
+def test_a_frozen_norm_starts_with_the_statistics_of_the_training_images(digits):
+    """At the first norm, that of its input; not with mean 0 and variance 1."""
+    settings = cell(norm="bn_frozen")
+    images = noisy(settings, pair_parts(settings, digits)["train"], 0)
+    flow = initial_flow(settings, 0, images)
+    first = next(layer for layer in flow.modules() if isinstance(layer, FrozenBatchNorm))
+    seen = []
+    first.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        flow(images)
+    torch.testing.assert_close(first.running_mean, seen[0].mean(0), rtol=1e-4, atol=1e-5)
+    assert first.running_mean.abs().max() > 1e-3

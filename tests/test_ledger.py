@@ -128,27 +128,25 @@ def two_rows_a_seed(*pairs):
     return pd.DataFrame(rows)
 
 
-def extreme(kind, **bound):
-    return {**ROW_OF_EXTREME, kind: "value", **bound}
-
-
-ROW_OF_EXTREME = {"scope": "s", "table": "t", "where": {}, "figure": "f"}
+def plain_row(kind, **bound):
+    """The largest, smallest or mean value of the whole table."""
+    return {"scope": "s", "table": "t", "where": {}, "figure": "f", kind: "value", **bound}
 
 
 def test_an_extreme_is_of_all_rows_of_each_seed():
     table = two_rows_a_seed((0.1, 0.9), (0.2, 0.8), (0.3, 0.7))
-    smallest = measure(extreme("smallest", at_least=0.0), table)
+    smallest = measure(plain_row("smallest", at_least=0.0), table)
     assert (smallest.value, smallest.interval) == (0.1, (0.1, 0.3))
-    largest = measure(extreme("largest", at_most=1.0), table)
+    largest = measure(plain_row("largest", at_most=1.0), table)
     assert (largest.value, largest.interval) == (0.9, (0.7, 0.9))
 
 
 def test_at_most_asks_for_the_whole_interval():
     """The mean is below the tolerance, the interval's upper end above it."""
     table = two_rows_a_seed((0.1, 0.1), (0.2, 0.2), (0.3, 0.3))
-    found = judge("C1.x", CLAIM, extreme("mean", at_most=0.25), lambda name: table)
+    found = judge("C1.x", CLAIM, plain_row("mean", at_most=0.25), lambda name: table)
     assert (found["verdict"], found["undecided"]) == ("not reproduced", True)
-    assert verdict(extreme("mean", at_most=0.6), table) == "reproduced"
+    assert verdict(plain_row("mean", at_most=0.6), table) == "reproduced"
 
 
 @pytest.mark.parametrize("kind", ["largest", "smallest", "mean"])
@@ -156,11 +154,11 @@ def test_at_most_asks_for_the_whole_interval():
 def test_a_value_that_is_no_number_is_not_passed_over(kind, odd):
     table = two_rows_a_seed((0.1, 0.1), (0.1, odd), (0.1, 0.1))
     bounds = {"at_least": 0.0} if kind == "smallest" else {"at_most": 9.0}
-    found = judge("C1.x", CLAIM, extreme(kind, **bounds), lambda name: table)
+    found = judge("C1.x", CLAIM, plain_row(kind, **bounds), lambda name: table)
     assert found["verdict"] == "not run"
     assert found["scope"].endswith("(value is not finite for seed 31)")
     table.loc[table["seed"] == 31, "value"] = odd  # the whole seed
-    assert judge("C1.x", CLAIM, extreme(kind, **bounds), lambda name: table)["value"] is None
+    assert judge("C1.x", CLAIM, plain_row(kind, **bounds), lambda name: table)["value"] is None
 
 
 @pytest.mark.parametrize("side", ["ln", "bn"])

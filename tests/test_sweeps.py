@@ -217,3 +217,15 @@ def test_the_step_writes_every_run_and_what_bn_blocks(digits: Dataset, tmp_path:
     assert table.groupby("batching")["batch_order"].nunique().eq(1).all()
     assert table["batch_order"].nunique() == 2
     assert not (tmp_path / "checkpoint").exists()
+
+
+def test_the_step_notes_a_diverged_run(digits: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "prepared").write_bytes(dataset_bytes(digits, {}))
+    options = {name: str(tmp_path / name) for name in ("prepared", "checkpoint", "results")}
+    words = [word for name, path in options.items() for word in (f"--{name}", path)]
+    settings = [SETTINGS | {"norm": "none", "lr": 1e30}]
+    sweep.main(["--cells", json.dumps(settings), "--probed", "0", *words])
+    table = pd.read_parquet(tmp_path / "results")
+    assert table.loc[table["metric"] == "diverged", "value"].tolist() == [1.0] * len(
+        SETTINGS["seeds"]
+    )
