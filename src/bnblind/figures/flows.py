@@ -16,7 +16,6 @@ from bnblind.figures.style import COLUMN, LOOKS
 
 BATCHING_TITLES = {"random": "random batches", "label": "label-pure batches"}
 KIND_TITLES = {"plain": "running averages", "recalibrated": "recalibrated"}
-"""Chance of telling a real image from a mixed one by guessing."""
 
 
 def pair_title(pair: str) -> str:
