@@ -46,7 +46,7 @@ def terms_along_training(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     drawn = pd.concat([_lengths(terms, term) for term in TERM_COLORS], ignore_index=True)
     keys = ["norm", "probed", "term", "epoch"]
     drawn = drawn.groupby(keys, sort=True)[["arrives", "passes"]].median().reset_index()
-    lowest = drawn[["arrives", "passes"]].min().min()
+    lowest, highest = drawn[["arrives", "passes"]].stack().agg(["min", "max"])
     norms = [norm for norm in LOOKS if norm in set(drawn["norm"])]
     probed = [name for name in PROBED_TITLES if name in set(drawn["probed"])]
     figure, panels = plt.subplots(
@@ -61,7 +61,7 @@ def terms_along_training(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         for axes, norm in zip(row, norms, strict=True):
             chosen = drawn[(drawn["norm"] == norm) & (drawn["probed"] == batching)]
             _draw_terms(axes, chosen)
-            axes.set(yscale="log", ylim=(max(lowest / 5, FLOOR / 3), 30))
+            axes.set(yscale="log", ylim=(max(lowest / 5, FLOOR / 3), max(3 * highest, 30)))
         row[0].set_ylabel(f"{PROBED_TITLES[batching]}\nlength / |dL/dY|")
     for axes, norm in zip(panels[0], norms, strict=True):
         axes.set_title(textwrap.fill(LOOKS[norm].label, 14))

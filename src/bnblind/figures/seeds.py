@@ -29,11 +29,11 @@ def draw_against(axes: Axes, rows: pd.DataFrame, setting: str) -> None:
 
 
 def mark_level(panels: Sequence[Axes], level: float, name: str, side: str = "right") -> None:
-    """A dotted line across the panels, behind all marks, named in the first at one side."""
+    """A dotted line across the panels, behind all marks, named below it in the first panel."""
     for axes in panels:
         axes.axhline(level, color="grey", lw=0.8, ls=":", zorder=0)
     panels[0].annotate(
         name, (1 if side == "right" else 0.01, level), xycoords=("axes fraction", "data"),
-        xytext=(0, 2.5), ha=side, va="bottom", textcoords="offset points", fontsize=7, color="grey",
+        xytext=(0, -2.5), ha=side, va="top", textcoords="offset points", fontsize=7, color="grey",
         path_effects=[withStroke(linewidth=1.5, foreground="white")], zorder=0.5,
     )  # fmt: skip
