@@ -223,3 +223,12 @@ def test_the_step_splits_the_networks_at_their_own_seeds_batches(
         assert own["y.diag.diag"] == pytest.approx(split.diag.square().sum().item(), rel=1e-12)
         passing = blocked(split.total, split.y).layer().passing.item()
         assert shares.loc[(run.seed, 1), "passing"] == pytest.approx(passing, rel=1e-9)
+
+
+def test_no_line_leaves_the_panel(terms: pd.DataFrame) -> None:
+    """Also where terms nearly cancel, so that each is far longer than the whole."""
+    long = terms.assign(**{"y.remainder.remainder": 1e4 * terms["y.total.total"]})
+    figure, drawn = terms_along_training(long)
+    top = drawn[["arrives", "passes"]].to_numpy().max()
+    assert top > 50
+    assert all(axes.get_ylim()[1] > 1.5 * top for axes in figure.axes)

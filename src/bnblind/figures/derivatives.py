@@ -46,7 +46,8 @@ def terms_along_training(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     drawn = pd.concat([_lengths(terms, term) for term in TERM_COLORS], ignore_index=True)
     keys = ["norm", "probed", "term", "epoch"]
     drawn = drawn.groupby(keys, sort=True)[["arrives", "passes"]].median().reset_index()
-    lowest, highest = drawn[["arrives", "passes"]].stack().agg(["min", "max"])
+    lengths = drawn[["arrives", "passes"]].to_numpy()
+    lowest, highest = np.nanmin(lengths), np.nanmax(lengths)
     norms = [norm for norm in LOOKS if norm in set(drawn["norm"])]
     probed = [name for name in PROBED_TITLES if name in set(drawn["probed"])]
     figure, panels = plt.subplots(
