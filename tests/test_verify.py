@@ -1,7 +1,10 @@
 """``bnblind verify``: what it prints, and every reason to exit with 1."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -103,6 +106,16 @@ def test_from_elsewhere_with_its_root(run: Path, verify) -> None:
         (run / folder).rename(run / "runs/small" / folder)
     assert verify()[0] == 1
     assert verify("--root", "runs/small")[0] == 0
+
+
+def test_a_reader_that_leaves(run: Path) -> None:
+    """`bnblind verify | head` is no error to report."""
+    end, pipe = os.pipe()
+    os.close(end)
+    command = [sys.executable, "-m", "bnblind", "verify", "--root", str(run)]
+    left = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True)
+    os.close(pipe)
+    assert (left.returncode, left.stderr) == (1, "")
 
 
 def test_a_required_claim_that_fails(run: Path, verify) -> None:

@@ -5,6 +5,8 @@ whose own docstring is its help. It imports what is slow to load in ``run`` only
 """
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -31,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     try:
         args.run(args)
+        sys.stdout.flush()
     except BadInput as error:
         raise SystemExit(f"error: {error}") from error
     except ModuleNotFoundError as error:
@@ -38,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"error: needs {error.name}, which is not installed; in the project's folder: "
             "pip install '.[pipeline]'"
         ) from error
+    except BrokenPipeError as error:
+        # `| head` has read enough; what is left goes nowhere, or the flush at exit would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from error
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         raise SystemExit(f"error: {place}{error.strerror or error}") from error
