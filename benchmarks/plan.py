@@ -9,24 +9,25 @@ import subprocess
 import time
 from pathlib import Path
 
-from bnblind.pipeline import config
+from bnblind.pipeline import cells
+from bnblind.pipeline.schema import DATASETS, read_yaml
 
 PROFILE = "config/full.yaml"
 
 
 def runs() -> int:
     """Trainings that the profile plans: a seed of a cell each."""
-    profile, datasets = (config.read_yaml(Path(f)) for f in (PROFILE, config.DATASETS))
-    cells = [
-        *(c for job in config.training_jobs(profile) for c in config.trained_cells(profile, job)),
-        *(c for j in config.flow_jobs(profile) for c in config.flow_cells(profile, j, datasets)),
+    profile, datasets = (read_yaml(path) for path in (Path(PROFILE), DATASETS))
+    planned = [
+        *(c for job in cells.training_jobs(profile) for c in cells.trained_cells(profile, job)),
+        *(c for job in cells.flow_jobs(profile) for c in cells.flow_cells(profile, job, datasets)),
     ]
-    for sweep in config.SWEEPS:
+    for sweep in cells.SWEEPS:
         for grid, settings in profile[sweep].items():
             for norm in settings["norms"]:
                 job = {"sweep": sweep, "grid": grid, "norm": norm}
-                cells += config.sweep_cells(profile, job)
-    return sum(len(cell["seeds"]) for cell in cells)
+                planned += cells.sweep_cells(profile, job)
+    return sum(len(cell["seeds"]) for cell in planned)
 
 
 def planning() -> float:

@@ -20,16 +20,11 @@ from bnblind.experiments.purity import blocked_shares
 from bnblind.experiments.randomness import stream
 from bnblind.experiments.training import Cell, Run, Trainer, train
 from bnblind.pipeline import sweep
+from bnblind.pipeline.cells import cell_settings, sweep_cells, trained_cells, training_jobs
 from bnblind.pipeline.checkpoint import Checkpoint
-from bnblind.pipeline.config import (
-    cell_settings,
-    check_config,
-    read_yaml,
-    sweep_cells,
-    trained_cells,
-    training_jobs,
-)
+from bnblind.pipeline.config import check_config
 from bnblind.pipeline.prepared import dataset_bytes
+from bnblind.pipeline.schema import read_yaml
 from bnblind.pipeline.train import results_table, train_runs
 from tests.conftest import ROOT
 

@@ -10,13 +10,14 @@ from snakemake.utils import min_version
 # The code of this tree, not of the tree that happens to be installed.
 sys.path.insert(0, "src")
 
-from bnblind.pipeline import config as configuration
+from bnblind.pipeline import cells, schema
+from bnblind.pipeline.config import check_config
 
 min_version("9.27")
 
 if not workflow.configfiles:
     # Where the default is no YAML, this names the place; Snakemake would not name the file.
-    configuration.read_yaml(Path("config/config.yaml"))
+    schema.read_yaml(Path("config/config.yaml"))
 
     configfile: "config/config.yaml"
 

@@ -67,5 +67,5 @@ rule analysed:
         expand(rules.features.output, grid=config["features"]),
         rules.linear_signal.output,
         rules.collect.output,
-        expand(rules.collect_sweep.output, sweep=configuration.SWEEPS),
+        expand(rules.collect_sweep.output, sweep=cells.SWEEPS),
         rules.collect_flows.output,

@@ -26,10 +26,10 @@ def with_failures_remembered(postprocess):
 
 Job.postprocess = with_failures_remembered(Job.postprocess)
 
-configuration.check_config(config)
+check_config(config)
 
-DATASETS = configuration.read_yaml(configuration.DATASETS)
-JOBS = configuration.training_jobs(config)
+DATASETS = schema.read_yaml(schema.DATASETS)
+JOBS = cells.training_jobs(config)
 NUMERICS = [config["numerics"], config["numeric_threads"]]
 
 MODEL_FILE = "data/models/classification/{grid}/{norm}.safetensors"
@@ -43,7 +43,7 @@ PROOFS_CHECK = [
 ]
 PROOFS_RECORD = "proofs/record.json"
 
-FLOW_JOBS = configuration.flow_jobs(config)
+FLOW_JOBS = cells.flow_jobs(config)
 FLOW_FILE = "flows/{grid}/{norm}-{coupling_norm}"
 FLOW_MODEL_FILE = f"data/models/{FLOW_FILE}.safetensors"
 FLOW_RESULT_FILE = f"data/results/{FLOW_FILE}.parquet"
@@ -55,7 +55,7 @@ wildcard_constraints:
     grid="[a-z][a-z0-9-]*",
     norm="[a-z][a-z0-9_]*",
     coupling_norm="[a-z][a-z0-9_]*",
-    sweep="|".join(configuration.SWEEPS),
+    sweep="|".join(cells.SWEEPS),
 
 
 def at(path):
@@ -114,7 +114,7 @@ def has_controls(grid):
 
 
 def result_tables():
-    tables = configuration.result_tables(config)
+    tables = cells.result_tables(config)
     return [at(f"data/results/{table}.parquet") for table in tables]
 
 

@@ -13,7 +13,7 @@ rule train_flow:
     params:
         numerics=NUMERICS,
         cells=lambda wildcards: json.dumps(
-            configuration.flow_cells(config, wildcards, DATASETS)
+            cells.flow_cells(config, wildcards, DATASETS)
         ),
     shell:
         step(

@@ -10,7 +10,7 @@ rule sweep:
         at("logs/benchmarks/{sweep}/{grid}/{norm}.tsv")
     params:
         numerics=NUMERICS,
-        cells=lambda wildcards: json.dumps(configuration.sweep_cells(config, wildcards)),
+        cells=lambda wildcards: json.dumps(cells.sweep_cells(config, wildcards)),
         probed=lambda wildcards: config[wildcards.sweep][wildcards.grid].get(
             "batches", 0
         ),

@@ -11,9 +11,7 @@ rule train:
         at("logs/benchmarks/train/{grid}/{norm}.tsv")
     params:
         numerics=NUMERICS,
-        cells=lambda wildcards: json.dumps(
-            configuration.trained_cells(config, wildcards)
-        ),
+        cells=lambda wildcards: json.dumps(cells.trained_cells(config, wildcards)),
     shell:
         step(
             "train --cells {params.cells:q} --prepared {input.prepared} "

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from bnblind.errors import BadInput
-from bnblind.pipeline.config import read_yaml, violations
 from bnblind.pipeline.ledger import STATISTICS
+from bnblind.pipeline.schema import read_yaml, violations
 
 CLAIMS = Path("config/claims.yaml")
 SCHEMA = Path("workflow/schemas/claims.schema.yaml")

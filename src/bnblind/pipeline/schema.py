@@ -1,0 +1,100 @@
+"""Files of configuration: read, and held against a schema and the registries in the code.
+
+Imports no numerical library, so that planning a run stays fast.
+"""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from bnblind.errors import BadInput
+from bnblind.experiments.words import PURITY
+
+DATASETS = Path("config/datasets.yaml")
+REGISTRIES = {
+    "norm": ("src/bnblind/norms.py", "NORMS"),
+    "look": ("src/bnblind/figures/style.py", "LOOKS"),
+    "model": ("src/bnblind/experiments/models.py", "MODELS"),
+    "batching": ("src/bnblind/experiments/batching.py", "BATCHINGS"),
+    "optimizer": ("src/bnblind/experiments/optimizers.py", "OPTIMIZERS"),
+    "coupling": ("src/bnblind/experiments/flows/realnvp.py", "COUPLINGS"),
+    "coupling_norm": ("src/bnblind/experiments/flows/coupling_norms.py", "COUPLING_NORMS"),
+    "loss": ("src/bnblind/experiments/synthetic.py", "LOSSES"),
+    "point": ("src/bnblind/experiments/theorems.py", "POINTS"),
+}
+
+
+def read_yaml(path: Path) -> Any:
+    """Raises BadInput with the place where the file is no YAML."""
+    try:
+        with path.open("rb") as file:  # not a text: yaml then names the file, and the wrong bytes
+            return yaml.safe_load(file)
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+
+
+def registered_names(kind: str) -> list[str]:
+    """The words a configuration may use for ``kind``: data sets from their registry, others
+    from the keys of a dict display in the code, read without importing it.
+    """
+    if kind == "dataset":
+        return list(read_yaml(DATASETS))
+    file, variable = REGISTRIES[kind]
+    for node in ast.parse(Path(file).read_text(encoding="utf-8")).body:
+        if (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and node.target.id == variable
+            and isinstance(node.value, ast.Dict)
+        ):
+            return [ast.literal_eval(key) for key in node.value.keys if key]
+    raise LookupError(f"{file} defines no dict {variable}")
+
+
+def _resolved(schema: Any) -> Any:
+    """The schema with each ``registered: KIND`` replaced by the words allowed for KIND."""
+    if isinstance(schema, list):
+        return [_resolved(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "registered" in schema:
+        names = registered_names(schema["registered"])
+        if schema["registered"] == "batching":
+            words = [*map(re.escape, names), PURITY]
+            allowed = [*names, "purity-P, P such as 0.9, at most 1"]
+            return {"type": "string", "pattern": f"^({'|'.join(words)})$", "words": allowed}
+        return {"enum": names}
+    return {key: _resolved(value) for key, value in schema.items()}
+
+
+def _place(error: jsonschema.ValidationError) -> str:
+    """Where the error lies, such as ``classification.digits-head.norms[0]``."""
+    steps = (f"[{s}]" if isinstance(s, int) else f".{s}" for s in error.absolute_path)
+    return "".join(steps).removeprefix(".") or "top level"
+
+
+def _explained(error: jsonschema.ValidationError) -> str:
+    if error.validator == "additionalProperties" and isinstance(error.schema, dict):
+        allowed = error.schema.get("properties", {})
+        wrong = [key for key in error.instance if key not in allowed]
+        return f"unknown key {', '.join(map(repr, wrong))}; allowed: {', '.join(allowed)}"
+    found = f"found {error.instance!r}"
+    if error.validator == "enum":
+        return f"{found}; allowed: {', '.join(map(str, error.validator_value))}"
+    if error.validator in ("pattern", "oneOf") and "words" in error.schema:
+        return f"{found}; allowed: {', '.join(error.schema['words'])}"
+    if error.validator == "type":
+        return f"{found} ({type(error.instance).__name__}); allowed: {error.validator_value}"
+    return error.message
+
+
+def violations(values: object, schema: Path) -> list[str]:
+    """One line for each key that the schema does not allow: found, and allowed."""
+    validator = jsonschema.Draft202012Validator(_resolved(read_yaml(schema)))
+    return sorted(
+        f"{_place(error)}: {_explained(error)}" for error in validator.iter_errors(values)
+    )
