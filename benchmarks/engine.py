@@ -83,7 +83,8 @@ class Section:
             else ""
         )
         print(f"  {measure:66} {short(found.median):>8}{unit:5} {spread}{said}", flush=True)
-        self.results.append(Result(self.name, measure, *astuple(found), unit, bar, verdict))
+        times = found.median, found.low, found.high, found.repeats
+        self.results.append(Result(self.name, measure, *times, unit, bar, verdict))
 
     def add_rows(self, n: int, measured: Spread) -> None:
         """The bound: the total gradient needs n rows, the split those and C - 1 more."""
@@ -158,8 +159,9 @@ def vgg() -> tuple[nn.Sequential, Tensor, Tensor]:
     """VGG-11's feature layers with batch norm behind the first convolution."""
     torch.manual_seed(0)
     first, *others = make_layers(cfgs["A"], batch_norm=False)
-    model = nn.Sequential(first, nn.BatchNorm2d(64), *others, nn.Flatten(), nn.Linear(512, CLASSES))
-    nn.init.uniform_(model[1].bias)
+    bn = nn.BatchNorm2d(64)
+    nn.init.uniform_(bn.bias)
+    model = nn.Sequential(first, bn, *others, nn.Flatten(), nn.Linear(512, CLASSES))
     return model, torch.randn(64, 3, 32, 32), torch.full((64,), 3)
 
 
@@ -182,9 +184,11 @@ def vgg_section() -> list[Result]:
     section = Section("vgg", "VGG-11, behind the first convolution, D = 65,536, n = 64, float32")
     model, _, target = vgg()
     split = vgg_split()()
+    bn, affine = model[1], nn.Conv2d(64, 64, 1, groups=64)
     assert isinstance(split, bnblind.Split)
-    y, point, bn = split.y, split.y0, model[1]
-    affine = nn.Conv2d(64, 64, 1, groups=64)
+    assert isinstance(bn, nn.BatchNorm2d)
+    assert affine.bias is not None
+    y, point = split.y, split.y0
     with torch.no_grad():
         affine.weight.copy_(bn.weight.view(64, 1, 1, 1))
         affine.bias.copy_(bn.bias)

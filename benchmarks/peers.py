@@ -32,9 +32,9 @@ def _as_parameter(y0: Tensor) -> tuple[nn.Module, nn.Parameter, Tensor]:
         place.weight.requires_grad_(False).zero_()
         parameter, one = place.bias, y0.new_ones(1, 1)
     else:
-        C, *size = y0.shape
-        place = nn.ConvTranspose2d(1, C, tuple(size), bias=False).to(y0)
-        parameter, one = place.weight, y0.new_ones(1, 1, 1, 1)
+        C, H, W = y0.shape
+        place = nn.ConvTranspose2d(1, C, (H, W), bias=False).to(y0)
+        (parameter,), one = place.parameters(), y0.new_ones(1, 1, 1, 1)
     with torch.no_grad():
         parameter.copy_(y0.view_as(parameter))
     return place, parameter, one
