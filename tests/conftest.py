@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,14 @@ def digits_images(registered: dict[str, Any]) -> tuple[Any, Any]:
 @pytest.fixture(scope="session")
 def digits(digits_images: tuple[Any, Any]) -> Dataset:
     return split_dataset(*digits_images, seed=0, validation=0.15, test=0.2)[0]
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left_open() -> Iterator[None]:
+    """pyplot keeps every figure until it is closed."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
 
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]

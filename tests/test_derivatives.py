@@ -161,6 +161,13 @@ def test_the_lengths_drawn_are_those_of_the_gram_matrix(terms: pd.DataFrame) -> 
     assert row["passes"] < 1e-12 < 0.1 < row["arrives"]
 
 
+def test_a_further_batching_that_was_probed_is_drawn(terms: pd.DataFrame) -> None:
+    more = pd.concat([terms, terms[terms["probed"] == "label"].assign(probed="purity-0.9")])
+    figure, _ = terms_along_training(more)
+    rows = [axes.get_ylabel().split("\n")[0] for axes in figure.axes]
+    assert rows == ["label-pure batches", "random batches", "purity-0.9 batches"]
+
+
 def test_cosines_lie_between_minus_one_and_one(terms: pd.DataFrame) -> None:
     table = cosines(terms)
     values = table.drop(columns=["layer", "where", "term"]).stack()

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bnblind.figures.naming import batching_title, batchings_in, norms_in, spread, with_labels
 from bnblind.figures.seeds import mark_level
 from bnblind.figures.style import COLUMN, LOOKS
 
@@ -22,11 +23,6 @@ MODEL_NOTES = {
     "conv": "Three convolutions, a norm after each.",
 }
 """What to know of each model, in the order in which they are shown."""
-BATCHING_TITLES = {
-    "random": "trained on random batches",
-    "label": "trained on label-pure batches",
-    "label_shuffled": "label-pure, shuffled order",
-}
 MODE_TITLES = {
     "eval": "evaluation mode",
     "random": "training mode, random batches",
@@ -55,7 +51,7 @@ def by_model(results: pd.DataFrame) -> Iterator[tuple[str, str, float, pd.DataFr
 def seeds_by_batching(results: pd.DataFrame) -> str:
     """Which seeds were run; where the batchings differ in them, those of each."""
     of: dict[str, list[str]] = {}
-    for batching in in_order(results["batching"]):
+    for batching in batchings_in(results):
         seeds = sorted(results.loc[results["batching"] == batching, "seed"].unique())
         of.setdefault(", ".join(map(str, seeds)), []).append(batching_title(batching))
     if len(of) == 1:
@@ -69,16 +65,6 @@ def last_epochs(results: pd.DataFrame) -> pd.DataFrame:
     return results[results["epoch"] == results.groupby(run)["epoch"].transform("max")]
 
 
-def batching_title(batching: str) -> str:
-    return BATCHING_TITLES.get(batching, f"trained on {batching} batches")
-
-
-def in_order(batchings: pd.Series) -> list[str]:
-    """The batchings found: those with a title first, in its order."""
-    found = set(batchings)
-    return [*(b for b in BATCHING_TITLES if b in found), *sorted(found - set(BATCHING_TITLES))]
-
-
 def _rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     columns = ["norm", "batching", "seed", "epoch"]
     return results.loc[results["metric"] == metric, [*columns, "value"]]
@@ -86,7 +72,7 @@ def _rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _draw_seeds(axes: Axes, rows: pd.DataFrame) -> None:
     """For each norm the mean over the seeds, and the range of the seeds around it."""
-    for norm in (n for n in LOOKS if n in set(rows["norm"])):
+    for norm in norms_in(rows):
         look = LOOKS[norm]
         by_epoch = rows[rows["norm"] == norm].groupby("epoch")["value"].agg(["mean", "min", "max"])
         axes.plot(
@@ -122,7 +108,7 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
         classes: of the data set, for the lines at chance and at the loss of a guess.
     """
     metrics = {"train.loss": "training loss\n(nats)", "test.eval.accuracy": "test accuracy"}
-    batchings = in_order(results["batching"])
+    batchings = batchings_in(results)
     figure, panels = plt.subplots(
         len(metrics),
         len(batchings),
@@ -157,8 +143,8 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
         results: as in :func:`training_curves`.
     """
     last = last_epochs(results)
-    batchings = in_order(results["batching"])
-    norms = [n for n in LOOKS if n in set(results["norm"])]
+    batchings = batchings_in(results)
+    norms = norms_in(results)
     figure, panels = plt.subplots(
         1, len(batchings), figsize=(2 * COLUMN, 0.8 * COLUMN), sharey=True, squeeze=False
     )
@@ -194,13 +180,9 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
     columns = {}
     for mode, title in MODE_TITLES.items():
         rows = last[last["metric"] == f"test.{mode}.accuracy"]
-        by_cell = rows.groupby(["batching", "norm"])["value"].agg(["mean", "min", "max", "size"])
-        columns[title] = by_cell.apply(
-            lambda v: f"{v['mean']:.3f} ({v['min']:.3f} to {v['max']:.3f})", axis=1
-        )
-        columns["seeds"] = by_cell["size"]
-    seeds = columns.pop("seeds")
-    table = pd.DataFrame({**columns, "seeds": seeds}).reset_index()
-    order = {name: i for i, name in enumerate([*in_order(results["batching"]), *LOOKS])}
+        by_cell = rows.groupby(["batching", "norm"])["value"]
+        columns[title] = by_cell.agg(spread)
+    table = pd.DataFrame({**columns, "seeds": by_cell.size()}).reset_index()
+    order = {name: i for i, name in enumerate([*batchings_in(results), *LOOKS])}
     table = table.sort_values(["batching", "norm"], key=lambda c: c.map(order), ignore_index=True)
-    return table.assign(norm=table["norm"].map(lambda norm: LOOKS[norm].label))
+    return with_labels(table)

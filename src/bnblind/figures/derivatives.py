@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from bnblind.figures.naming import batch_title, in_order, norms_in, with_labels
 from bnblind.figures.style import COLUMN, FLOOR, LOOKS, SHARES, TERM_LABELS
 
-PROBED_TITLES = {"label": "label-pure batches", "random": "random batches"}
+PROBED = ("label", "random")
+"""Batchings that were probed, in the order of the panels; others follow."""
 TERM_COLORS = {
     "first": "#0072B2",
     "diag": "#D55E00",
@@ -48,8 +50,8 @@ def terms_along_training(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     drawn = drawn.groupby(keys, sort=True)[["arrives", "passes"]].median().reset_index()
     lengths = drawn[["arrives", "passes"]].to_numpy()
     lowest, highest = np.nanmin(lengths), np.nanmax(lengths)
-    norms = [norm for norm in LOOKS if norm in set(drawn["norm"])]
-    probed = [name for name in PROBED_TITLES if name in set(drawn["probed"])]
+    norms = norms_in(drawn)
+    probed = in_order(drawn["probed"], PROBED)
     figure, panels = plt.subplots(
         len(probed),
         len(norms),
@@ -63,7 +65,7 @@ def terms_along_training(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             chosen = drawn[(drawn["norm"] == norm) & (drawn["probed"] == batching)]
             _draw_terms(axes, chosen)
             axes.set(yscale="log", ylim=(max(lowest / 5, FLOOR / 3), max(3 * highest, 30)))
-        row[0].set_ylabel(f"{PROBED_TITLES[batching]}\nlength / |dL/dY|")
+        row[0].set_ylabel(f"{batch_title(batching)}\nlength / |dL/dY|")
     for axes, norm in zip(panels[0], norms, strict=True):
         axes.set_title(textwrap.fill(LOOKS[norm].label, 14))
     for axes in panels[-1]:
@@ -112,7 +114,7 @@ def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """
     layers = list(dict.fromkeys(blocked["layer"]))
     epochs = [blocked["epoch"].min(), blocked["epoch"].max()]
-    probed = [name for name in PROBED_TITLES if name in set(blocked["probed"])]
+    probed = in_order(blocked["probed"], PROBED)
     rows = blocked[blocked["epoch"].isin(epochs)]
     drawn = rows.groupby(["probed", "layer", "epoch"], sort=False)[list(SHARES)].mean()
     drawn = drawn.reset_index()
@@ -127,7 +129,7 @@ def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         chosen = drawn[drawn["probed"] == batching].set_index(["layer", "epoch"])
         chosen = chosen.loc[[(layer, epoch) for layer in layers for epoch in epochs]]
         _draw_shares(axes, labels, chosen)
-        axes.set(xlabel="share of |dL/dY|²", title=PROBED_TITLES[batching])
+        axes.set(xlabel="share of |dL/dY|²", title=batch_title(batching))
     panels[0][0].invert_yaxis()
     _share_legend(figure, panels[0][0])
     return figure, drawn
@@ -184,9 +186,7 @@ def passing_table(terms: pd.DataFrame) -> pd.DataFrame:
     order = {name: i for i, name in enumerate([*LOOKS, *layers])}
     table = table.sort_values(["norm", "layer"], key=lambda c: c.map(order), ignore_index=True)
     places = {layer: number for number, layer in enumerate(layers, 1)}
-    return table.assign(
-        norm=table["norm"].map(lambda norm: LOOKS[norm].label), layer=table["layer"].map(places)
-    )
+    return with_labels(table.assign(layer=table["layer"].map(places)))
 
 
 def cosines(terms: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from bnblind.figures.classification import BATCHING_TITLES
+from bnblind.figures.naming import batching_title, batchings_in, norms_in, spread
 from bnblind.figures.style import COLUMN, LOOKS
 
 METRICS = {
@@ -23,20 +23,6 @@ CLASS_COLORS = (
     *("#000000", "#E69F00", "#56B4E9", "#009E73", "#D8C700"),
     *("#0072B2", "#D55E00", "#CC79A7", "#999999", "#8C510A"),
 )
-
-
-def _batchings(table: pd.DataFrame) -> list[str]:
-    """The batchings found: those with a title first, in its order."""
-    found = set(table["batching"])
-    return [*(b for b in BATCHING_TITLES if b in found), *sorted(found - set(BATCHING_TITLES))]
-
-
-def _norms(table: pd.DataFrame) -> list[str]:
-    return [norm for norm in LOOKS if norm in set(table["norm"])]
-
-
-def _title(batching: str) -> str:
-    return BATCHING_TITLES.get(batching, f"trained on {batching} batches")
 
 
 def _stage(measures: pd.DataFrame) -> pd.Series:
@@ -72,7 +58,7 @@ def measures_by_norm(measures: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """
     drawn = measures[measures["metric"].isin(list(METRICS))]
     drawn = drawn.assign(stage=_stage(drawn))
-    batchings, norms = _batchings(drawn), _norms(drawn)
+    batchings, norms = batchings_in(drawn), norms_in(drawn)
     figure, panels = plt.subplots(
         len(batchings),
         len(METRICS),
@@ -87,7 +73,7 @@ def measures_by_norm(measures: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             _draw_measure(axes, drawn[chosen], norms)
             axes.grid(axis="y", lw=0.4, color="#E5E5E5")
             axes.tick_params(axis="y", length=0)
-        row[0].set_title(_title(batching), loc="left")
+        row[0].set_title(batching_title(batching), loc="left")
     for axes, (metric, label) in zip(panels[-1], METRICS.items(), strict=True):
         axes.set_xlabel(label if metric == "silhouette" else f"{label} (accuracy)")
     panels[0][0].set_yticks(range(len(norms)), [LOOKS[norm].label for norm in norms])
@@ -115,13 +101,11 @@ def measures_table(measures: pd.DataFrame) -> pd.DataFrame:
     """
     rows = measures[measures["metric"].isin(list(METRICS))]
     keys = ["batching", "norm", "mode"]
-    spread = rows.groupby([*keys, "metric", _stage(rows)])["value"].agg(["mean", "min", "max"])
-    before, after = (spread.xs(stage, level="stage") for stage in ("before", "after"))
-    text = before["mean"].map("{:.3f} → ".format) + after.apply(
-        lambda v: f"{v['mean']:.3f} ({v['min']:.3f} to {v['max']:.3f})", axis=1
-    )
+    found = rows.groupby([*keys, "metric", _stage(rows)])["value"]
+    before = found.mean().xs("before", level="stage").map("{:.3f} → ".format)
+    text = before + found.agg(spread).xs("after", level="stage")
     table = text.unstack("metric")[list(METRICS)].rename(columns=METRICS).reset_index()
-    orders = {"batching": _batchings(rows), "norm": _norms(rows), "mode": list(MODES)}
+    orders = {"batching": batchings_in(rows), "norm": norms_in(rows), "mode": list(MODES)}
     table = table.sort_values(keys, key=lambda c: c.map(orders[str(c.name)].index))
     names = {"norm": {norm: look.label for norm, look in LOOKS.items()}, "mode": MODES}
     return table.replace(names).reset_index(drop=True).rename_axis(columns=None)
@@ -169,7 +153,7 @@ def tsne_panels(plane: pd.DataFrame, measures: pd.DataFrame) -> tuple[Figure, pd
             label, x, y.
         measures: of the same networks, printed below each panel.
     """
-    batchings, norms = _batchings(plane), _norms(plane)
+    batchings, norms = batchings_in(plane), norms_in(plane)
     values = measures[measures["mode"] == "eval"].set_index(
         ["norm", "batching", "seed", "epoch", "metric"]
     )["value"]
@@ -187,7 +171,7 @@ def tsne_panels(plane: pd.DataFrame, measures: pd.DataFrame) -> tuple[Figure, pd
             seed, epoch = points[["seed", "epoch"]].iloc[0]
             found = {m: values[norm, batching, seed, epoch, m] for m in ("silhouette", "probe")}
             axes.set_xlabel(f"silhouette {found['silhouette']:.2f}, probe {found['probe']:.2f}")
-        row[0].set_ylabel(_title(batching).replace(" on ", " on\n"))
+        row[0].set_ylabel(batching_title(batching).replace(" on ", " on\n"))
     for axes, norm in zip(panels[0], norms, strict=True):
         axes.set_title(LOOKS[norm].label)
     return figure, plane

@@ -12,25 +12,15 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from bnblind.experiments.intervals import t_interval
+from bnblind.figures.naming import batch_title, batching_title, batchings_in, norms_in, with_labels
 from bnblind.figures.style import COLUMN, LOOKS
 
-BATCHING_TITLES = {"random": "random batches", "label": "label-pure batches"}
 KIND_TITLES = {"plain": "running averages", "recalibrated": "recalibrated"}
 
 
 def pair_title(pair: str) -> str:
     """``9v8`` as "9 and 8"."""
     return " and ".join(pair.split("v"))
-
-
-def title_of(batching: str) -> str:
-    return BATCHING_TITLES.get(batching, f"{batching} batches")
-
-
-def _present(order: Mapping[str, object], found: pd.Series) -> list[str]:
-    """Distinct values, those of ``order`` first and in its order."""
-    values = set(found)
-    return [*(v for v in order if v in values), *sorted(values - set(order))]
 
 
 def _pairs(results: pd.DataFrame) -> list[str]:
@@ -56,8 +46,8 @@ def training_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """
     names = {"train.bits_per_dimension": ":", "validation.bits_per_dimension": "-"}
     drawn = results[results["metric"].isin(list(names)) & (results["epoch"] > 0)]
-    pairs, batchings = _pairs(drawn), _present(BATCHING_TITLES, drawn["batching"])
-    norms = _present(LOOKS, drawn["norm"])
+    pairs, batchings = _pairs(drawn), batchings_in(drawn)
+    norms = norms_in(drawn)
     figure, panels = plt.subplots(
         len(pairs),
         len(batchings),
@@ -77,7 +67,7 @@ def training_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         row[0].set_ylim(lowest - 0.05, lowest + 1.2)
         row[0].set_ylabel(f"{pair_title(pair)}\nbits a dimension")
     for axes, batching in zip(panels[0], batchings, strict=True):
-        axes.set_title(f"trained on {title_of(batching)}")
+        axes.set_title(batching_title(batching))
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
     _norm_legend(
@@ -109,15 +99,11 @@ def _draw_runs(axes: Axes, rows: pd.DataFrame, norm: str, names: Mapping[str, st
 
 def _views(results: pd.DataFrame) -> list[tuple[str, str]]:
     """Batching and kind of statistics, a column each."""
-    return [
-        (batching, kind)
-        for batching in _present(BATCHING_TITLES, results["batching"])
-        for kind in KIND_TITLES
-    ]
+    return [(batching, kind) for batching in batchings_in(results) for kind in KIND_TITLES]
 
 
 def _view_title(batching: str, kind: str) -> str:
-    return f"{title_of(batching)},\n{KIND_TITLES[kind]}"
+    return f"{batch_title(batching)},\n{KIND_TITLES[kind]}"
 
 
 def interpolation_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -139,7 +125,7 @@ def interpolation_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         ]
         parts.append(pd.concat(tables, axis=1).reset_index().assign(statistics=kind))
     drawn = pd.concat(parts, ignore_index=True)
-    pairs, views, norms = _pairs(drawn), _views(drawn), _present(LOOKS, drawn["norm"])
+    pairs, views, norms = _pairs(drawn), _views(drawn), norms_in(drawn)
     figure, panels = plt.subplots(
         len(pairs),
         len(views),
@@ -196,7 +182,7 @@ def gap_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         results: as in :func:`training_curves`.
     """
     drawn = gaps(results)
-    pairs, views, norms = _pairs(drawn), _views(drawn), _present(LOOKS, drawn["norm"])
+    pairs, views, norms = _pairs(drawn), _views(drawn), norms_in(drawn)
     figure, panels = plt.subplots(
         1,
         len(pairs),
@@ -244,7 +230,7 @@ def sample_grids(
         real: the same number of training images.
     """
     keys = pd.DataFrame(list(samples), columns=["norm", "batching", "statistics"])
-    norms, views = _present(LOOKS, keys["norm"]), _views(keys)
+    norms, views = norms_in(keys), _views(keys)
     size = (0.36 * COLUMN * (len(views) + 1), 0.30 * COLUMN * len(norms) + 0.35)
     figure, panels = plt.subplots(len(norms), len(views) + 1, figsize=size, squeeze=False)
     for row, norm in zip(panels, norms, strict=True):
@@ -293,15 +279,13 @@ def gap_table(results: pd.DataFrame) -> pd.DataFrame:
 
 def _in_words(table: pd.DataFrame) -> pd.DataFrame:
     """Rows in the figures' order, under the figures' names."""
-    order = {name: i for i, name in enumerate([*BATCHING_TITLES, *KIND_TITLES, *LOOKS])}
+    order = {name: i for i, name in enumerate([*batchings_in(table), *KIND_TITLES, *LOOKS])}
     order |= {pair: i for i, pair in enumerate(_pairs(table))}
     keys = [key for key in ("pair", "batching", "statistics", "norm") if key in table]
     table = table.sort_values(keys, key=lambda column: column.map(order), ignore_index=True)
     table["pair"] = table["pair"].map(pair_title)
     table["statistics"] = table["statistics"].map(KIND_TITLES)
-    if "norm" in table:
-        table["norm"] = table["norm"].map(lambda norm: LOOKS[norm].label)
-    return table
+    return with_labels(table) if "norm" in table else table
 
 
 def difference_table(results: pd.DataFrame) -> pd.DataFrame:
@@ -311,7 +295,7 @@ def difference_table(results: pd.DataFrame) -> pd.DataFrame:
     for key, chosen in gaps(results).groupby(keys):
         by_norm = chosen.pivot(index="seed", columns="norm", values="value")
         row = dict(zip(keys, key, strict=True))
-        for norm in _present(LOOKS, chosen["norm"]):
+        for norm in norms_in(chosen):
             if norm != "bn":
                 difference = (by_norm[norm] - by_norm["bn"]).dropna().tolist()
                 row[f"{LOOKS[norm].label} minus BN (nats)"] = _with_interval(difference)

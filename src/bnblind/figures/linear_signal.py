@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from bnblind.figures.naming import norms_in, with_labels
 from bnblind.figures.style import COLUMN, FLOOR, LOOKS
 
 PANELS = {"displacement": "|W − W(0)| / |W(0)|", "fall": "|change of the loss|"}
@@ -34,8 +35,7 @@ def by_cycle(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _draw(axes: Axes, cycles: pd.DataFrame, column: str) -> None:
     """For each norm the median over the seeds, and their range around it."""
-    norms = [norm for norm in LOOKS if norm in set(cycles["norm"])]
-    for i, norm in enumerate(norms):
+    for i, norm in enumerate(norms_in(cycles)):
         look = LOOKS[norm]
         rows = cycles[cycles["norm"] == norm].assign(value=lambda c: c[column].clip(lower=FLOOR))
         spread = rows.groupby("step")["value"].agg(["median", "min", "max"])
@@ -115,4 +115,4 @@ def displacement_table(rows: pd.DataFrame) -> pd.DataFrame:
     }
     seeds = last.groupby("norm", sort=False)["seed"].nunique()
     found = pd.DataFrame({**table, "seeds": seeds}).reset_index()
-    return found.assign(norm=found["norm"].map(lambda norm: LOOKS[norm].label))
+    return with_labels(found)

@@ -5,6 +5,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from bnblind.experiments.words import purity_of
+from bnblind.figures.naming import norms_in, spread
 from bnblind.figures.rates import final_values
 from bnblind.figures.seeds import draw_against, mark_level
 from bnblind.figures.style import COLUMN, LOOKS
@@ -78,16 +79,13 @@ def purity_table(results: pd.DataFrame) -> pd.DataFrame:
     accuracy = final_values(results, "test.eval.accuracy", ["purity"])
     columns = {
         f"accuracy, {LOOKS[norm].label}": accuracy[accuracy["norm"] == norm]
-        for norm in LOOKS
-        if norm in set(accuracy["norm"])
+        for norm in norms_in(accuracy)
     }
     shares = blocked_shares(results)
     columns |= {f"blocked by BN {when}": rows for when, rows in shares.groupby("when", sort=False)}
     return pd.DataFrame(
         {
-            name: rows.groupby("purity")["value"].apply(
-                lambda v: f"{v.mean():.2f} ({v.min():.2f} to {v.max():.2f})"
-            )
+            name: rows.groupby("purity")["value"].agg(spread, digits=".2f")
             for name, rows in columns.items()
         }
     ).reset_index()

@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from bnblind.figures.classification import batching_title, in_order, last_epochs
+from bnblind.figures.classification import last_epochs
+from bnblind.figures.naming import batching_title, batchings_in, norms_in, spread
 from bnblind.figures.seeds import draw_against, mark_level
 from bnblind.figures.style import COLUMN, LOOKS
 
@@ -45,7 +46,7 @@ def accuracy_by_rate(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
         classes: of the data set, for the line at chance.
     """
     drawn = final_values(results, "test.eval.accuracy", ["batching", "lr"])
-    batchings = in_order(drawn["batching"])
+    batchings = batchings_in(drawn)
     width = min(2 * COLUMN, (0.4 + 0.8 * len(batchings)) * COLUMN)
     figure, panels = plt.subplots(
         1, len(batchings), figsize=(width, 0.8 * COLUMN), sharey=True, sharex=True, squeeze=False
@@ -68,17 +69,14 @@ def rate_table(results: pd.DataFrame) -> pd.DataFrame:
     """The same as numbers: mean and range over the seeds, a row a (batching, rate)."""
     drawn = final_values(results, "test.eval.accuracy", ["batching", "lr"])
     cells = drawn.groupby(["batching", "lr", "norm"])["value"]
-    text = cells.agg(["mean", "min", "max", "count", "size"]).apply(
-        lambda v: (
-            f"{v['mean']:.2f} ({v['min']:.2f} to {v['max']:.2f})"
-            if v["count"] == v["size"]
-            else f"{v['size'] - v['count']:.0f} of {v['size']:.0f} diverged"
-        ),
-        axis=1,
+    text = cells.agg(
+        lambda values: (
+            spread(values, ".2f")
+            if values.notna().all()
+            else f"{values.isna().sum()} of {len(values)} diverged"
+        )
     )
-    table = text.unstack("norm")
-    table = table[[norm for norm in LOOKS if norm in table]]
-    table = table.loc[in_order(drawn["batching"])]
+    table = text.unstack("norm").loc[batchings_in(drawn), norms_in(drawn)]
     return (
         table.rename(columns=lambda norm: LOOKS[norm].label).reset_index().rename_axis(None, axis=1)
     )

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.classification import last_epochs
+from bnblind.figures.naming import norms_in, spread, with_labels
 from bnblind.figures.rates import with_the_grid
 from bnblind.figures.seeds import mark_level
 from bnblind.figures.style import COLUMN, LOOKS
@@ -51,7 +52,7 @@ def erasure_figure(table: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFr
     figure, axes = plt.subplots(figsize=(1.5 * COLUMN, 0.9 * COLUMN))
     # Shares that differ by rounding stay in the norms' usual order.
     shares = table.groupby("norm")["passing"].mean().round(3)
-    norms = sorted((norm for norm in LOOKS if norm in shares), key=lambda norm: shares[norm])
+    norms = sorted(norms_in(table), key=lambda norm: shares[norm])
     for x, norm in enumerate(norms):
         look, rows = LOOKS[norm], table[table["norm"] == norm]
         axes.plot(
@@ -76,16 +77,12 @@ def erasure_figure(table: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFr
     return figure, table
 
 
-def summarized(values: pd.Series) -> str:
-    return f"{values.mean():.3f} ({values.min():.3f} to {values.max():.3f})"
-
-
 def by_norm(table: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFrame:
     """Mean (smallest to largest) over seeds of each column, a row a combination of ``keys``."""
-    found = table.groupby(keys, sort=False)[columns].agg(summarized).reset_index()
+    found = table.groupby(keys, sort=False)[columns].agg(spread).reset_index()
     order = {name: i for i, name in enumerate(LOOKS)}
     found = found.sort_values("norm", key=lambda c: c.map(order), kind="stable")
-    return found.assign(norm=found["norm"].map(lambda name: LOOKS[name].label))
+    return with_labels(found)
 
 
 def modes_table(results: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +90,7 @@ def modes_table(results: pd.DataFrame) -> pd.DataFrame:
     rows = results[(results["norm"] == "bn") & results["metric"].isin(MODES)]
     rows = last_epochs(rows)
     keys = ["dataset", "model", "lr", "batching", "metric"]
-    found = rows.groupby(keys, sort=False)["value"].agg(summarized)
+    found = rows.groupby(keys, sort=False)["value"].agg(spread)
     table = found.unstack("metric")[list(MODES)].rename(columns=MODES)
     return table.reset_index().rename_axis(None, axis=1)
 
@@ -108,10 +105,9 @@ def rates_table(rates: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     keys = ["dataset", "model"]
     rates = pd.concat([rates[:0], *(with_the_grid(of, results) for _, of in rates.groupby(keys))])
     rows = last_epochs(rates[rates["metric"] == "test.eval.accuracy"])
-    found = rows.groupby([*keys, "batching", "lr", "norm"])["value"].agg(summarized)
+    found = rows.groupby([*keys, "batching", "lr", "norm"])["value"].agg(spread)
     table = found.unstack("norm")
-    shown = [norm for norm in LOOKS if norm in table]
-    table = table[shown].rename(columns={norm: LOOKS[norm].label for norm in shown})
+    table = table[norms_in(rows)].rename(columns=lambda norm: LOOKS[norm].label)
     return table.reset_index().rename_axis(None, axis=1)
 
 
@@ -130,4 +126,4 @@ def gaps_table(flows: pd.DataFrame) -> pd.DataFrame:
         lambda values: "{:.1f} ({:.1f} to {:.1f})".format(*t_interval(values.tolist()))
     )
     table = text.unstack("metric")[list(names.values())].reset_index().rename_axis(None, axis=1)
-    return table.assign(norm=table["norm"].map(lambda name: LOOKS[name].label))
+    return with_labels(table)

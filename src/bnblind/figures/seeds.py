@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
+from bnblind.figures.naming import norms_in
 from bnblind.figures.style import LOOKS
 
 
@@ -16,7 +17,7 @@ def draw_against(axes: Axes, rows: pd.DataFrame, setting: str) -> None:
         rows: columns norm, value and ``setting``, a row a seed. A value that is NaN (a run that
             diverged) counts for no mean, and is a cross at the foot of the panel.
     """
-    for norm in (n for n in LOOKS if n in set(rows["norm"])):
+    for norm in norms_in(rows):
         look, own = LOOKS[norm], rows[rows["norm"] == norm]
         mean = own.groupby(setting)["value"].mean()
         axes.plot(mean.index, mean, color=look.color, marker=look.marker, label=look.label)

@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bnblind.figures.naming import in_order, norms_in
 from bnblind.figures.style import COLUMN, FLOOR, LOOKS, TERM_LABELS
 
 LOSS_LABELS = {
@@ -23,12 +24,6 @@ LOSS_LABELS = {
 }
 THEOREM_OF = {"first": "T1", "diag": "T2", "offdiag": "T3", "total": "T4"}
 POINT_LABELS = {"zero": "y0 = 0", "mean": "y0 = batch mean", "random": "y0 random"}
-
-
-def _in_order(found: pd.Series, order: dict[str, str]) -> list[str]:
-    """The names found: those with a label first, in its order."""
-    present = set(found)
-    return [*(name for name in order if name in present), *sorted(present - set(order))]
 
 
 def _as_text(share: float) -> str:
@@ -99,11 +94,11 @@ def _pivoted(drawn: pd.DataFrame, group: str, labels: dict[str, str]) -> pd.Data
     """Rows (group, term), columns norms, both in the order of their labels."""
     table = drawn.pivot(index=[group, "term"], columns="norm", values="median")
     rows = []
-    for name in _in_order(drawn[group], labels):
-        terms = _in_order(drawn.loc[drawn[group] == name, "term"], TERM_LABELS)
+    for name in in_order(drawn[group], labels):
+        terms = in_order(drawn.loc[drawn[group] == name, "term"], TERM_LABELS)
         # A loss's only term is the whole.
         rows += [(name, term) for term in terms if term != "total" or len(terms) > 2]
-    return table.loc[rows][_in_order(drawn["norm"], dict.fromkeys(LOOKS, ""))]
+    return table.loc[rows][norms_in(drawn)]
 
 
 def passing_heat_map(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:

@@ -1,0 +1,51 @@
+"""In what order figures and tables show what was run, by what names, and how they sum it up."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from bnblind.figures.style import LOOKS
+
+BATCH_TITLES = {
+    "random": "random batches",
+    "label": "label-pure batches",
+    "label_shuffled": "label-pure batches, shuffled order",
+}
+"""What the batches of a batching are called, in the order in which they are shown."""
+SHORT_TITLES = {"label_shuffled": "label-pure, shuffled order"}
+"""Of training on a batching whose title would be wider than a panel."""
+
+
+def in_order(found: Iterable[str], order: Iterable[str]) -> list[str]:
+    """The distinct names found: those of ``order`` first and as there, others by name."""
+    names, known = set(found), list(order)
+    return [*(name for name in known if name in names), *sorted(names.difference(known))]
+
+
+def norms_in(table: pd.DataFrame) -> list[str]:
+    """The variants in the column ``norm``, in the order of ``LOOKS``."""
+    return in_order(table["norm"], LOOKS)
+
+
+def batchings_in(table: pd.DataFrame) -> list[str]:
+    """The batchings in the column ``batching``, those with a title first."""
+    return in_order(table["batching"], BATCH_TITLES)
+
+
+def batch_title(batching: str) -> str:
+    return BATCH_TITLES.get(batching, f"{batching} batches")
+
+
+def batching_title(batching: str) -> str:
+    return SHORT_TITLES.get(batching, f"trained on {batch_title(batching)}")
+
+
+def with_labels(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table, its variants called as in the figures."""
+    return table.assign(norm=table["norm"].map(lambda norm: LOOKS[norm].label))
+
+
+def spread(values: pd.Series, digits: str = ".3f") -> str:
+    """Mean (smallest to largest) over the seeds."""
+    shown = (f"{value:{digits}}" for value in (values.mean(), values.min(), values.max()))
+    return "{} ({} to {})".format(*shown)

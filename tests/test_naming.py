@@ -1,0 +1,38 @@
+"""Orders, names and summaries that all figures and tables share."""
+
+import pandas as pd
+
+from bnblind.experiments.batching import BATCHINGS
+from bnblind.figures.naming import (
+    BATCH_TITLES,
+    batching_title,
+    batchings_in,
+    in_order,
+    norms_in,
+    spread,
+    with_labels,
+)
+
+
+def test_known_names_come_first_in_their_order_then_others_by_name() -> None:
+    assert in_order(["z", "b", "a", "b", "k"], ["k", "none", "b"]) == ["k", "b", "a", "z"]
+
+
+def test_norms_and_batchings_whatever_the_order_of_the_rows() -> None:
+    table = pd.DataFrame(
+        {"norm": ["ln", "bn", "none"], "batching": ["purity-0.5", "label", "random"]}
+    )
+    assert norms_in(table) == ["none", "bn", "ln"]
+    assert batchings_in(table) == ["random", "label", "purity-0.5"]
+    assert with_labels(table)["norm"].tolist() == ["LN", "BN", "none"]
+    assert table["norm"].tolist() == ["ln", "bn", "none"]
+
+
+def test_every_registered_batching_has_a_title() -> None:
+    assert list(BATCH_TITLES) == list(BATCHINGS)
+    assert batching_title("purity-0.9") == "trained on purity-0.9 batches"
+
+
+def test_a_spread_is_mean_smallest_and_largest() -> None:
+    assert spread(pd.Series([0.1, 0.2, 0.6])) == "0.300 (0.100 to 0.600)"
+    assert spread(pd.Series([1.0, 2.0]), ".1f") == "1.5 (1.0 to 2.0)"
