@@ -45,7 +45,7 @@ def digits(digits_images: tuple[Any, Any]) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def no_figure_left_open() -> Iterator[None]:
-    """pyplot keeps every figure until it is closed."""
+    """Every figure stays in memory until it is closed."""
     yield
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close("all")
