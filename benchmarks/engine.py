@@ -83,8 +83,8 @@ class Section:
             else ""
         )
         print(f"  {measure:66} {short(found.median):>8}{unit:5} {spread}{said}", flush=True)
-        times = found.median, found.low, found.high, found.repeats
-        self.results.append(Result(self.name, measure, *times, unit, bar, verdict))
+        numbers = found.median, found.low, found.high, found.repeats
+        self.results.append(Result(self.name, measure, *numbers, unit, bar, verdict))
 
     def add_rows(self, n: int, measured: Spread) -> None:
         """The bound: the total gradient needs n rows, the split those and C - 1 more."""

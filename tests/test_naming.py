@@ -9,6 +9,7 @@ from bnblind.figures.naming import (
     batchings_in,
     in_order,
     norms_in,
+    rows_in_order,
     spread,
     with_labels,
 )
@@ -28,8 +29,17 @@ def test_norms_and_batchings_whatever_the_order_of_the_rows() -> None:
     assert table["norm"].tolist() == ["ln", "bn", "none"]
 
 
-def test_every_registered_batching_has_a_title() -> None:
-    assert list(BATCH_TITLES) == list(BATCHINGS)
+def test_rows_follow_each_columns_own_order() -> None:
+    """A name may stand in two columns, at another place in each."""
+    table = pd.DataFrame({"a": ["x", "y", "y", "x"], "b": ["y", "x", "y", "x"], "n": range(4)})
+    found = rows_in_order(table, {"a": ["y", "x"], "b": ["x", "y"]})
+    assert found["n"].tolist() == [1, 2, 3, 0]
+    assert found.index.tolist() == [0, 1, 2, 3]
+
+
+def test_titles_are_of_registered_batchings_and_others_need_none() -> None:
+    assert set(BATCH_TITLES) <= set(BATCHINGS)
+    assert batching_title("label") == "trained on label-pure batches"
     assert batching_title("purity-0.9") == "trained on purity-0.9 batches"
 
 

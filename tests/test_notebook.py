@@ -1,5 +1,6 @@
 """Executed notebooks: what differs from run to run is removed, what was found stays."""
 
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -64,8 +65,13 @@ def test_a_failing_cell_is_named(notebook: Path) -> None:
         execute(notebook, {"who": "world"})
 
 
-def test_the_kernel_listens_on_no_port(notebook: Path) -> None:
-    """Free ports are anyone's until they are bound, and anyone's on the machine to connect to."""
+@pytest.mark.parametrize("folder", ["t", "t" * 90])
+def test_the_kernel_listens_on_no_port(
+    notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """Free ports are anyone's until they are bound; a socket's path must not be long."""
+    (tmp_path / folder).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / folder))
     stored = nbformat.read(notebook, as_version=4)
     stored.cells[-1].source = (
         "from ipykernel.connect import get_connection_info\n"

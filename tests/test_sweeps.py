@@ -75,7 +75,7 @@ def test_purities_vary_the_batches_and_nothing_else(quick: dict[str, Any]) -> No
     ("place", "value", "message"),
     [
         ("rates/digits-head/learning_rates", [0.01], "bn, label at 0.01; ln, label at 0.01"),
-        ("rates/digits-head/learning_rates", [math.inf], "allowed: finite numbers"),
+        ("rates/digits-head/learning_rates", [math.inf], "allowed: finite number"),
         ("rates/digits-head/batchings", ["purity-0.05"], "allowed purities: 0.1 (1 / classes)"),
         (
             "purity/digits-head/purities",

@@ -10,7 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bnblind.figures.naming import batching_title, batchings_in, norms_in, spread, with_labels
+from bnblind.figures.naming import (
+    batching_title,
+    batchings_in,
+    norms_in,
+    rows_in_order,
+    spread,
+    with_labels,
+)
 from bnblind.figures.seeds import mark_level
 from bnblind.figures.style import COLUMN, LOOKS
 
@@ -183,6 +190,4 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
         by_cell = rows.groupby(["batching", "norm"])["value"]
         columns[title] = by_cell.agg(spread)
     table = pd.DataFrame({**columns, "seeds": by_cell.size()}).reset_index()
-    order = {name: i for i, name in enumerate([*batchings_in(results), *LOOKS])}
-    table = table.sort_values(["batching", "norm"], key=lambda c: c.map(order), ignore_index=True)
-    return with_labels(table)
+    return with_labels(rows_in_order(table, {"batching": batchings_in(table), "norm": LOOKS}))

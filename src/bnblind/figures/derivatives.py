@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bnblind.figures.naming import batch_title, in_order, norms_in, with_labels
+from bnblind.figures.naming import batch_title, in_order, norms_in, rows_in_order, with_labels
 from bnblind.figures.style import COLUMN, FLOOR, LOOKS, SHARES, TERM_LABELS
 
 PROBED = ("label", "random")
@@ -182,9 +182,7 @@ def passing_table(terms: pd.DataFrame) -> pd.DataFrame:
     layers = list(dict.fromkeys(last["layer"]))
     shares = {f"passing.{term}": TERM_LABELS[term] for term in (*TERM_COLORS, "second", "total")}
     means = last.groupby(["norm", "layer"])[list(shares)].mean().rename(columns=shares)
-    table = means.reset_index()
-    order = {name: i for i, name in enumerate([*LOOKS, *layers])}
-    table = table.sort_values(["norm", "layer"], key=lambda c: c.map(order), ignore_index=True)
+    table = rows_in_order(means.reset_index(), {"norm": LOOKS, "layer": layers})
     places = {layer: number for number, layer in enumerate(layers, 1)}
     return with_labels(table.assign(layer=table["layer"].map(places)))
 

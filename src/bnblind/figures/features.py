@@ -9,7 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from bnblind.figures.naming import batching_title, batchings_in, norms_in, spread
+from bnblind.figures.naming import (
+    batching_title,
+    batchings_in,
+    norms_in,
+    rows_in_order,
+    spread,
+    with_labels,
+)
 from bnblind.figures.style import COLUMN, LOOKS
 
 METRICS = {
@@ -105,10 +112,9 @@ def measures_table(measures: pd.DataFrame) -> pd.DataFrame:
     before = found.mean().xs("before", level="stage").map("{:.3f} → ".format)
     text = before + found.agg(spread).xs("after", level="stage")
     table = text.unstack("metric")[list(METRICS)].rename(columns=METRICS).reset_index()
-    orders = {"batching": batchings_in(rows), "norm": norms_in(rows), "mode": list(MODES)}
-    table = table.sort_values(keys, key=lambda c: c.map(orders[str(c.name)].index))
-    names = {"norm": {norm: look.label for norm, look in LOOKS.items()}, "mode": MODES}
-    return table.replace(names).reset_index(drop=True).rename_axis(columns=None)
+    orders = {"batching": batchings_in(rows), "norm": LOOKS, "mode": MODES}
+    table = with_labels(rows_in_order(table, orders))
+    return table.assign(mode=table["mode"].map(MODES)).rename_axis(columns=None)
 
 
 def _draw_plane(axes: Axes, points: pd.DataFrame) -> None:

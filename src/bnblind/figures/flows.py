@@ -12,7 +12,14 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from bnblind.experiments.intervals import t_interval
-from bnblind.figures.naming import batch_title, batching_title, batchings_in, norms_in, with_labels
+from bnblind.figures.naming import (
+    batch_title,
+    batching_title,
+    batchings_in,
+    norms_in,
+    rows_in_order,
+    with_labels,
+)
 from bnblind.figures.style import COLUMN, LOOKS
 
 KIND_TITLES = {"plain": "running averages", "recalibrated": "recalibrated"}
@@ -279,10 +286,8 @@ def gap_table(results: pd.DataFrame) -> pd.DataFrame:
 
 def _in_words(table: pd.DataFrame) -> pd.DataFrame:
     """Rows in the figures' order, under the figures' names."""
-    order = {name: i for i, name in enumerate([*batchings_in(table), *KIND_TITLES, *LOOKS])}
-    order |= {pair: i for i, pair in enumerate(_pairs(table))}
-    keys = [key for key in ("pair", "batching", "statistics", "norm") if key in table]
-    table = table.sort_values(keys, key=lambda column: column.map(order), ignore_index=True)
+    orders = {"pair": _pairs(table), "batching": batchings_in(table), "statistics": KIND_TITLES}
+    table = rows_in_order(table, orders | ({"norm": LOOKS} if "norm" in table else {}))
     table["pair"] = table["pair"].map(pair_title)
     table["statistics"] = table["statistics"].map(KIND_TITLES)
     return with_labels(table) if "norm" in table else table

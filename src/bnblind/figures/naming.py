@@ -1,6 +1,6 @@
 """In what order figures and tables show what was run, by what names, and how they sum it up."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -30,6 +30,17 @@ def norms_in(table: pd.DataFrame) -> list[str]:
 def batchings_in(table: pd.DataFrame) -> list[str]:
     """The batchings in the column ``batching``, those with a title first."""
     return in_order(table["batching"], BATCH_TITLES)
+
+
+def rows_in_order(table: pd.DataFrame, orders: Mapping[str, Iterable[str]]) -> pd.DataFrame:
+    """Rows by the columns that ``orders`` names, each in the order of the names it gives."""
+    places = {
+        column: {name: place for place, name in enumerate(order)}
+        for column, order in orders.items()
+    }
+    return table.sort_values(
+        list(orders), key=lambda c: c.map(places[str(c.name)]), kind="stable", ignore_index=True
+    )
 
 
 def batch_title(batching: str) -> str:

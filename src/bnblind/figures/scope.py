@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.classification import last_epochs
-from bnblind.figures.naming import norms_in, spread, with_labels
+from bnblind.figures.naming import norms_in, rows_in_order, spread, with_labels
 from bnblind.figures.rates import with_the_grid
 from bnblind.figures.seeds import mark_level
 from bnblind.figures.style import COLUMN, LOOKS
@@ -80,9 +80,7 @@ def erasure_figure(table: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFr
 def by_norm(table: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFrame:
     """Mean (smallest to largest) over seeds of each column, a row a combination of ``keys``."""
     found = table.groupby(keys, sort=False)[columns].agg(spread).reset_index()
-    order = {name: i for i, name in enumerate(LOOKS)}
-    found = found.sort_values("norm", key=lambda c: c.map(order), kind="stable")
-    return with_labels(found)
+    return with_labels(rows_in_order(found, {"norm": LOOKS}))
 
 
 def modes_table(results: pd.DataFrame) -> pd.DataFrame:

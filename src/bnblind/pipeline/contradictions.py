@@ -4,7 +4,6 @@ Each function yields one line for each key that contradicts another: found, and 
 """
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -48,7 +47,6 @@ def _of_classification(config: Mapping[str, Any]) -> Iterator[str]:
         if late:
             yield f"{place}.snapshots: found {late}; allowed: 1 to epochs, {grid['epochs']}"
         yield from _impure(f"{place}.batchings", grid["batchings"], grid["dataset"])
-        yield from _infinite(f"{place}.learning_rates", grid["learning_rates"])
 
 
 def _of_sweeps(config: Mapping[str, Any]) -> Iterator[str]:
@@ -69,7 +67,6 @@ def _of_sweeps(config: Mapping[str, Any]) -> Iterator[str]:
                 ]
                 if again:
                     yield f"{place}: found {'; '.join(again)}, which the grid itself trains"
-                yield from _infinite(f"{place}.learning_rates", settings["learning_rates"])
 
 
 def _of_flows(config: Mapping[str, Any]) -> Iterator[str]:
@@ -81,8 +78,6 @@ def _of_flows(config: Mapping[str, Any]) -> Iterator[str]:
         for pair in grid["pairs"]:
             if pair[0] == pair[1] or max(pair) >= classes:
                 yield f"{place}.pairs: found {pair}; allowed: two of the classes 0 to {classes - 1}"
-        for key in ("lr", "scale_regularization"):
-            yield from _infinite(f"{place}.{key}", grid[key])
 
 
 def _of_derivatives(config: Mapping[str, Any]) -> Iterator[str]:
@@ -170,9 +165,3 @@ def _impure(place: str, batchings: list[str], dataset: str) -> Iterator[str]:
     low = [word for word, purity in purities.items() if purity is not None and purity < least]
     if low:
         yield f"{place}: found {low}; allowed purities: {least:g} (1 / classes) to 1"
-
-
-def _infinite(place: str, found: float | list[float]) -> Iterator[str]:
-    """YAML's ``.inf`` and ``.nan``, which a schema takes for numbers."""
-    if not all(map(math.isfinite, found if isinstance(found, list) else [found])):
-        yield f"{place}: found {found}; allowed: finite numbers"

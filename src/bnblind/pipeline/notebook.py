@@ -45,6 +45,12 @@ def _private_jupyter() -> Iterator[None]:
                     os.environ[name] = value
 
 
+def _short_folder() -> str:
+    """The folder for temporary files, if the path of a Unix socket, 100 bytes or so, fits."""
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) <= 70 else "/tmp"
+
+
 def execute(notebook: Path, parameters: dict[str, Any]) -> NotebookNode:
     """The executed notebook.
 
@@ -59,8 +65,8 @@ def execute(notebook: Path, parameters: dict[str, Any]) -> NotebookNode:
             f"{notebook} needs exactly the parameters {', '.join(sorted(allowed))}; "
             f"found {', '.join(sorted(parameters)) or 'none'}"
         )
-    with _private_jupyter(), tempfile.TemporaryDirectory() as folder:
-        # Unix sockets: a free port may be another kernel's before ours has bound it.
+    with _private_jupyter(), tempfile.TemporaryDirectory(dir=_short_folder()) as folder:
+        # Sockets in a folder: a free port may be another kernel's before ours has bound it.
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
         try:
             return papermill.execute_notebook(

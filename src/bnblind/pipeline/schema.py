@@ -4,6 +4,7 @@ Imports no numerical library, so that planning a run stays fast.
 """
 
 import ast
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,17 @@ def _resolved(schema: Any) -> Any:
     return {key: _resolved(value) for key, value in schema.items()}
 
 
+def _is_finite_number(_: jsonschema.TypeChecker, value: object) -> bool:
+    """YAML's ``.inf`` and ``.nan`` are numbers to JSON Schema, and settings of nothing."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_draft = jsonschema.Draft202012Validator
+_Validator = jsonschema.validators.extend(
+    _draft, type_checker=_draft.TYPE_CHECKER.redefine("number", _is_finite_number)
+)
+
+
 def _place(error: jsonschema.ValidationError) -> str:
     """Where the error lies, such as ``classification.digits-head.norms[0]``."""
     steps = (f"[{s}]" if isinstance(s, int) else f".{s}" for s in error.absolute_path)
@@ -88,13 +100,14 @@ def _explained(error: jsonschema.ValidationError) -> str:
     if error.validator in ("pattern", "oneOf") and "words" in error.schema:
         return f"{found}; allowed: {', '.join(error.schema['words'])}"
     if error.validator == "type":
-        return f"{found} ({type(error.instance).__name__}); allowed: {error.validator_value}"
+        allowed = "finite number" if error.validator_value == "number" else error.validator_value
+        return f"{found} ({type(error.instance).__name__}); allowed: {allowed}"
     return error.message
 
 
 def violations(values: object, schema: Path) -> list[str]:
     """One line for each key that the schema does not allow: found, and allowed."""
-    validator = jsonschema.Draft202012Validator(_resolved(read_yaml(schema)))
+    validator = _Validator(_resolved(read_yaml(schema)))
     return sorted(
         f"{_place(error)}: {_explained(error)}" for error in validator.iter_errors(values)
     )
