@@ -12,6 +12,7 @@ import pandas as pd
 
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.classification import MODEL_NOTES, last_epochs
+from bnblind.figures.naming import spread
 from bnblind.pipeline.ledger import counts
 
 README = Path("README.md")
@@ -53,10 +54,7 @@ def accuracies() -> list[str]:
             if chosen.empty:
                 continue
             by_norm = {norm: chosen.loc[chosen["norm"] == norm, "value"] for norm in NORMS}
-            cells = [
-                f"{v.mean():.3f} ({v.min():.3f} to {v.max():.3f})" if len(v) else ""
-                for v in by_norm.values()
-            ]
+            cells = [spread(values) if len(values) else "" for values in by_norm.values()]
             rows.append([f"`{model}`", words, *cells, str(chosen["seed"].nunique())])
     return table(["network", "batches", *NORMS.values(), "seeds"], rows)
 
