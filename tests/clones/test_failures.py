@@ -1,0 +1,201 @@
+"""A failing job: one clear error, the previous results intact, and recovery."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.clones import Clone
+
+
+def wait_for(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+def belongs_to(process: Path, clone: Clone) -> bool:
+    try:
+        return (process / "cwd").resolve(strict=True) == clone.path
+    except OSError:  # gone meanwhile, or another user's
+        return False
+
+
+def running(clone: Clone, step: str = "") -> list[int]:
+    """Process ids of this clone's steps, or of those called ``step``."""
+    wanted = f"\0bnblind.pipeline\0{step}"
+    return [
+        int(process.name)
+        for process in Path("/proc").glob("[0-9]*")
+        if belongs_to(process, clone) and wanted in (process / "cmdline").read_text()
+    ]
+
+
+def recover(clone: Clone, before: dict[str, str]) -> None:
+    """With the cause removed, the pipeline finishes with the bytes it had before."""
+    clone.run("snakemake", "--cores", "2", "--quiet", "all")
+    assert clone.hashes() == before
+    assert clone.planned() == {}
+
+
+def test_a_changed_raw_file_is_refused_and_the_prepared_data_stay(second: Clone) -> None:
+    raw = second.path / "data/raw/digits/digits.csv.gz"
+    content = raw.read_bytes()
+    before = second.hashes()
+    changed = bytearray(content)
+    changed[1000] ^= 1
+    raw.write_bytes(bytes(changed))
+    code, printed = second.attempt("snakemake", "--cores", "1")
+    assert code != 0
+    assert "sha256 is" in printed
+    assert "registered is 09f66e6d" in printed
+    assert "prepare_data" in second.planned()
+    raw.write_bytes(content)
+    assert second.hashes() == before
+    recover(second, before)
+
+
+def test_a_clone_runs_its_own_code_and_a_failing_step_keeps_the_old_page(second: Clone) -> None:
+    """Both clones share one installed environment, whose package is a third tree."""
+    before = second.hashes()
+    file, line = "src/bnblind/pipeline/index.py", "    page = fill("
+    second.edit(file, line, f"    raise OSError('code of the second clone')\n{line}")
+    code, printed = second.attempt("snakemake", "--cores", "1")
+    assert code != 0
+    assert "error: code of the second clone" in printed
+    assert second.hashes() == before
+    assert second.planned() == {"index": 1}
+    second.edit(file, "    raise OSError('code of the second clone')\n", "")
+    recover(second, before)
+
+
+def test_a_diverging_run_names_itself_and_is_tried_again(second: Clone) -> None:
+    """The old results stay, but they do not pass for those of the new learning rate's settings."""
+    before = second.hashes()
+    second.edit("config/config.yaml", "weight_decay: 0.01", "weight_decay: 1.0e+30")
+    code, printed = second.attempt("snakemake", "--cores", "2", "--keep-going", "--", "trained")
+    assert code != 0
+    assert "error: digits head bn random lr 0.01 seed 0 epoch 1 step" in printed
+    assert second.hashes() == before
+    assert second.planned()["train"] == 2
+    second.edit("config/config.yaml", "weight_decay: 1.0e+30", "weight_decay: 0.01")
+    recover(second, before)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "model: head\n    norms: [bn, ln]",
+            "model: head\n    norms: [bm, ln]",
+            "digits-head.norms[0]: found 'bm'; allowed: none",
+        ),
+        (
+            "epochs: 1\n    snapshots",
+            "epoch: 1\n    snapshots",
+            "classification.digits-head: unknown key 'epoch'; allowed:",
+        ),
+    ],
+)
+def test_a_wrong_configuration_is_one_clear_error(
+    second: Clone, old: str, new: str, message: str
+) -> None:
+    before = second.hashes()
+    second.edit("config/config.yaml", old, new)
+    try:
+        code, printed = second.attempt("snakemake", "--cores", "1")
+    finally:
+        second.edit("config/config.yaml", new, old)
+    assert code != 0
+    assert message in printed
+    assert "Traceback" not in printed
+    assert second.hashes() == before
+
+
+def test_an_interrupted_run_leaves_nothing_half_written_and_goes_on(second: Clone) -> None:
+    before = second.hashes()
+    second.edit("config/config.yaml", "momentum: 0.9", "momentum: 0.8")
+    process = second.start("snakemake", "--cores", "1", "--", "trained")
+    wait_for(lambda: running(second, "train\0"))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert not list(second.path.rglob("*.partial"))
+    # The running job may still end: a job's weights and results change together or not at all.
+    changed = [Path(file) for file, found in second.hashes().items() if found != before[file]]
+    assert sorted(f.suffix for f in changed) in ([], [".parquet", ".safetensors"])
+    assert len({file.stem for file in changed}) <= 1
+    assert second.planned()["train"] >= 1
+    second.edit("config/config.yaml", "momentum: 0.8", "momentum: 0.9")
+    recover(second, before)
+
+
+def test_a_killed_snakemake_cannot_make_a_failed_jobs_old_results_pass_for_new(
+    second: Clone,
+) -> None:
+    """Snakemake records the outputs of a failed job; killed, it gets no chance to take it back."""
+    before = second.hashes()
+    second.edit("config/config.yaml", "channels: 6", "channels: 7")
+    second.edit("config/config.yaml", "epochs: 1\n    snap", "epochs: 4000\n    snap")
+    hindrance = second.path / "data/results/theorems/.leak.parquet.partial"
+    hindrance.mkdir()
+    started = time.time()
+    process = second.start("snakemake", "--cores", "8", "--keep-going")
+    wait_for(lambda: "error: cannot write" in second.log("theorems"))
+    leak = second.path / "data/results/theorems/leak.parquet"
+    wait_for(lambda: leak.stat().st_mtime > started)  # Snakemake has put the old one back
+    time.sleep(3)
+    process.kill()
+    for orphan in running(second):
+        os.kill(orphan, signal.SIGKILL)
+    process.communicate(timeout=60)
+    hindrance.rmdir()
+    second.run("snakemake", "--unlock")
+    # The page that shows the configuration may already show the changed one.
+    about = "reports/pages/pipeline.html"
+    assert {**second.hashes(), about: before[about]} == before
+    assert second.planned()["theorems"] == 1
+    second.edit("config/config.yaml", "channels: 7", "channels: 6")
+    second.edit("config/config.yaml", "epochs: 4000\n    snap", "epochs: 1\n    snap")
+    recover(second, before)
+
+
+def test_a_truncated_model_file_is_named_and_nothing_else_is_lost(second: Clone) -> None:
+    weights = second.path / "data/models/classification/digits-head/bn.safetensors"
+    content = weights.read_bytes()
+    before = second.hashes()
+    weights.write_bytes(content[:1000])
+    code, printed = second.attempt("snakemake", "--cores", "1")
+    assert code != 0
+    assert "bn.safetensors (1000 bytes) is truncated" in printed
+    weights.write_bytes(content)
+    assert second.hashes() == before
+    recover(second, before)
+
+
+def test_a_failure_is_explained_in_quiet_mode_too(second: Clone) -> None:
+    """As `make reproduce` and the DVC stages run it."""
+    before = second.hashes()
+    trained = "model: head\n    norms: [bn, ln]"
+    second.edit("config/config.yaml", trained, trained.replace("ln", "in"))
+    try:
+        code, printed = second.attempt("snakemake", "--cores", "2", "--quiet", "rules", "host")
+    finally:
+        second.edit("config/config.yaml", trained.replace("ln", "in"), trained)
+    assert code != 0
+    assert "error: norm 'in' needs features (C, *spatial) a sample; found (32,)" in printed
+    recover(second, before)
+
+
+def test_a_profile_without_its_name_is_refused_and_not_mixed_with_the_default(
+    second: Clone,
+) -> None:
+    (second.path / "config/mine.yaml").write_text("root: runs/mine\n")
+    code, printed = second.attempt("snakemake", "-n", "--configfile", "config/mine.yaml")
+    (second.path / "config/mine.yaml").unlink()
+    assert code != 0
+    assert "'profile' is a required property" in printed

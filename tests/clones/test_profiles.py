@@ -1,0 +1,34 @@
+"""Every legal profile runs to the end, also the smallest one and one with several grids."""
+
+import yaml
+
+from tests.helpers.clones import Clone
+
+
+def test_a_minimal_profile_and_one_of_two_grids(workspace: Clone) -> None:
+    """One norm, one batching, one eps, a rate given as an integer; two grids of other lengths."""
+    profile = yaml.safe_load((workspace.path / "config/smoke.yaml").read_text())
+    grid = profile["classification"]["digits-head"]
+    small = {"norms": ["bn"], "batchings": ["label"], "learning_rates": [1]}
+    small["optimizer"] = {"name": "sgd"}
+    longer = {"norms": ["none"], "batchings": ["random"], "learning_rates": [1.0e-5], "epochs": 2}
+    probing = {"batchings": ["label"], "batch_size": 8, "batches": 2}
+    profile["classification"] = {"a": grid | small, "b": grid | longer}
+    profile["derivatives"] = {"a": probing}
+    swept = {"norms": ["none"], "seeds": [1]}
+    profile["rates"] = {"b": swept | {"batchings": ["random"], "learning_rates": [2]}}
+    profile["purity"] = {"a": swept | {"purities": [1], "batches": 1}}
+    profile["features"] = {"b": {"tsne": {"norms": ["none"], "seed": 0, "samples": 40}}}
+    profile["theorems"] |= {"norms": ["none"], "losses": ["linear"], "eps": [0.0]}
+    profile |= {"profile": "minimal", "root": "runs/minimal"}
+    (workspace.path / "config/minimal.yaml").write_text(yaml.safe_dump(profile))
+
+    workspace.run("snakemake", "--cores", "2", "--configfile", "config/minimal.yaml")
+    reports = workspace.path / "runs/minimal/reports"
+    for lr in ("1.0", "1e-05"):
+        assert (reports / f"figures/classification/digits-head-lr{lr}-curves.svg").is_file()
+    assert (
+        "figures/classification/digits-head-lr1.0-curves.svg"
+        in (reports / "index.html").read_text()
+    ), "the first page shows what the profile has"
+    assert not workspace.outputs(), "a profile wrote outside its root"

@@ -1,0 +1,112 @@
+"""The report opens anywhere: no request leaves a page, every link leads somewhere."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.helpers.clones import ROOT, Clone
+
+PAGES = (
+    "reports/index.html",
+    *(
+        f"reports/pages/{name}.html"
+        for name in (
+            *("claims", "scope", "pipeline", "theorems", "linear_signal"),
+            *("classification", "features", "purity", "derivatives", "flow"),
+        )
+    ),
+)
+
+
+class References(HTMLParser):
+    """What a page loads (``src``, stylesheets, scripts) and what it links to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.linked: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.loaded += [v for v in (values.get("src"),) if v]
+        if tag == "link":
+            self.loaded.append(values["href"] or "")
+        if tag == "a":
+            self.linked.append(values["href"] or "")
+        if tag == "img":
+            assert values.get("alt"), "an image without a description"
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def references(clone: Clone, page: str) -> References:
+    parsed = References()
+    parsed.feed((clone.path / page).read_text())
+    return parsed
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_reference_is_a_file_of_the_report(first: Clone, page: str) -> None:
+    found = references(first, page)
+    folder = (first.path / page).parent
+    pictures = [src for src in found.loaded if src.endswith(".svg") or "svg+xml" in src]
+    assert pictures or page.endswith("claims.html"), "only the ledger's page is without a picture"
+    for target in found.loaded:
+        assert target.startswith("data:") or (folder / target).is_file(), target
+    for target in found.linked:
+        known = target.startswith(("https://arxiv.org/", "#"))
+        assert known or (folder / target.partition("#")[0]).is_file(), target
+
+
+def test_the_index_shows_every_claim_and_a_figure_of_every_experiment(first: Clone) -> None:
+    found = references(first, "reports/index.html")
+    shown = {src.split("/")[1] for src in found.loaded if src.startswith("figures/")}
+    topics = {path.name for path in (first.path / "reports/figures").iterdir()}
+    assert shown == topics - {"scope"}, "scope has a page of its own, linked above"
+    rows = json.loads((first.path / "reports/claims.json").read_text())
+    text = " ".join(found.texts)
+    for row in rows:
+        if "." not in row["id"]:
+            assert row["claim"] in text
+            assert f"pages/claims.html#{row['id']}" in found.linked
+
+
+def test_the_ledger_of_seeds_that_judge_nothing_says_so(first: Clone) -> None:
+    """The smoke profile's seeds are 0: nothing is judged, and `bnblind verify` fails."""
+    rows = json.loads((first.path / "reports/claims.json").read_text())
+    assert {row["verdict"] for row in rows} == {"not run"}
+    assert all(row["seeds"] == [] for row in rows)
+    code, printed = first.attempt("env", "PYTHONPATH=src", "python", "-m", "bnblind", "verify")
+    assert code == 1
+    assert "C1 is required and was not run" in printed
+
+
+def test_beside_each_figure_lie_its_formats_and_numbers(first: Clone) -> None:
+    figures = first.path / "reports/figures"
+    stems = {file.relative_to(figures).with_suffix("") for file in figures.rglob("*.csv")}
+    assert len(stems) >= 5
+    for file in figures.rglob("*.*"):
+        stem = str(file.relative_to(figures)).removesuffix(file.suffix)
+        assert all(
+            (figures / f"{stem}{s}").stat().st_size for s in (".svg", ".pdf", ".png", ".csv")
+        )
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=str)
+def test_notebooks_are_stored_without_outputs(notebook) -> None:
+    cells = json.loads(notebook.read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert code
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+    assert any("parameters" in cell["metadata"].get("tags", []) for cell in code)
+
+
+def test_the_picture_of_the_rules_is_that_of_the_rules(workspace: Clone) -> None:
+    """The README and the report show docs/images/rulegraph.svg; `make pictures` refreshes it."""
+    drawn = workspace.path / "drawn.svg"
+    pipe = f"snakemake --rulegraph --quiet all | python docs/rulegraph.py {drawn}"
+    workspace.run("bash", "-c", f"export PYTHONPATH=src; {pipe}")
+    assert drawn.read_bytes() == (ROOT / "docs/images/rulegraph.svg").read_bytes()

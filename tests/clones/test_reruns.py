@@ -1,0 +1,126 @@
+"""A change reruns exactly the jobs that depend on it; taking it back reruns nothing."""
+
+import pytest
+
+from tests.helpers.clones import Clone
+
+JUDGED = {"claims": 1, "index": 1}
+"""What reads every table of results, and what reads that."""
+COMPARED = {**JUDGED, "scope_page": 1}
+ABOUT = {"about": 1}
+"""The page that shows the whole configuration."""
+ONE_GRID = {
+    **{"train": 2, "list_weights": 1, "collect": 1, "classification_page": 1},
+    **{"derivatives": 1, "derivatives_page": 1},
+    **{"sweep": 2, "collect_sweep": 2, "purity_page": 1},
+    **{"features": 1, "features_page": 1},
+    **COMPARED,
+}
+TRAINING = {**ONE_GRID, "train": 5, "derivatives": 2}
+DATA = {
+    "export_data": 1,
+    "prepare_data": 1,
+    "contact_sheet": 1,
+    **TRAINING,
+    "train_flow": 3,
+    "collect_flows": 1,
+    "flow_page": 1,
+}
+TOY = {"linear_signal": 1, "linear_signal_page": 1}
+THEOREMS = {"theorems": 1, "theorems_page": 1}
+EVERYTHING = {**DATA, **TOY, **THEOREMS, **ABOUT}
+
+CHANGES = {
+    "the optimizer's momentum": (
+        "config/config.yaml",
+        "momentum: 0.9",
+        "momentum: 0.8",
+        {**ONE_GRID, **ABOUT},
+    ),
+    "the theorem check's seeds": (
+        "config/config.yaml",
+        "eps: [0.0, 1.0e-5]\n  seeds: [0]",
+        "eps: [0.0, 1.0e-5]\n  seeds: [1]",
+        {**THEOREMS, **JUDGED, **ABOUT},
+    ),
+    "numerics": ("config/config.yaml", "numerics: portable", "numerics: fast", EVERYTHING),
+    "what is measured of the derivatives": (
+        "config/config.yaml",
+        "digits-head: { batchings: [label, random], batch_size: 32,",
+        "digits-head: { batchings: [label, random], batch_size: 16,",
+        {"derivatives": 1, "derivatives_page": 1, **COMPARED, **ABOUT},
+    ),
+    "which features are drawn": (
+        "config/config.yaml",
+        "samples: 40",
+        "samples: 50",
+        {"features": 1, "features_page": 1, **JUDGED, **ABOUT},
+    ),
+    "the toy task's step size": (
+        "config/config.yaml",
+        "lr: 0.1",
+        "lr: 0.2",
+        {**TOY, **JUDGED, **ABOUT},
+    ),
+    "the split's code": (
+        "src/bnblind/terms.py",
+        '"""The Taylor terms of',
+        '"""The terms of',
+        {"derivatives": 2, "derivatives_page": 1, **THEOREMS, **COMPARED},
+    ),
+    "a figure's code": (
+        "src/bnblind/figures/theorems.py",
+        '"size": 5',
+        '"size": 6',
+        {"theorems_page": 1, "index": 1},
+    ),
+    "the training loop": (
+        "src/bnblind/experiments/training.py",
+        "model.train()",
+        "model.train(True)",
+        TRAINING,
+    ),
+    "the flows' learning rate": (
+        "config/config.yaml",
+        "lr: 0.001",
+        "lr: 0.002",
+        {
+            **{"train_flow": 3, "list_weights": 1, "collect_flows": 1, "flow_page": 1},
+            **COMPARED,
+            **ABOUT,
+        },
+    ),
+    "a notebook": (
+        "notebooks/classification.ipynb",
+        "# Classification",
+        "# The classification",
+        {"classification_page": 1, "index": 1},
+    ),
+    "a claim's tolerance": ("config/claims.yaml", "at_most: 0.999", "at_most: 0.998", JUDGED),
+    "a data set's registered licence": (
+        "config/datasets.yaml",
+        "licence: CC BY 4.0",
+        "licence: CC0",
+        DATA,
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_reruns_what_depends_on_it(first: Clone, change: str) -> None:
+    file, old, new, expected = CHANGES[change]
+    first.edit(file, old, new)
+    try:
+        assert first.planned() == expected
+    finally:
+        first.edit(file, new, old)
+    assert first.planned() == {}
+
+
+def test_a_deleted_output_is_made_again(first: Clone) -> None:
+    figure = first.path / "reports/figures/theorems/leak.svg"
+    content = figure.read_bytes()
+    figure.unlink()
+    assert "theorems_page" in first.planned()
+    first.run("snakemake", "--cores", "2", "--quiet", "all")
+    assert figure.read_bytes() == content

@@ -1,0 +1,85 @@
+"""What `split_loss` refuses, by what it says; the model stays as it was."""
+
+import pytest
+import torch
+from torch import nn
+
+from bnblind import BadInput, split_loss
+from tests.helpers.cases import C, normal
+from tests.helpers.models import VECTORS, Function, Model, chain, data, drawn, two_norms, vectors
+from tests.helpers.snapshot import snapshot
+
+
+class Twice(Model):
+    def forward(self, x):
+        return self.after(self.norm(self.norm(self.before(x))))
+
+
+class SharedBefore(Model):
+    """A batch norm, still training, that is called twice before the analysed layer."""
+
+    def forward(self, x):
+        return self.after(self.norm(self.side(self.before(self.side(x)))))
+
+
+def shared_before():
+    plain = vectors(nn.BatchNorm1d(5), features=5)
+    return drawn(SharedBefore(plain.before, plain.norm, plain.after, nn.BatchNorm1d(5)))
+
+
+class Never(Model):
+    def forward(self, x):
+        return self.after(self.before(x))
+
+
+def of_class(kind):
+    plain = vectors(nn.BatchNorm1d(6))
+    return kind(plain.before, plain.norm, plain.after)
+
+
+def keeping_a_result():
+    """Torch copies no tensor that was computed."""
+    model = of_class(Model)
+    model.kept = 2 * model.before.weight
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "options", "found"),
+    [
+        (of_class(Twice), "norm", {}, "layer 'norm' is called more than once"),
+        (shared_before(), "norm", {}, "layer 'side' is called more than once"),
+        (of_class(Never), "norm", {}, "does not call layer 'norm'"),
+        (of_class(Model), "nrom", {}, "unknown layer 'nrom'; allowed: norm"),
+        (of_class(Model), "before", {}, "layer 'before' is a Linear; allowed: BatchNorm"),
+        (chain()[:5], "", {}, "unknown layer ''; allowed: "),
+        (nn.Sequential(chain(), nn.Linear(C, C)).double(), "0", {}, "layer '0' is a Sequential"),
+        (of_class(Model), "norm", {"downstream": "ignore"}, "unknown downstream 'ignore'"),
+        (of_class(Model), "norm", {"hdiag": "dense"}, "hdiag 'dense' is unknown"),
+        (of_class(Model), "norm", {"loss": "hinge"}, "unknown loss 'hinge'"),
+        (of_class(Model), "norm", {"dtype": torch.float16}, "float16 is not allowed"),
+        (of_class(Model), "norm", {"target": torch.arange(3)}, "one target a sample, 6; found 3"),
+        (of_class(Model), "norm", {"x": normal(1, 5)}, "'norm' needs at least 2 values a channel"),
+        (vectors(nn.BatchNorm1d(6), after=[Function(lambda z: (z, z))]), "norm", {}, "output"),
+        (vectors(nn.BatchNorm1d(6), after=[Function(lambda z: z[:, 0])]), "norm", {}, "outputs"),
+        (two_norms(), "norm", {}, "couples the samples"),
+        (keeping_a_result(), "norm", {}, "the model cannot be copied: Only Tensors created"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refusals_say_what_is_wrong_and_leave_the_model_alone(model, layer, options, found):
+    x, target = data(VECTORS)
+    model.double()
+    before = snapshot(model, x, target)
+    with pytest.raises(BadInput, match=found):
+        split_loss(model, layer, **{"x": x, "target": target, **options})
+    assert snapshot(model, x, target) == before
+
+
+def test_auto_counts_the_products_of_every_sample_where_a_path_leads_around(monkeypatch):
+    """With one target for all, D products are enough where no path does."""
+    monkeypatch.setattr("bnblind.split.MOST_PRODUCTS", 35)
+    x, target = data(VECTORS)[0], torch.zeros(6, dtype=torch.long)
+    assert split_loss(vectors(nn.BatchNorm1d(6), nn.GELU), "norm", x, target).kinks == 0
+    with pytest.raises(BadInput, match=r"takes 36 Hessian-vector products \(6 features"):
+        split_loss(vectors(nn.BatchNorm1d(6), nn.GELU, nn.Tanh()), "norm", x, target)
