@@ -27,7 +27,7 @@ from torchvision.models.vgg import cfgs, make_layers
 import bnblind
 
 OUT = Path(__file__).resolve().parents[1] / "logs" / "benchmarks" / "engine"
-CLASSES = 10
+CLASSES = growth.CLASSES
 REPEATS = 11
 HESSIAN_ROWS = 32
 
@@ -121,7 +121,7 @@ def fc_dense() -> Call:
 
 def fc_plain() -> Call:
     head, y, target = fc_head()
-    return lambda: growth.plain(head, y, target)
+    return lambda: peers.plain(head, y, target)
 
 
 def head_section() -> list[Result]:
@@ -132,7 +132,7 @@ def head_section() -> list[Result]:
             "split": fc_split(),
             "affine": lambda: bnblind.split_head(head, y, target, hdiag="affine"),
             "plain": fc_plain(),
-            "gradient": lambda: growth.gradient(head, y, target),
+            "gradient": lambda: peers.gradient(head, y, target),
             "dense": fc_dense(),
         },
         REPEATS,
@@ -198,7 +198,7 @@ def vgg_section() -> list[Result]:
         {
             "split": vgg_split(),
             "plain": vgg_plain(),
-            "gradient": lambda: growth.gradient(head, y, target),
+            "gradient": lambda: peers.gradient(head, y, target),
             "rows": lambda: peers.hessian_rows(head, point, target[:1], HESSIAN_ROWS),
             **calls,
         },
@@ -227,30 +227,15 @@ def vgg_section() -> list[Result]:
 
 
 def growth_section() -> list[Result]:
-    section = Section(
-        "growth",
-        f"Head D-{growth.HIDDEN}-10 with ReLU, n = {growth.N}, float64; medians in milliseconds "
-        "(* extrapolated)",
-    )
-    costs = growth.measure(CLASSES, REPEATS, OUT)
-    for name in ("split", "plain", "gradient"):
-        section.add(
-            f"log-log slope of {growth.LABELS[name]}, D >= {growth.LARGE}",
-            growth.slope(costs, name),
-        )
-    section.add(
-        "slope of split - slope of forward + backward",
-        growth.slope_above(costs, "split", "plain"),
-        most=0,
-    )
-    section.add(
-        f"split / forward + backward, D = {growth.SIZES[-1]}",
-        ratio(*(costs[growth.SIZES[-1], name].times for name in ("split", "plain"))),
-        " x",
-    )
-    section.add_rows(
-        growth.N, ratio(*(costs[growth.SIZES[-1], name].times for name in ("split", "gradient")))
-    )
+    title = f"Head D-{growth.HIDDEN}-{CLASSES} with ReLU, n = {growth.N}, float64"
+    section = Section("growth", title)
+    costs = {D: growth.at_size(D, REPEATS) for D in growth.SIZES}
+    print(growth.table(costs))
+    small, large = growth.SIZES[1], growth.SIZES[-1]
+    plain = {D: costs[D].ratios("plain pass") for D in (small, large)}
+    section.add(f"split / plain pass, D = {large}", Spread.of(plain[large]), " x")
+    section.add(f"  over that at D = {small}", ratio(plain[large], plain[small]), " x", most=1)
+    section.add_rows(growth.N, Spread.of(costs[large].ratios("gradient with respect to y")))
     return section.results
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnblind import numerics
-from bnblind.norms import NORMS, build_norm, freeze_statistics
+from bnblind.norms import build_norm, freeze_statistics, norm_class, norm_names
 from bnblind.standardization import bn_backward, standardize
 
 SHAPES = {"features (16, 32)": (16, 32), "images (64, 32, 8, 8)": (64, 32, 8, 8)}
@@ -43,8 +43,8 @@ def norm_rows(shape: tuple[int, ...]) -> list[tuple[str, float, float]]:
         F.batch_norm(x, mean, var, weight, bias, training=True).sum().backward()
 
     rows = []
-    for name in NORMS:
-        if name == "in" and len(shape) == 2:
+    for name in norm_names():
+        if norm_class(name).needs_positions and len(shape) == 2:
             continue
         norm = build_norm(name, shape[1:])
         freeze_statistics(norm, x.detach())

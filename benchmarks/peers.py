@@ -1,6 +1,7 @@
-"""Other ways to the Hessian's diagonal of one sample's loss at a point of its features.
+"""What the split is compared with: plain passes, and other ways to the Hessian's diagonal of one
+sample's loss at a point of its features.
 
-BackPACK and curvlinops know derivatives with respect to parameters only. So the point becomes a
+BackPACK and curvlinops give derivatives with respect to parameters only. So the point becomes a
 parameter: a layer in front of the head, fed with a single 1, whose parameter is its output.
 """
 
@@ -22,6 +23,27 @@ from curvlinops import HessianLinearOperator, hutchinson_diag, xdiag  # noqa: E4
 
 PRODUCTS = 20
 """Matrix-vector products of the estimators: twice as many as the Hessian has classes."""
+
+
+def plain(head: nn.Module, y: Tensor, target: Tensor) -> None:
+    """One forward and backward pass: gradients with respect to the parameters and y."""
+    head.zero_grad()
+    y = y.detach().requires_grad_()
+    F.cross_entropy(head(y), target, reduction="sum").backward()
+
+
+def gradient(head: nn.Module, y: Tensor, target: Tensor) -> Tensor:
+    """The same with respect to y only."""
+    y = y.detach().requires_grad_()
+    return torch.autograd.grad(F.cross_entropy(head(y), target, reduction="sum"), y)[0]
+
+
+def second_order(head: nn.Module, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient at 0 and Hessian times y for each sample, by a double backward pass."""
+    point = torch.zeros_like(y, requires_grad=True)
+    loss = F.cross_entropy(head(point), target, reduction="sum")
+    first = torch.autograd.grad(loss, point, create_graph=True)[0]
+    return first.detach(), torch.autograd.grad((first * y).sum(), point)[0]
 
 
 def _as_parameter(y0: Tensor) -> tuple[nn.Module, nn.Parameter, Tensor]:

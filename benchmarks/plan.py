@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 from bnblind.pipeline import cells
-from bnblind.pipeline.schema import DATASETS, read_yaml
+from bnblind.pipeline.configuration.schema import DATASETS, read_yaml
 
 PROFILE = "config/full.yaml"
 
 
 def runs() -> int:
-    """Trainings that the profile plans: a seed of a cell each."""
+    """Trainings that the profile plans: one for each seed of each cell."""
     profile, datasets = (read_yaml(path) for path in (Path(PROFILE), DATASETS))
     planned = [
         *(c for job in cells.training_jobs(profile) for c in cells.trained_cells(profile, job)),

@@ -37,7 +37,7 @@ def rounds(
     few: Collection[str] = (),
     least: float = 0.02,
 ) -> dict[str, list[float]]:
-    """Seconds of each call, one value a round; the rounds start with another call each.
+    """Seconds of each call, one value per round; each round starts with another call.
 
     Args:
         times: calls for one value; None takes so many that a value lasts ``least`` seconds.

@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from bnblind.figures.style import COLUMN, LOOKS, use_style
-from bnblind.pipeline.publishing import figure_bytes
+from bnblind.pipeline.formats.publishing import figure_bytes
 
 # What only bundles other rules' files says nothing about how results come about.
 BUNDLES = {"all", "prepared", "trained", "analysed", "reported"}

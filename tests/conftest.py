@@ -15,7 +15,7 @@ import yaml
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.preparation import read_images, split_dataset
 from bnblind.numerics import environment
-from bnblind.pipeline.export_data import fetch
+from bnblind.pipeline.steps.export_data import fetch
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,15 +9,13 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from bnblind.errors import BadInput
-from bnblind.norms import BatchStatistics, FrozenBatchNorm
+from bnblind.norms import BatchStatistics
 
 
 def couples(layer: nn.Module) -> bool:
     """Whether the layer takes its statistics from the batch that it is given now."""
     if isinstance(layer, _BatchNorm):
         return layer.training or layer.running_mean is None
-    if isinstance(layer, FrozenBatchNorm):
-        return False
     return isinstance(layer, BatchStatistics) and layer.training
 
 

@@ -11,14 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from bnblind.errors import BadInput
-from bnblind.norms import (
-    NORMS,
-    BatchCentering,
-    BatchNorm,
-    BatchStatistics,
-    DetachedBatchNorm,
-    Norm,
-)
+from bnblind.norms import BatchStatistics, Norm, is_variant
+from bnblind.norms.bn import BatchNorm
 from bnblind.standardization import (
     bn_backward,
     per_channel,
@@ -29,15 +23,19 @@ from bnblind.standardization import (
 ANALYSED = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _InstanceNorm, Norm)
 """Layers whose two phases are known."""
 
-PLAIN = (
+TORCHS = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm),
     *(nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
-    *NORMS.values(),
 )
-"""Those of them that do nothing more; a subclass may."""
+"""Those of them that are torch's own."""
 
 BatchLayer = _BatchNorm | BatchStatistics
 """Layers that may take statistics of the batch."""
+
+
+def plain(layer: nn.Module) -> bool:
+    """Whether the layer is known to do nothing more than its two phases; a subclass may."""
+    return type(layer) in TORCHS or is_variant(layer)
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def _through(x: Tensor, y: Tensor, G: Tensor) -> Tensor:
 
 
 def _center(layer: nn.Module, y: Tensor) -> Tensor:
-    centers = isinstance(layer, (BatchCentering, DetachedBatchNorm)) and layer.training
+    centers = isinstance(layer, Norm) and layer.centers_batch and layer.training
     vectors = y[0].numel() == y.shape[1]
     return torch.zeros_like(y[0]) if centers and vectors else y.mean(0)
 

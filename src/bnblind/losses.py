@@ -1,7 +1,7 @@
 """Losses of one sample as functions of its outputs: value, slope and curvature.
 
 To add one to the names, subclass ``SampleLoss`` (or give its value alone and let autograd do
-the rest) and name it in ``LOSSES``.
+the rest) and name it in ``SAMPLE_LOSSES``.
 """
 
 import math
@@ -131,7 +131,7 @@ class Quadratic(SampleLoss):
         return z.new_full((len(z), C), self.scale(C)), identity.expand(len(z), C, C)
 
 
-LOSSES: dict[str, Callable[[], SampleLoss]] = {
+SAMPLE_LOSSES: dict[str, Callable[[], SampleLoss]] = {
     "cross_entropy": CrossEntropy,
     # The mean over the outputs of the squared error.
     "mse": lambda: Quadratic(lambda C: 2 / C, lambda C: 0.0),
@@ -148,6 +148,6 @@ def sample_loss(loss: str | LossFunction) -> SampleLoss:
     """
     if callable(loss):
         return SampleLoss(loss)
-    if loss not in LOSSES:
-        raise unknown("loss", loss, (*LOSSES, "any callable (outputs, targets) -> (m,)"))
-    return LOSSES[loss]()
+    if loss not in SAMPLE_LOSSES:
+        raise unknown("loss", loss, (*SAMPLE_LOSSES, "any callable (outputs, targets) -> (m,)"))
+    return SAMPLE_LOSSES[loss]()

@@ -10,17 +10,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bnblind.coupling import coupled, couples, refuse_random
 from bnblind.errors import BadInput, unknown
 from bnblind.layers import (
-    PLAIN,
     BatchLayer,
     Standardized,
     fix_batch_statistics,
     fix_running_statistics,
     normalization_layers,
+    plain,
     require_module,
     standardized,
 )
 from bnblind.losses import LossFunction, sample_loss
-from bnblind.norms import BatchNorm
+from bnblind.norms.bn import BatchNorm
 from bnblind.split import (
     Split,
     assembled,
@@ -78,7 +78,7 @@ class _Analysed:
         plan.seen = standardized(self.name, self.layer, x)
         y = plan.seen.y.detach().requires_grad_(torch.is_grad_enabled())
         z = plan.seen.affine(y.clone())
-        if type(self.layer) not in PLAIN:
+        if not plain(self.layer):
             self._check(x, z.detach())
         return z
 
@@ -141,7 +141,7 @@ class _Dissected:
             raise BadInput(f"the model cannot be copied: {error}") from error
         self.x = x.detach().to(dtype) if x.is_floating_point() else x
         self.plan = _Plan(downstream)
-        self.shared = self.narrow = False
+        self.shared = self.feeds_two_samples = False
         analysed = self.model.get_submodule(layer)
         self.coupling = False
         for name, module in self.model.named_modules():
@@ -171,7 +171,7 @@ class _Dissected:
 
     def head(self, y: Tensor, samples: Tensor) -> Tensor:
         """(m, *S) features, the samples (m,) they belong to -> outputs (m, C)."""
-        if self.narrow:
+        if self.feeds_two_samples:
             return self._run(self.x[:2].clone(), y)
         # If the head is shared, any sample will do; always the first shows it if it is not.
         return self._run(self.x[torch.zeros_like(samples) if self.shared else samples], y)
@@ -189,11 +189,11 @@ class _Dissected:
         outputs = call(self.head, points.clone(), samples)
         if not rows_agree(outputs[1:2], outputs[:1]):
             return False
-        self.shared = self.narrow = True
+        self.shared = self.feeds_two_samples = True
         try:
-            self.narrow = rows_agree(call(self.head, points, samples), outputs[:1])
+            self.feeds_two_samples = rows_agree(call(self.head, points, samples), outputs[:1])
         except (BadInput, RuntimeError):  # a model that reads the batch size off its input
-            self.narrow = False
+            self.feeds_two_samples = False
         return True
 
 
@@ -268,7 +268,7 @@ def split_loss(
             if not batch.shared:
                 raise
             # Two samples agreed at the point, the whole batch does not: a way leads around.
-            dissected.shared = dissected.narrow = False
+            dissected.shared = dissected.feeds_two_samples = False
             batch = replace(batch, shared=False)
             terms, method, kinks = _checked_split(batch, hdiag, seed)
     analysed = model.get_submodule(layer)

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from bnblind.batch_norm_calls import Node, Reading, batch_norm_calls, read
 from bnblind.errors import BadInput
 from bnblind.layers import require_module
-from bnblind.norms import BatchNorm
+from bnblind.norms.bn import BatchNorm
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,17 +12,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from bnblind.errors import BadInput, unknown
+from bnblind.errors import BadInput
 from bnblind.layers import require_module
 from bnblind.norms import (
-    NORMS,
     BatchStatistics,
-    FrozenBatchNorm,
-    InstanceNorm,
-    LayerNorm,
+    FrozenStatistics,
     Norm,
     build_norm,
     freeze_statistics,
+    norm_class,
 )
 from bnblind.standardization import per_channel
 
@@ -106,24 +104,26 @@ def _calls(model: nn.Module, example_input: Tensor) -> dict[str, _Seen]:
 
 def _check(layer: _BatchNorm, norm: str, shapes: list[tuple[int, ...]]) -> None:
     """Raises BadInput where the variant cannot take the layer's place."""
-    variant = NORMS[norm]
-    if not shapes and variant in (LayerNorm, InstanceNorm, FrozenBatchNorm):
+    variant = norm_class(norm)
+    by_features = variant.affine_by_element or variant.needs_positions
+    if not shapes and (by_features or issubclass(variant, FrozenStatistics)):
         raise BadInput(
             f"example_input never reaches it, but {norm!r} depends on its features; "
             f"pass an input, or set a mode, in which the model calls it"
         )
-    if variant is LayerNorm and len(shapes) > 1:
+    if variant.affine_by_element and len(shapes) > 1:
         raise BadInput(
-            f"'ln' has one shape of features; found calls with {' and '.join(map(str, shapes))}; "
+            f"{norm!r} has one shape of features; found calls with "
+            f"{' and '.join(map(str, shapes))}; "
             f"use a norm with an affine phase by channel, such as 'gn'"
         )
-    few = [shape for shape in shapes if variant is InstanceNorm and prod(shape[1:]) < 2]
+    few = [shape for shape in shapes if variant.needs_positions and prod(shape[1:]) < 2]
     if few:
         raise BadInput(
-            f"'in' needs at least 2 positions a channel; found features {few[0]} a sample; "
+            f"{norm!r} needs at least 2 positions a channel; found features {few[0]} a sample; "
             f"use another norm or a larger example_input"
         )
-    if issubclass(variant, BatchStatistics) and variant is not FrozenBatchNorm:
+    if issubclass(variant, BatchStatistics):
         if layer.running_mean is None:
             raise BadInput(
                 f"{norm!r} keeps running statistics; found track_running_stats=False; "
@@ -163,7 +163,7 @@ def _replacement(layer: _BatchNorm, norm: str, seen: _Seen, memo: dict[int, Any]
     new.to(seen.like if known is None else known).train(layer.training)
     if dict(new.named_parameters()):
         _carry_affine(layer, new, memo)
-    if isinstance(new, BatchStatistics) and not isinstance(new, FrozenBatchNorm):
+    if isinstance(new, BatchStatistics):
         for name in ("momentum", "running_mean", "running_var"):
             setattr(new, name, deepcopy(getattr(layer, name), memo))
     return new
@@ -182,7 +182,7 @@ def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Modul
 
     Args:
         model: left as it is, bit for bit.
-        norm: a name of ``bnblind.norms.NORMS``.
+        norm: one of ``bnblind.norms.norm_names()``.
         example_input: a batch for the model in its present mode; it is run through copies, to
             see the shapes of the features.
 
@@ -190,8 +190,7 @@ def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Modul
         BadInput: unknown norm, no batch norm, a model that does not run on the example, or a
             layer whose place the variant cannot take; the message names the layer.
     """
-    if norm not in NORMS:
-        raise unknown("norm", norm, NORMS)
+    variant = norm_class(norm)
     layers = _batch_norms(model)
     seen = _calls(model, example_input)
     memo: dict[int, Any] = {}
@@ -203,10 +202,10 @@ def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Modul
             raise BadInput(f"layer {name}: {error}") from error
         memo[id(layer)] = new
     swapped = deepcopy(model, memo)
-    if NORMS[norm] is FrozenBatchNorm:
+    if issubclass(variant, FrozenStatistics):
         with _trial_run(swapped, example_input) as (copy, x):
             freeze_statistics(copy, x)
             for own, frozen in zip(swapped.modules(), copy.modules(), strict=True):
-                if isinstance(frozen, FrozenBatchNorm):
+                if isinstance(frozen, FrozenStatistics):
                     own.load_state_dict(frozen.state_dict())
     return swapped

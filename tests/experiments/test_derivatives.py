@@ -6,17 +6,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from bnblind.experiments.training import Cell, train
+from bnblind.pipeline.train import weights_bytes
 
 from bnblind import blocked, split_head, standardize
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.derivatives import (
+from bnblind.experiments.networks.models import build_model
+from bnblind.experiments.networks.splitting import (
     Probing,
     describe,
     split_at,
     trained_model,
 )
-from bnblind.experiments.models import build_model
-from bnblind.experiments.training import Cell, train
 from bnblind.figures.derivatives import (
     blocked_by_layer,
     blocked_by_term,
@@ -25,10 +26,9 @@ from bnblind.figures.derivatives import (
     terms_along_training,
 )
 from bnblind.layers import normalization_layers
-from bnblind.norms import NORMS, freeze_statistics
+from bnblind.norms import freeze_statistics, norm_names
 from bnblind.pipeline import derivatives as step
-from bnblind.pipeline.prepared import dataset_bytes
-from bnblind.pipeline.train import weights_bytes
+from bnblind.pipeline.formats.prepared import dataset_bytes
 from bnblind.split import PARTS
 
 PROBING = Probing(("label", "random"), 32, 2)
@@ -68,7 +68,7 @@ def test_running_statistics_are_those_of_the_training_images(digits: Dataset) ->
     assert model[1].momentum == type(model[1]).momentum
 
 
-@pytest.mark.parametrize("norm", [name for name in NORMS if name != "in"])
+@pytest.mark.parametrize("norm", [name for name in norm_names() if name != "in"])
 def test_rows_of_the_head_network(norm: str, digits: Dataset) -> None:
     """One norm before a linear layer: T1 to T3 on label-pure batches of real images."""
     model = network("head", norm, digits)

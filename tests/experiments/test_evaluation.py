@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from bnblind.experiments.datasets import Part
-from bnblind.experiments.evaluation import MODES, evaluate
-from bnblind.experiments.models import build_model
+from bnblind.experiments.networks.evaluation import MODES, evaluate
+from bnblind.experiments.networks.models import build_model
 
 
 def network(norm):

@@ -7,13 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bnblind.experiments.training import Cell, train
+from bnblind.pipeline.train import weights_bytes
 from torch import nn
 
 from bnblind import BadInput
 from bnblind.experiments import features
 from bnblind.experiments.datasets import Dataset, Part
-from bnblind.experiments.evaluation import evaluate
-from bnblind.experiments.features import (
+from bnblind.experiments.networks.evaluation import evaluate
+from bnblind.experiments.networks.models import MODELS, build_model
+from bnblind.experiments.networks.separability import (
     classifier_of,
     embed,
     linear_probe,
@@ -23,12 +26,9 @@ from bnblind.experiments.features import (
     penultimate,
     silhouette,
 )
-from bnblind.experiments.models import MODELS, build_model
-from bnblind.experiments.training import Cell, train
-from bnblind.norms import NORMS
+from bnblind.norms import norm_names
 from bnblind.pipeline import features as step
-from bnblind.pipeline.prepared import dataset_bytes
-from bnblind.pipeline.train import weights_bytes
+from bnblind.pipeline.formats.prepared import dataset_bytes
 
 BATCH_DEPENDENT = {"bn", "bn_center", "bn_scale", "bn_detached"}
 
@@ -70,7 +70,7 @@ def test_features_are_those_whose_accuracy_is_evaluated(mode: str, digits: Datas
     assert (logits.argmax(1) == part.labels).double().mean().item() == pytest.approx(accuracy)
 
 
-@pytest.mark.parametrize("norm", [name for name in NORMS if name != "in"])
+@pytest.mark.parametrize("norm", [name for name in norm_names() if name != "in"])
 def test_a_mode_of_its_own_only_where_features_depend_on_the_batch(
     norm: str, digits: Dataset
 ) -> None:

@@ -12,7 +12,7 @@ from bnblind.experiments.flows.couplings import AffineCoupling, channel_half, ch
 from bnblind.experiments.flows.invertible import Chain, FactorOut, Flatten, Logit, Squeeze
 from bnblind.experiments.flows.networks import ResidualNetwork, WeightNormConv2d, mlp
 from bnblind.experiments.flows.realnvp import COUPLINGS, build_flow
-from bnblind.norms import NORMS, build_norm
+from bnblind.norms import build_norm, norm_names
 
 SHAPE = (1, 8, 8)
 SMALL = {"couplings": 2, "width": 8, "depth": 1, "constraint": 0.9}
@@ -25,7 +25,7 @@ MASKS = {
 FLOWS = [
     (coupling, norm, coupling_norm)
     for coupling in COUPLINGS
-    for norm in NORMS
+    for norm in norm_names()
     for coupling_norm in COUPLING_NORMS
     if (coupling, norm) != ("mlp", "in")  # not defined for vectors
 ]
@@ -258,7 +258,7 @@ def test_images_of_other_sizes(shape):
     ("changes", "message"),
     [
         ({"coupling": "rnn"}, "unknown coupling 'rnn'; allowed: mlp, conv"),
-        ({"norm": "BN"}, "unknown norm 'BN'; allowed: none, bn"),
+        ({"norm": "BN"}, "unknown norm 'BN'; allowed: bn, bn_affine"),
         ({"coupling_norm": "ln"}, "unknown coupling norm 'ln'; allowed: none, bn, scalar"),
         ({"constraint": 1.0}, "constraint must lie between 0 and 1; found 1.0"),
         ({"norm": "in"}, "norm 'in' needs"),

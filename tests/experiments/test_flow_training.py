@@ -11,7 +11,7 @@ from bnblind import BadInput
 from bnblind.errors import Diverged
 from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Part
-from bnblind.experiments.flows.evaluation import (
+from bnblind.experiments.flows.judging import (
     SHARES,
     averaging,
     draw_pairs,
@@ -32,9 +32,10 @@ from bnblind.experiments.flows.training import (
     train_flow,
 )
 from bnblind.experiments.optimizers import build_optimizer
-from bnblind.norms import NORMS, FrozenBatchNorm
+from bnblind.norms import norm_names
+from bnblind.norms.bn_frozen import FrozenBatchNorm
 from bnblind.pipeline.checkpoint import Checkpoint
-from bnblind.pipeline.seeds import train_all, weights_bytes
+from bnblind.pipeline.training_jobs import train_all, weights_bytes
 
 SETTINGS = {
     **{"dataset": "digits", "levels": 17, "pair": [9, 8], "coupling": "mlp", "couplings": 2},
@@ -74,7 +75,7 @@ def test_a_seed_gives_the_same_run_bit_for_bit(run, digits):
 
 def test_a_seed_gives_the_same_initial_weights_under_every_norm(digits):
     images = noisy(cell(), pair_parts(cell(), digits)["train"], 0, "train")
-    flows = [initial_flow(cell(norm=norm), 0, images) for norm in NORMS if norm != "in"]
+    flows = [initial_flow(cell(norm=norm), 0, images) for norm in norm_names() if norm != "in"]
     for flow in flows:
         linear = [m.weight for m in flow.modules() if isinstance(m, torch.nn.Linear)]
         expected = [m.weight for m in flows[0].modules() if isinstance(m, torch.nn.Linear)]
@@ -262,7 +263,7 @@ def test_recalibration_goes_through_random_batches_once(run, digits, monkeypatch
         batches.extend(make_batches(*args))
         return batches
 
-    monkeypatch.setattr("bnblind.experiments.flows.evaluation.make_batches", recorded)
+    monkeypatch.setattr("bnblind.experiments.flows.judging.make_batches", recorded)
     norm = averaging(flow)[0]
     norm.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))  # copied, too
     found = averaging(recalibrated(flow, part, settings, 0))[0]

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from bnblind import BadInput
-from bnblind.experiments.linear_signal import (
+from bnblind.experiments.first_order_task import (
     Draw,
     LinearSignal,
     layer_of,
     loss_of,
     train_linear_signal,
 )
-from bnblind.norms import NORMS, AffineOnly
+from bnblind.norms import norm_names
+from bnblind.norms.bn_affine import AffineOnly
 from bnblind.pipeline import linear_signal as step
 
 TASK = LinearSignal(classes=3, inputs=5, features=16, batch_size=8, steps=12, lr=0.1)
@@ -28,7 +29,7 @@ def rows(norm: str, seed: int = 10) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("seed", [10, 11, 12])
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", norm_names())
 def test_weights_rest_under_bn_and_centering_and_move_under_all_others(
     norm: str, seed: int
 ) -> None:
@@ -42,7 +43,7 @@ def test_weights_rest_under_bn_and_centering_and_move_under_all_others(
         assert table["displacement"][1:].min() > 0.01
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", norm_names())
 def test_the_loss_falls_unless_the_forward_pass_removes_the_batch_mean(norm: str) -> None:
     """What batches of a class lose is measured on each class alike."""
     by_label = rows(norm).groupby("label")["loss"]
@@ -53,7 +54,7 @@ def test_the_loss_falls_unless_the_forward_pass_removes_the_batch_mean(norm: str
         assert change.mean() < -0.1
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", norm_names())
 def test_the_loss_is_first_order(norm: str) -> None:
     """Linear in what the norm gives, one direction for all the samples: the gradient there is
     the same row for each, and the loss at the middle of two points is the mean of theirs.
@@ -99,7 +100,7 @@ def test_every_norm_sees_the_same_task() -> None:
     assert not torch.equal(other.weights, draw.weights)
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", norm_names())
 def test_only_the_weights_are_trained(norm: str) -> None:
     draw = Draw.of(TASK, 10)
     layer = layer_of(norm, draw, draw.means @ draw.weights.T)
@@ -109,7 +110,7 @@ def test_only_the_weights_are_trained(norm: str) -> None:
 
 
 def test_an_unknown_norm_is_refused() -> None:
-    with pytest.raises(BadInput, match="unknown norm 'bm'; allowed: none, bn"):
+    with pytest.raises(BadInput, match="unknown norm 'bm'; allowed: bn, bn_affine"):
         rows("bm")
 
 

@@ -7,8 +7,8 @@ from torch import nn
 from bnblind import BadInput, split_loss
 from bnblind.experiments.batching import label_batches
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.models import MODELS, build_model
-from bnblind.norms import NORMS, Norm, freeze_statistics
+from bnblind.experiments.networks.models import MODELS, build_model
+from bnblind.norms import Norm, freeze_statistics, norm_names
 
 NORM_SHAPES = {
     "head": [(32,)],
@@ -19,7 +19,7 @@ NORM_SHAPES = {
     "resnet": [(8, 8, 8)] * 3 + [(16, 4, 4)] * 3 + [(32, 2, 2)] * 3,
 }
 ONLY_VECTORS = {"head", "head_relu", "mlp", "mini_vgg"}
-CASES = [(m, n) for m in MODELS for n in NORMS if not (n == "in" and m in ONLY_VECTORS)]
+CASES = [(m, n) for m in MODELS for n in norm_names() if not (n == "in" and m in ONLY_VECTORS)]
 
 
 def build(model: str, norm: str, seed: int = 0) -> nn.Module:

@@ -6,7 +6,7 @@ import torch
 from bnblind import BadInput, blocked, bn_backward, standardize
 from bnblind.experiments import theorems
 from bnblind.experiments.synthetic import LOSSES, quadratic, shared_loss
-from bnblind.experiments.theorems import (
+from bnblind.experiments.theorem_check import (
     POINTS,
     Case,
     derivatives_at,

@@ -5,16 +5,16 @@ import math
 
 import pytest
 import torch
+from bnblind.experiments.training import Cell, initial_model, train, train_epoch
 
 from bnblind import BadInput
 from bnblind.errors import Diverged
 from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Part
-from bnblind.experiments.evaluation import MODES
+from bnblind.experiments.networks.evaluation import MODES
 from bnblind.experiments.optimizers import build_optimizer
 from bnblind.experiments.randomness import stream
-from bnblind.experiments.training import Cell, initial_model, train, train_epoch
-from bnblind.norms import NORMS
+from bnblind.norms import norm_names
 
 SETTINGS = {
     "dataset": "digits",
@@ -65,7 +65,7 @@ def test_another_seed_gives_another_run(run, digits):
 
 
 def test_a_seed_gives_the_same_initial_weights_under_every_norm(digits):
-    models = {n: initial_model(cell(norm=n), 0, digits) for n in NORMS if n != "in"}
+    models = {n: initial_model(cell(norm=n), 0, digits) for n in norm_names() if n != "in"}
     for model in models.values():
         for layer in (1, 3, 5):
             assert torch.equal(model[layer].weight, models["none"][layer].weight)
@@ -117,7 +117,7 @@ def test_training_metrics_are_means_over_the_samples(digits):
     assert values(found, "train.accuracy")[0] == pytest.approx(correct, abs=2e-3)
 
 
-@pytest.mark.parametrize("norm", [n for n in NORMS if n != "in"])
+@pytest.mark.parametrize("norm", [n for n in norm_names() if n != "in"])
 def test_every_norm_trains_on_random_batches(norm, digits):
     """From chance (0.1) to most digits in two epochs, in training mode, also the controls."""
     found = values(train(cell(norm=norm, epochs=2), 0, digits), "test.random.accuracy")
@@ -176,7 +176,7 @@ def test_the_hash_of_the_batches_depends_on_seed_batching_and_epochs_only(digits
 
     once = order()
     assert len(once) == 64
-    for norm in [n for n in NORMS if n != "in"]:
+    for norm in [n for n in norm_names() if n != "in"]:
         assert order(norm=norm) == once
     assert order(model="conv", lr=0.02) == once
     others = [order(seed=4), order(batching="label"), order(batching="purity-0.9"), order(epochs=2)]
@@ -198,7 +198,7 @@ def test_batch_statistics_refuse_a_class_of_one_sample_and_others_train(batching
     ("changes", "message"),
     [
         ({"model": "vgg"}, "unknown model 'vgg'; allowed: head"),
-        ({"norm": "BN"}, "unknown norm 'BN'; allowed: none, bn"),
+        ({"norm": "BN"}, "unknown norm 'BN'; allowed: bn, bn_affine"),
         ({"norm": "in"}, r"norm 'in' needs .*found \(32,\)"),
         ({"batching": "sorted"}, "unknown batching 'sorted'; allowed: random"),
         ({"batching": "purity-0.05"}, "purity must lie between 1 / classes = 0.1 and 1"),

@@ -20,8 +20,8 @@ from bnblind.figures.classification import (
 )
 from bnblind.figures.style import COLUMN, LOOKS, use_style
 from bnblind.figures.theorems import leak_curve, passing_by_point, passing_heat_map
-from bnblind.norms import NORMS
-from bnblind.pipeline.publishing import READABLE, publish_figure, readable_width
+from bnblind.norms import norm_names
+from bnblind.pipeline.formats.publishing import READABLE, publish_figure, readable_width
 from tests.conftest import ROOT
 
 
@@ -70,9 +70,9 @@ def test_the_whole_is_drawn_beside_its_terms(passing: pd.DataFrame) -> None:
 
 
 def test_every_norm_has_its_own_look() -> None:
-    assert list(LOOKS) == list(NORMS)
+    assert set(LOOKS) == set(norm_names())
     for part in ("label", "color", "marker"):
-        assert len({getattr(look, part) for look in LOOKS.values()}) == len(NORMS)
+        assert len({getattr(look, part) for look in LOOKS.values()}) == len(norm_names())
 
 
 def test_main_norms_differ_in_lightness_too() -> None:
@@ -193,7 +193,7 @@ import sys
 import pandas as pd
 from bnblind.figures.style import use_style
 from bnblind.figures.theorems import leak_curve
-from bnblind.pipeline.publishing import publish_figure
+from bnblind.pipeline.formats.publishing import publish_figure
 use_style()
 leak = pd.DataFrame({"eps": [1e-5] * 2, "std": [0.1, 1.0], "measured": [0.1, 1e-5]})
 publish_figure(*leak_curve(leak), sys.argv[1], "leak", "Leak.")

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bnblind.norms import LayerNorm
+from bnblind.norms.ln import LayerNorm
 from tests.helpers.dense import EXACT, PARTS, batch_norm, row_loss, taylor
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bnblind import build_norm
-from bnblind.norms import NORMS
+from bnblind.norms import norm_names
 from tests.helpers.cases import C, normal
 
 N = 6
@@ -102,8 +102,15 @@ LAYERS = {
     "GroupNorm_images": (images, lambda: nn.GroupNorm(2, 4)),
     "InstanceNorm2d": (images, lambda: nn.InstanceNorm2d(4)),
     "InstanceNorm2d_affine": (images, lambda: nn.InstanceNorm2d(4, affine=True)),
-    **{name: (vectors, lambda name=name: build_norm(name, (6,))) for name in NORMS if name != "in"},
-    **{f"{name}_images": (images, lambda name=name: build_norm(name, (4, 4, 4))) for name in NORMS},
+    **{
+        name: (vectors, lambda name=name: build_norm(name, (6,)))
+        for name in norm_names()
+        if name != "in"
+    },
+    **{
+        f"{name}_images": (images, lambda name=name: build_norm(name, (4, 4, 4)))
+        for name in norm_names()
+    },
 }
 
 

@@ -20,13 +20,19 @@ FORBIDDEN = {
     "experiments": ("figures", "pipeline"),
     "figures": ("pipeline",),
 }
-MATHEMATICS = sorted(path.stem for path in SOURCE.glob("*.py") if path.stem not in NOT_MATHEMATICS)
+MATHEMATICS = {
+    path.relative_to(SOURCE).as_posix(): path
+    for path in sorted((*SOURCE.glob("*.py"), *SOURCE.glob("norms/*.py")))
+    if path.parent != SOURCE or path.stem not in NOT_MATHEMATICS
+}
 
 
 def layer(path: Path) -> str:
     if path == SOURCE / "__main__.py":
         return "review"
-    return path.relative_to(SOURCE).parts[0] if path.parent != SOURCE else "mathematics"
+    if path.parent in (SOURCE, SOURCE / "norms"):
+        return "mathematics"
+    return path.relative_to(SOURCE).parts[0]
 
 
 def imports(path: Path) -> set[str]:
@@ -57,8 +63,8 @@ def test_imports_run_one_way(name):
 
 @pytest.mark.parametrize("name", MATHEMATICS)
 def test_mathematics_needs_torch_alone(name):
-    outside = {module.split(".")[0] for module in imports(SOURCE / f"{name}.py")}
-    allowed = {"bnblind", "torch"} | ({"pandas"} if name == "probe" else set())  # its table
+    outside = {module.split(".")[0] for module in imports(MATHEMATICS[name])}
+    allowed = {"bnblind", "torch"} | ({"pandas"} if name == "probe.py" else set())  # its table
     assert outside - sys.stdlib_module_names <= allowed
 
 

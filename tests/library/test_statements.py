@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bnblind import blocked, bn_backward, build_norm, standardize
-from bnblind.experiments.theorems import Derivatives, diagonal_gradient, off_diagonal_gradient
+from bnblind.experiments.theorem_check import Derivatives, diagonal_gradient, off_diagonal_gradient
 from bnblind.losses import CrossEntropy
 from bnblind.norms import freeze_statistics
 

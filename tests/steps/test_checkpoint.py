@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from bnblind.experiments.training import Cell, Trainer, train
+from bnblind.pipeline.train import results_table, train_runs
 
 from bnblind.errors import BadInput
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.runs import Run
-from bnblind.experiments.training import Cell, Trainer, train
 from bnblind.pipeline.checkpoint import Checkpoint, alone, identity_of
-from bnblind.pipeline.seeds import weights_bytes
-from bnblind.pipeline.train import results_table, train_runs
+from bnblind.pipeline.training_jobs import weights_bytes
 
 CELL = Cell(
     dataset="digits",

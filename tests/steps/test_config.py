@@ -9,19 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from bnblind.errors import BadInput
-from bnblind.experiments.batching import BATCHINGS
-from bnblind.experiments.flows.coupling_norms import COUPLING_NORMS
-from bnblind.experiments.flows.realnvp import COUPLINGS
-from bnblind.experiments.flows.training import FlowCell
-from bnblind.experiments.models import MODELS
-from bnblind.experiments.optimizers import OPTIMIZERS
-from bnblind.experiments.preparation import READERS
-from bnblind.experiments.synthetic import LOSSES
-from bnblind.experiments.theorems import POINTS
-from bnblind.norms import NORMS
-from bnblind.pipeline import config, schema
 from bnblind.pipeline.cells import (
     flow_cells,
     flow_jobs,
@@ -29,9 +16,22 @@ from bnblind.pipeline.cells import (
     trained_cells,
     training_jobs,
 )
-from bnblind.pipeline.claims_file import read_claims
 from bnblind.pipeline.config import check_config
-from bnblind.pipeline.schema import read_yaml, registered_names
+
+from bnblind.errors import BadInput
+from bnblind.experiments.batching import BATCHINGS
+from bnblind.experiments.flows.coupling_norms import COUPLING_NORMS
+from bnblind.experiments.flows.realnvp import COUPLINGS
+from bnblind.experiments.flows.training import FlowCell
+from bnblind.experiments.networks.models import MODELS
+from bnblind.experiments.optimizers import OPTIMIZERS
+from bnblind.experiments.preparation import READERS
+from bnblind.experiments.synthetic import LOSSES
+from bnblind.experiments.theorem_check import POINTS
+from bnblind.norms import NORMS
+from bnblind.pipeline import config, schema
+from bnblind.pipeline.configuration.claims_file import read_claims
+from bnblind.pipeline.configuration.schema import read_yaml, registered_names
 from tests.conftest import ROOT
 
 PROFILES = [

@@ -10,8 +10,8 @@ import torch
 from bnblind import BadInput
 from bnblind.experiments.intervals import t_interval
 from bnblind.pipeline import collect_flows, list_weights, train_flow
-from bnblind.pipeline.prepared import dataset_bytes
-from bnblind.pipeline.tensors import read_tensors, tensors_bytes
+from bnblind.pipeline.formats.prepared import dataset_bytes
+from bnblind.pipeline.formats.tensors import read_tensors, tensors_bytes
 
 CELL = {
     **{"dataset": "digits", "levels": 17, "pair": [9, 8], "coupling": "mlp", "couplings": 2},

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bnblind import BadInput
-from bnblind.pipeline.claims_file import read_claims
+from bnblind.pipeline.configuration.claims_file import read_claims
 from bnblind.pipeline.ledger import counts, judge, ledger, measure, overall, select
 from bnblind.pipeline.proofs_record import Proofs, read_proofs
 

@@ -8,15 +8,15 @@ import json
 import pandas as pd
 import pytest
 import torch
+from bnblind.experiments.training import Cell
 
 from bnblind import BadInput
 from bnblind.experiments import training
 from bnblind.experiments.datasets import SPLITS
-from bnblind.experiments.training import Cell
 from bnblind.pipeline import collect, export_data, list_weights, prepare_data, theorems, train
-from bnblind.pipeline.kept_weights import kept_weights
-from bnblind.pipeline.prepared import read_dataset
-from bnblind.pipeline.tensors import read_tensors, tensors_bytes
+from bnblind.pipeline.formats.prepared import read_dataset
+from bnblind.pipeline.formats.tensors import read_tensors, tensors_bytes
+from bnblind.pipeline.formats.weights import kept_weights
 
 SPLIT = {"seed": 0, "validation": 0.15, "test": 0.2}
 CELL = {

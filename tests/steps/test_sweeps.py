@@ -9,23 +9,23 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from bnblind.experiments.training import Cell, Run, Trainer, train
+from bnblind.pipeline.cells import cell_settings, sweep_cells, trained_cells, training_jobs
+from bnblind.pipeline.config import check_config
+from bnblind.pipeline.train import results_table, train_runs
 from torch.nn import functional as F
 
 from bnblind import blocked
 from bnblind.errors import BadInput, Diverged
 from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.models import build_model
-from bnblind.experiments.purity import blocked_shares
+from bnblind.experiments.networks.blocking import blocked_shares
+from bnblind.experiments.networks.models import build_model
 from bnblind.experiments.randomness import stream
-from bnblind.experiments.training import Cell, Run, Trainer, train
 from bnblind.pipeline import sweep
-from bnblind.pipeline.cells import cell_settings, sweep_cells, trained_cells, training_jobs
 from bnblind.pipeline.checkpoint import Checkpoint
-from bnblind.pipeline.config import check_config
-from bnblind.pipeline.prepared import dataset_bytes
-from bnblind.pipeline.schema import read_yaml
-from bnblind.pipeline.train import results_table, train_runs
+from bnblind.pipeline.configuration.schema import read_yaml
+from bnblind.pipeline.formats.prepared import dataset_bytes
 from tests.conftest import ROOT
 
 SETTINGS = {

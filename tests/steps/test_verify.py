@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from bnblind.__main__ import main
-from bnblind.pipeline.claims_file import read_claims
+from bnblind.pipeline.configuration.claims_file import read_claims
 from bnblind.pipeline.ledger import ledger
 from bnblind.pipeline.proofs_record import RECORD, read_proofs
 from tests.conftest import ROOT

@@ -1,207 +1,107 @@
-import json
-from pathlib import Path
-
-from snakemake.jobs import Job
-
-from bnblind.pipeline.closure import import_closure
+# What the rules share: the checked configuration, the paths, and the command of a step.
 
 shell.prefix("export PYTHONPATH=src; ")
 
+EXPERIMENTS = experiments()
+check_config(config, EXPERIMENTS.values())
+read_claims(judged_tables(EXPERIMENTS.values()))
 
-def with_failures_remembered(postprocess):
-    """Have Snakemake run a failed job again, whatever becomes of the rest of the run.
-
-    Outputs are marked `update`, so those of a failed job are an earlier run's. Snakemake (9.27)
-    restores them and then records them as made from the present inputs and parameters; marked
-    as incomplete, they do not pass for up to date.
-    """
-
-    async def remembering(job, *args, error=False, **options):
-        await postprocess(job, *args, error=error, **options)
-        if error:
-            job.dag.workflow.persistence.started(job)
-
-    return remembering
-
-
-Job.postprocess = with_failures_remembered(Job.postprocess)
-
-check_config(config)
-
-DATASETS = schema.read_yaml(schema.DATASETS)
-JOBS = cells.training_jobs(config)
+DATASETS = schema.datasets()
+ARTIFACTS = artifacts(config, EXPERIMENTS.values(), DATASETS)
+PATHS = Paths(config["root"])
 NUMERICS = [config["numerics"], config["numeric_threads"]]
-
-MODEL_FILE = "data/models/classification/{grid}/{norm}.safetensors"
-RESULT_FILE = "data/results/classification/{grid}/{norm}.parquet"
-
 PROOFS = sorted(map(str, Path("proofs").glob("*.v")))
 PROOFS_CHECK = [
     *sorted(map(str, Path("proofs").glob("*.py"))),
     "proofs/mutations.toml",
     "proofs/_CoqProject",
 ]
-PROOFS_RECORD = "proofs/record.json"
-
-FLOW_JOBS = cells.flow_jobs(config)
-FLOW_FILE = "flows/{grid}/{norm}-{coupling_norm}"
-FLOW_MODEL_FILE = f"data/models/{FLOW_FILE}.safetensors"
-FLOW_RESULT_FILE = f"data/results/{FLOW_FILE}.parquet"
-FLOW_SAMPLES_FILE = f"data/results/{FLOW_FILE}-samples.safetensors"
+USAGE = schema.read_yaml(Path("workflow/usage.yaml"))
 
 
 wildcard_constraints:
     dataset="[a-z0-9_]+",
-    grid="[a-z][a-z0-9-]*",
-    norm="[a-z][a-z0-9_]*",
-    coupling_norm="[a-z][a-z0-9_]*",
-    sweep="|".join(cells.SWEEPS),
+    grid="[a-z][a-z0-9_-]*",
+    job="[a-z][a-z0-9_-]*",
 
 
-def at(path):
-    """A path below the profile's root."""
-    return path if config["root"] == "." else f"{config['root']}/{path}"
+def kept(path):
+    """Outputs that stay as they are when the job that would replace them fails."""
+    return update(path)
 
 
 def step(command):
-    """The shell command of a step: logged, and shown where it fails, whatever is quiet."""
+    """The shell command of a step: logged, and shown where it fails, whatever is quiet.
+
+    Outputs are marked `update`, so those of a failed job are an earlier run's. Snakemake restores
+    them and then records them as made from the present inputs and parameters. The time of the last
+    failure is a parameter, too, and noted before that: so the job stays planned until it succeeds.
+    """
     return (
         f"python -m bnblind.pipeline {command} --numerics {{params.numerics}} > {{log}} 2>&1"
-        " || {{ tail -n 40 {log} >&2; exit 1; }}"
+        " || {{ touch {log}.failed; tail -n 40 {log} >&2; exit 1; }}"
     )
 
 
-def code_of(name):
-    """Every file of the package that a step imports."""
-    entries = ["src/bnblind/pipeline/__main__.py", f"src/bnblind/pipeline/{name}.py"]
-    return import_closure(entries)
+def last_failure(name, *wildcards):
+    """When the job with that log last failed, 0 if it never did."""
+    path = PATHS.log(name, *wildcards)
+
+    def when(wildcards):
+        note = Path(f"{path.format(**wildcards)}.failed")
+        return note.stat().st_mtime_ns if note.exists() else 0
+
+    return when
+
+
+def file_of(module):
+    return f"src/{module.replace('.', '/')}.py"
+
+
+def code_of(name, *modules):
+    """Every file of the package that a step imports; ``modules`` are those it loads by name."""
+    step = f"bnblind.pipeline.steps.{name}"
+    return import_closure(map(file_of, ["bnblind.pipeline.__main__", step, *modules]))
+
+
+def code_of_norms(norms):
+    """Of the norm variants alone, which their users load by name."""
+    return import_closure([file_of(norm_module(norm)) for norm in norms])
 
 
 def templates(*names):
-    return [f"src/bnblind/pipeline/templates/{name}" for name in names]
+    return [f"src/bnblind/pipeline/formats/templates/{name}" for name in names]
 
 
-def code_of_notebook(name):
-    """The notebook, what it imports, and the step that executes it."""
-    executing = code_of("notebook")
-    shown = templates("page.html.j2", "style.css")
-    return sorted({*executing, *shown, *import_closure([f"notebooks/{name}.ipynb"])})
+def megabytes(name):
+    """Half as much again as the largest job of the rule was measured to need."""
+    return round(1.5 * USAGE[name]["peak_mb"])
 
 
-def raw_file(dataset):
-    return at(f"data/raw/{dataset}/{DATASETS[dataset]['file']}")
+def minutes(name):
+    """Twenty times the longest job of the rule, as profiles other than the measured one are
+    larger; doubled where a try was too short.
+    """
+    least = 10 + round(20 * USAGE[name]["cpu_seconds"] / 60)
+    return lambda wildcards, attempt: least * 2 ** (attempt - 1)
 
 
-def prepared_of(grid):
-    dataset = config["classification"][grid]["dataset"]
-    return at(f"data/prepared/{dataset}.safetensors")
+def settings_of(experiment):
+    return json.dumps(config[experiment])
 
 
-def kept(*paths):
-    """Outputs that stay as they are when the job that would replace them fails."""
-    return [update(path) for path in paths]
+def prepared_of(section):
+    """The prepared data of a grid of ``section``."""
+    return lambda wildcards: PATHS.prepared(config[section][wildcards.grid]["dataset"])
 
 
-def figure_files(*stems):
-    formats = ("svg", "pdf", "png", "csv")
-    return [
-        at(f"reports/figures/{stem}.{suffix}") for stem in stems for suffix in formats
-    ]
+def weights_of(wildcards):
+    """The weights that the jobs of a grid of ``classification`` keep."""
+    name = "classification"
+    cells = EXPERIMENTS[name].training.cells(config)[wildcards.grid]
+    jobs = dict.fromkeys(cell.job for cell in cells)
+    return [PATHS.trained("weights", name, wildcards.grid, job) for job in jobs]
 
 
-def has_controls(grid):
-    return any(norm.startswith("bn_") for norm in grid["norms"])
-
-
-def result_tables():
-    tables = cells.result_tables(config)
-    return [at(f"data/results/{table}.parquet") for table in tables]
-
-
-def classification_figures():
-    stems = set()
-    for grid in config["classification"].values():
-        for lr in grid["learning_rates"]:
-            stem = f"classification/{grid['dataset']}-{grid['model']}-lr{float(lr)}"
-            stems |= {stem, *([f"{stem}-controls"] if has_controls(grid) else [])}
-    figures = [
-        f"{stem}-{figure}" for stem in sorted(stems) for figure in ("curves", "final")
-    ]
-    rates = [config["classification"][grid] for grid in config["rates"]]
-    return figures + sorted(
-        {f"classification/{grid['dataset']}-{grid['model']}-rates" for grid in rates}
-    )
-
-
-def purity_figures():
-    swept = [config["classification"][grid] for grid in config["purity"]]
-    return sorted(
-        f"purity/{grid['dataset']}-{grid['model']}-lr{float(lr)}"
-        for grid in swept
-        for lr in grid["learning_rates"]
-    )
-
-
-def derivatives_figures():
-    stems = ["derivatives/positions"]
-    for grid in config["derivatives"]:
-        names = ["norms", "blocked"]
-        names += ["controls"] if has_controls(config["classification"][grid]) else []
-        stems += [f"derivatives/{grid}-{name}" for name in names]
-    return stems
-
-
-def features_figures():
-    return [
-        f"features/{grid}-lr{float(lr)}-{name}"
-        for grid in config["features"]
-        for lr in config["classification"][grid]["learning_rates"]
-        for name in ("measures", "tsne")
-    ]
-
-
-def prepared_files():
-    raw = [raw_file(dataset) for dataset in config["data"]]
-    prepared = expand(
-        at("data/prepared/{dataset}.{suffix}"),
-        dataset=config["data"],
-        suffix=["safetensors", "json"],
-    )
-    return raw + prepared
-
-
-def weights_of(grid):
-    return [at(MODEL_FILE.format(**job)) for job in JOBS if job["grid"] == grid]
-
-
-def trained_files():
-    return [
-        at(pattern.format(**job))
-        for job in JOBS
-        for pattern in (MODEL_FILE, RESULT_FILE)
-    ]
-
-
-def prepared_for_flow(grid):
-    dataset = config["flows"][grid]["dataset"]
-    return at(f"data/prepared/{dataset}.safetensors")
-
-
-def flow_datasets():
-    return sorted({grid["dataset"] for grid in config["flows"].values()})
-
-
-def flow_files():
-    patterns = (FLOW_MODEL_FILE, FLOW_RESULT_FILE, FLOW_SAMPLES_FILE)
-    return [at(pattern.format(**job)) for job in FLOW_JOBS for pattern in patterns]
-
-
-def flow_figures():
-    """A set of figures for each data set, coupling and coupling norm; samples for each pair."""
-    stems = set()
-    for grid in config["flows"].values():
-        for coupling_norm in grid["coupling_norms"]:
-            stem = f"flow/{grid['dataset']}-{grid['coupling']}-{coupling_norm}"
-            stems |= {f"{stem}-{name}" for name in ("curves", "interpolation", "gap")}
-            stems |= {f"{stem}-samples-{a}v{b}" for a, b in grid["pairs"]}
-    return sorted(stems)
+def norms_of_grid(wildcards):
+    return code_of_norms(config["classification"][wildcards.grid]["norms"])

@@ -2,12 +2,16 @@ rule export_data:
     input:
         code=code_of("export_data"),
     output:
-        raw=update(at("data/raw/{dataset}/{file}")),
+        raw=kept(PATHS.raw("{dataset}", "{file}")),
     log:
-        at("logs/export_data/{dataset}-{file}.log"),
+        PATHS.log("export_data", "{dataset}-{file}"),
     params:
         numerics=NUMERICS,
+        failed=last_failure("export_data", "{dataset}-{file}"),
         registered=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
+    resources:
+        mem_mb=megabytes("export_data"),
+        runtime=minutes("export_data"),
     shell:
         step("export_data --registered {params.registered:q} --raw {output.raw}")
 
@@ -15,16 +19,22 @@ rule export_data:
 rule prepare_data:
     input:
         code=code_of("prepare_data"),
-        raw=lambda wildcards: raw_file(wildcards.dataset),
+        raw=lambda wildcards: PATHS.raw(
+            wildcards.dataset, DATASETS[wildcards.dataset]["file"]
+        ),
     output:
-        prepared=update(at("data/prepared/{dataset}.safetensors")),
-        manifest=update(at("data/prepared/{dataset}.json")),
+        prepared=kept(PATHS.prepared("{dataset}")),
+        manifest=kept(PATHS.manifest("{dataset}")),
     log:
-        at("logs/prepare_data/{dataset}.log"),
+        PATHS.log("prepare_data", "{dataset}"),
     params:
         numerics=NUMERICS,
+        failed=last_failure("prepare_data", "{dataset}"),
         registered=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
         split=lambda wildcards: json.dumps(config["data"][wildcards.dataset]),
+    resources:
+        mem_mb=megabytes("prepare_data"),
+        runtime=minutes("prepare_data"),
     shell:
         step(
             "prepare_data --dataset {wildcards.dataset} --registered {params.registered:q} "
@@ -33,6 +43,23 @@ rule prepare_data:
         )
 
 
-rule prepared:
+rule contact_sheet:
     input:
-        prepared_files(),
+        code=code_of("contact_sheet"),
+        prepared=PATHS.prepared("{dataset}"),
+    output:
+        kept(PATHS.figure("data/{dataset}")),
+    log:
+        PATHS.log("contact_sheet", "{dataset}"),
+    params:
+        numerics=NUMERICS,
+        failed=last_failure("contact_sheet", "{dataset}"),
+        figures=PATHS.figures(),
+    resources:
+        mem_mb=megabytes("contact_sheet"),
+        runtime=minutes("contact_sheet"),
+    shell:
+        step(
+            "contact_sheet --dataset {wildcards.dataset} --prepared {input.prepared} "
+            "--figures {params.figures}"
+        )

@@ -1,41 +1,17 @@
 rule linear_signal:
     input:
-        code=code_of("linear_signal"),
+        code=code_of("train_linear_signal"),
+        norms=code_of_norms(config["linear_signal"]["norms"]),
     output:
-        table=update(at("data/results/linear_signal.parquet")),
+        table=kept(PATHS.table("linear_signal")),
     log:
-        at("logs/linear_signal.log"),
-    benchmark:
-        at("logs/benchmarks/linear_signal.tsv")
+        PATHS.log("linear_signal"),
     params:
         numerics=NUMERICS,
-        settings=json.dumps(config["linear_signal"]),
+        failed=last_failure("linear_signal"),
+        settings=settings_of("linear_signal"),
+    resources:
+        mem_mb=megabytes("linear_signal"),
+        runtime=minutes("linear_signal"),
     shell:
-        step("linear_signal --settings {params.settings:q} --table {output.table}")
-
-
-rule linear_signal_page:
-    input:
-        code=code_of_notebook("linear_signal"),
-        notebook="notebooks/linear_signal.ipynb",
-        table=rules.linear_signal.output.table,
-    output:
-        kept(*figure_files("linear_signal/displacement")),
-        executed=update(at("reports/pages/linear_signal.ipynb")),
-        page=update(at("reports/pages/linear_signal.html")),
-    log:
-        at("logs/linear_signal_page.log"),
-    params:
-        numerics=NUMERICS,
-        parameters=lambda wildcards, input: json.dumps(
-            {
-                "numerics": NUMERICS,
-                "table": input.table,
-                "figures": at("reports/figures"),
-            }
-        ),
-    shell:
-        step(
-            "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
-            "--executed {output.executed} --page {output.page}"
-        )
+        step("train_linear_signal --settings {params.settings:q} --table {output.table}")

@@ -7,6 +7,9 @@ rule proofs:
         record=update("data/results/proofs.json"),
     log:
         "logs/proofs.log",
+    resources:
+        mem_mb=megabytes("proofs"),
+        runtime=minutes("proofs"),
     shell:
         "python proofs/check.py --record {output.record} > {log} 2>&1"
         " || {{ cat {log} >&2; exit 1; }}"

@@ -1,175 +1,68 @@
-rule contact_sheet:
-    input:
-        code=code_of("contact_sheet"),
-        prepared=at("data/prepared/{dataset}.safetensors"),
-    output:
-        kept(*figure_files("data/{dataset}")),
-    log:
-        at("logs/contact_sheet/{dataset}.log"),
-    params:
-        numerics=NUMERICS,
-        figures=lambda wildcards: at("reports/figures"),
-    shell:
-        step(
-            "contact_sheet --dataset {wildcards.dataset} --prepared {input.prepared} "
-            "--figures {params.figures}"
-        )
+# The pages: a notebook of each experiment that has one, the ledger of claims, the first page.
 
 
-rule theorems_page:
-    input:
-        code=code_of_notebook("theorems"),
-        notebook="notebooks/theorems.ipynb",
-        passing=rules.theorems.output.passing,
-        errors=rules.theorems.output.errors,
-        leak=rules.theorems.output.leak,
-    output:
-        kept(*figure_files("theorems/passing", "theorems/points", "theorems/leak")),
-        executed=update(at("reports/pages/theorems.ipynb")),
-        page=update(at("reports/pages/theorems.html")),
-    log:
-        at("logs/theorems_page.log"),
-    params:
-        numerics=NUMERICS,
-        parameters=lambda wildcards, input: json.dumps(
-            {
-                "numerics": NUMERICS,
-                "passing": input.passing,
-                "errors": input.errors,
-                "leak": input.leak,
-                "figures": at("reports/figures"),
-            }
-        ),
-    shell:
-        step(
-            "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
-            "--executed {output.executed} --page {output.page}"
-        )
+def flat(value):
+    """All paths in a parameter: a path, a list or a mapping of them."""
+    if isinstance(value, str):
+        return [value]
+    values = value.values() if isinstance(value, dict) else value
+    return [path for item in values for path in flat(item)]
 
 
-rule classification_page:
-    input:
-        code=code_of_notebook("classification"),
-        notebook="notebooks/classification.ipynb",
-        results=rules.collect.output.table,
-        rates=at("data/results/rates.parquet"),
-    output:
-        kept(*figure_files(*classification_figures())),
-        executed=update(at("reports/pages/classification.ipynb")),
-        page=update(at("reports/pages/classification.html")),
-    log:
-        at("logs/classification_page.log"),
-    params:
-        numerics=NUMERICS,
-        parameters=lambda wildcards, input: json.dumps(
-            {
-                "numerics": NUMERICS,
-                "results": input.results,
-                "rates": input.rates,
-                "classes": {
-                    name: DATASETS[name]["classes"] for name in config["data"]
-                },
-                "figures": at("reports/figures"),
-            }
-        ),
-    shell:
-        step(
-            "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
-            "--executed {output.executed} --page {output.page}"
-        )
+def code_of_page(name):
+    """The notebook, what it imports, the step that executes it, and the norms, whose facts decide
+    what is drawn with what.
+    """
+    executing = code_of("notebook")
+    shown = templates("page.html.j2", "style.css")
+    norms = code_of_norms(schema.registered_names("norm"))
+    return sorted(
+        {*executing, *shown, *norms, *import_closure([f"notebooks/{name}.ipynb"])}
+    )
 
 
-rule purity_page:
-    input:
-        code=code_of_notebook("purity"),
-        notebook="notebooks/purity.ipynb",
-        results=at("data/results/purity.parquet"),
-    output:
-        kept(*figure_files(*purity_figures())),
-        executed=update(at("reports/pages/purity.ipynb")),
-        page=update(at("reports/pages/purity.html")),
-    log:
-        at("logs/purity_page.log"),
-    params:
-        numerics=NUMERICS,
-        parameters=lambda wildcards, input: json.dumps(
-            {
-                "numerics": NUMERICS,
-                "results": input.results,
-                "classes": {
-                    name: DATASETS[name]["classes"] for name in config["data"]
-                },
-                "figures": at("reports/figures"),
-            }
-        ),
-    shell:
-        step(
-            "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
-            "--executed {output.executed} --page {output.page}"
-        )
+PAGES = {name: e.page for name, e in EXPERIMENTS.items() if e.page}
 
+for experiment, shown in PAGES.items():
+    page_rule = f"{experiment}_page"
+    page_inputs = shown.inputs(config, PATHS)
 
-rule derivatives_page:
-    input:
-        code=code_of_notebook("derivatives"),
-        notebook="notebooks/derivatives.ipynb",
-        terms=expand(rules.derivatives.output.terms, grid=config["derivatives"]),
-        blocked=expand(rules.derivatives.output.blocked, grid=config["derivatives"]),
-    output:
-        kept(*figure_files(*derivatives_figures())),
-        executed=update(at("reports/pages/derivatives.ipynb")),
-        page=update(at("reports/pages/derivatives.html")),
-    log:
-        at("logs/derivatives_page.log"),
-    params:
-        numerics=NUMERICS,
-        parameters=lambda wildcards, input: json.dumps(
-            {
-                "numerics": NUMERICS,
-                "terms": dict(zip(config["derivatives"], input.terms)),
-                "blocked": dict(zip(config["derivatives"], input.blocked)),
-                "figures": at("reports/figures"),
-            }
-        ),
-    shell:
-        step(
-            "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
-            "--executed {output.executed} --page {output.page}"
-        )
-
-
-rule scope_page:
-    input:
-        code=code_of_notebook("scope"),
-        notebook="notebooks/scope.ipynb",
-        terms=expand(rules.derivatives.output.terms, grid=config["derivatives"]),
-        results=rules.collect.output.table,
-        rates=at("data/results/rates.parquet"),
-        flows=rules.collect_flows.output.table,
-    output:
-        kept(*figure_files("scope/erasure")),
-        executed=update(at("reports/pages/scope.ipynb")),
-        page=update(at("reports/pages/scope.html")),
-    log:
-        at("logs/scope_page.log"),
-    params:
-        numerics=NUMERICS,
-        parameters=lambda wildcards, input: json.dumps(
-            {
-                "numerics": NUMERICS,
-                "terms": list(input.terms),
-                "results": input.results,
-                "rates": input.rates,
-                "flows": input.flows,
-                "classes": max(DATASETS[name]["classes"] for name in config["data"]),
-                "figures": at("reports/figures"),
-            }
-        ),
-    shell:
-        step(
-            "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
-            "--executed {output.executed} --page {output.page}"
-        )
+    rule:
+        name:
+            page_rule
+        input:
+            code=code_of_page(experiment),
+            notebook=f"notebooks/{experiment}.ipynb",
+            **{name: flat(value) for name, value in page_inputs.items()},
+        output:
+            *[
+                kept(path)
+                for stem in EXPERIMENTS[experiment].stems(config)
+                for path in PATHS.figure(stem)
+            ],
+            executed=kept(PATHS.notebook(experiment)),
+            page=kept(PATHS.page(experiment)),
+        log:
+            PATHS.log(page_rule),
+        params:
+            numerics=NUMERICS,
+            failed=last_failure(page_rule),
+            parameters=json.dumps(
+                {
+                    "numerics": NUMERICS,
+                    **page_inputs,
+                    **shown.parameters(config),
+                    "figures": PATHS.figures(),
+                }
+            ),
+        resources:
+            mem_mb=megabytes(page_rule),
+            runtime=minutes(page_rule),
+        shell:
+            step(
+                "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
+                "--executed {output.executed} --page {output.page}"
+            )
 
 
 rule claims:
@@ -178,23 +71,32 @@ rule claims:
         templates=templates("claims.html.j2", "style.css"),
         claims="config/claims.yaml",
         schema="workflow/schemas/claims.schema.yaml",
-        proofs=PROOFS_RECORD,
+        proofs="proofs/record.json",
         sources=[*PROOFS, *PROOFS_CHECK],
-        tables=result_tables(),
+        tables=[
+            PATHS.table(name)
+            for experiment in EXPERIMENTS.values()
+            for name in experiment.table_names(config, judged=True)
+        ],
     output:
-        ledger=update(at("reports/claims.json")),
-        verdicts=update(at("reports/verdicts.json")),
-        page=update(at("reports/pages/claims.html")),
+        ledger=kept(PATHS.ledger()),
+        verdicts=kept(PATHS.verdicts()),
+        page=kept(PATHS.page("claims")),
     log:
-        at("logs/claims.log"),
+        PATHS.log("claims"),
     params:
         numerics=NUMERICS,
+        failed=last_failure("claims"),
         profile=config["profile"],
-        results=lambda wildcards: at("data/results"),
+        kinds=lambda wildcards: judged_tables(EXPERIMENTS.values()),
+        results=PATHS.results(),
+    resources:
+        mem_mb=megabytes("claims"),
+        runtime=minutes("claims"),
     shell:
         step(
             "claims --claims {input.claims} --proofs {input.proofs} --results {params.results} "
-            "--tables {input.tables} --profile {params.profile} "
+            "--tables {input.tables} --kinds {params.kinds:q} --profile {params.profile} "
             "--ledger {output.ledger} --verdicts {output.verdicts} --page {output.page}"
         )
 
@@ -205,12 +107,16 @@ rule about:
         templates=templates("about.html.j2", "style.css"),
         graph="docs/images/rulegraph.svg",
     output:
-        page=update(at("reports/pages/pipeline.html")),
+        page=kept(PATHS.page("pipeline")),
     log:
-        at("logs/about.log"),
+        PATHS.log("about"),
     params:
         numerics=NUMERICS,
+        failed=last_failure("about"),
         settings=json.dumps(config),
+    resources:
+        mem_mb=megabytes("about"),
+        runtime=minutes("about"),
     shell:
         step(
             "about --settings {params.settings:q} --graph {input.graph} "
@@ -218,15 +124,15 @@ rule about:
         )
 
 
-EXPERIMENT_PAGES = [
-    rules.theorems_page,
-    rules.classification_page,
-    rules.purity_page,
-    rules.derivatives_page,
-    rules.features_page,
-    rules.linear_signal_page,
-    rules.flow_page,
-    rules.scope_page,
+SECTIONS = [
+    {
+        "page": name,
+        "title": EXPERIMENTS[name].title,
+        "figure": page.shown,
+        "sentence": page.sentence,
+    }
+    for name, page in PAGES.items()
+    if page.shown
 ]
 
 
@@ -234,42 +140,30 @@ rule index:
     input:
         code=code_of("index"),
         templates=templates("index.html.j2", "style.css"),
-        ledger=rules.claims.output.ledger,
-        pages=[page.output.page for page in EXPERIMENT_PAGES],
+        ledger=PATHS.ledger(),
+        pages=[PATHS.page(name) for name in PAGES],
         figures=[
-            file
-            for page in EXPERIMENT_PAGES
-            for file in page.output
-            if file.endswith(".svg")
+            PATHS.figure(stem)[0]
+            for name in PAGES
+            for stem in EXPERIMENTS[name].stems(config)
         ],
-        manifests=expand(at("data/prepared/{dataset}.json"), dataset=config["data"]),
+        manifests=[PATHS.manifest(dataset) for dataset in config["data"]],
     output:
-        index=update(at("reports/index.html")),
+        index=kept(PATHS.index()),
     log:
-        at("logs/index.log"),
+        PATHS.log("index"),
     params:
         numerics=NUMERICS,
+        failed=last_failure("index"),
         profile=config["profile"],
-        folder=lambda wildcards: at("reports/figures"),
+        sections=json.dumps(SECTIONS),
+        folder=PATHS.figures(),
+    resources:
+        mem_mb=megabytes("index"),
+        runtime=minutes("index"),
     shell:
         step(
-            "index --profile {params.profile} --ledger {input.ledger} "
-            "--pages {input.pages} --folder {params.folder} --figures {input.figures} "
+            "index --profile {params.profile} --sections {params.sections:q} "
+            "--ledger {input.ledger} --folder {params.folder} --figures {input.figures} "
             "--manifests {input.manifests} --index {output.index}"
         )
-
-
-rule reported:
-    input:
-        expand(rules.contact_sheet.output, dataset=config["data"]),
-        rules.theorems_page.output,
-        rules.classification_page.output,
-        rules.purity_page.output,
-        rules.derivatives_page.output,
-        rules.claims.output,
-        rules.about.output,
-        rules.scope_page.output,
-        rules.features_page.output,
-        rules.linear_signal_page.output,
-        rules.flow_page.output,
-        rules.index.output,

@@ -2,7 +2,7 @@
 
 A loss is a head from normalized features to outputs, and a loss of the outputs, as
 ``bnblind.split_head`` takes them. To add one, write a function with this signature and name it
-in ``LOSSES``.
+in ``SHARED_LOSSES``.
 """
 
 from collections.abc import Callable
@@ -138,7 +138,7 @@ def softmax_gelu(dim: int, generator: torch.Generator) -> SharedLoss:
     return _softmax_network(dim, generator, F.gelu)
 
 
-LOSSES: dict[str, Callable[[int, torch.Generator], SharedLoss]] = {
+SHARED_LOSSES: dict[str, Callable[[int, torch.Generator], SharedLoss]] = {
     "linear": linear,
     "quadratic": quadratic,
     "mse": mse,
@@ -156,9 +156,9 @@ def shared_loss(name: str, dim: int, seed: int) -> SharedLoss:
     Raises:
         BadInput: unknown name.
     """
-    if name not in LOSSES:
-        raise unknown("loss", name, LOSSES)
-    return LOSSES[name](dim, stream(seed, "loss", dim))
+    if name not in SHARED_LOSSES:
+        raise unknown("loss", name, SHARED_LOSSES)
+    return SHARED_LOSSES[name](dim, stream(seed, "loss", dim))
 
 
 def features(batch_size: int, dim: int, seed: int) -> Tensor:

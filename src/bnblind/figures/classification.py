@@ -13,6 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from bnblind.figures.naming import (
     batching_title,
     batchings_in,
+    comparison_in,
+    identity_in,
     norms_in,
     rows_in_order,
     spread,
@@ -42,17 +44,17 @@ MODE_TICKS = {
 }
 
 
-def by_model(results: pd.DataFrame) -> Iterator[tuple[str, str, float, pd.DataFrame]]:
-    """Data set, model, learning rate and rows of each, in the order of ``MODEL_NOTES``; other
-    models follow.
+def by_model(results: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """What tells data set, model, learning rate and loss apart, and the rows of each, in the order
+    of ``MODEL_NOTES``; other models follow.
     """
-    keys = ["dataset", "model", "lr"]
+    keys = comparison_in(results)
     found = results[keys].drop_duplicates().sort_values(keys)
     order = {name: i for i, name in enumerate(MODEL_NOTES)}
     place = found["model"].map(order).fillna(len(order))
     for _, key in found.assign(place=place).sort_values("place", kind="stable").iterrows():
         rows = results[(results[keys] == key[keys]).all(axis=1)]
-        yield key["dataset"], key["model"], key["lr"], rows
+        yield key[keys].to_dict(), rows
 
 
 def seeds_by_batching(results: pd.DataFrame) -> str:
@@ -68,7 +70,7 @@ def seeds_by_batching(results: pd.DataFrame) -> str:
 
 def last_epochs(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of each run's last epoch."""
-    run = [c for c in ("dataset", "model", "norm", "batching", "lr", "seed") if c in results]
+    run = [*identity_in(results), "seed"]
     return results[results["epoch"] == results.groupby(run)["epoch"].transform("max")]
 
 

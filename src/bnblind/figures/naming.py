@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.figures.style import LOOKS
 
 BATCH_TITLES = {
@@ -30,6 +31,16 @@ def norms_in(table: pd.DataFrame) -> list[str]:
 def batchings_in(table: pd.DataFrame) -> list[str]:
     """The batchings in the column ``batching``, those with a title first."""
     return in_order(table["batching"], BATCH_TITLES)
+
+
+def identity_in(table: pd.DataFrame) -> list[str]:
+    """The columns that tell the cells of classifiers in ``table`` apart."""
+    return [field.name for field in NetworkCell.identity_fields() if field.name in table]
+
+
+def comparison_in(table: pd.DataFrame) -> list[str]:
+    """Those of them that are the same in all of a figure."""
+    return [name for name in NetworkCell.comparison_fields() if name in table]
 
 
 def rows_in_order(table: pd.DataFrame, orders: Mapping[str, Iterable[str]]) -> pd.DataFrame:

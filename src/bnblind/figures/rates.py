@@ -5,7 +5,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from bnblind.figures.classification import last_epochs
-from bnblind.figures.naming import batching_title, batchings_in, norms_in, spread
+from bnblind.figures.naming import batching_title, batchings_in, identity_in, norms_in, spread
 from bnblind.figures.seeds import draw_against, mark_level
 from bnblind.figures.style import COLUMN, LOOKS
 
@@ -18,8 +18,9 @@ def with_the_grid(rates: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
         results: all grids, in the same form.
     """
     same = results
-    for name in ("dataset", "model", "norm", "batching"):
-        same = same[same[name].isin(set(rates[name]))]
+    for name in identity_in(rates):
+        if name != "lr":
+            same = same[same[name].isin(set(rates[name]))]
     return pd.concat([rates, same], ignore_index=True)
 
 

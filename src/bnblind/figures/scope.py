@@ -6,7 +6,14 @@ from matplotlib.figure import Figure
 
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.classification import last_epochs
-from bnblind.figures.naming import norms_in, rows_in_order, spread, with_labels
+from bnblind.figures.naming import (
+    comparison_in,
+    identity_in,
+    norms_in,
+    rows_in_order,
+    spread,
+    with_labels,
+)
 from bnblind.figures.rates import with_the_grid
 from bnblind.figures.seeds import mark_level
 from bnblind.figures.style import COLUMN, LOOKS
@@ -16,9 +23,6 @@ MODES = {
     "test.random.accuracy": "training mode, random batches",
     "test.label.accuracy": "training mode, label-pure batches",
 }
-
-
-RUN = ["dataset", "model", "norm", "batching", "lr", "seed"]
 
 
 def erasure_table(terms: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
@@ -34,11 +38,12 @@ def erasure_table(terms: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """
     pure = terms[(terms["batching"] == "label") & (terms["probed"] == "label")]
     pure = pure[(pure["kinks"] == 0) & (pure["epoch"] == pure["epoch"].max())]
-    shares = pure.groupby(RUN)["passing.first"].mean().rename("passing").reset_index()
+    run = [*identity_in(pure), "seed"]
+    shares = pure.groupby(run)["passing.first"].mean().rename("passing").reset_index()
     last = last_epochs(results[results["batching"] == "label"])
     names = {"train.loss": "loss", "test.eval.accuracy": "accuracy"}
-    rows = last[last["metric"].isin(names)].pivot(index=RUN, columns="metric", values="value")
-    table = shares.merge(rows.rename(columns=names).reset_index(), on=RUN)
+    rows = last[last["metric"].isin(names)].pivot(index=run, columns="metric", values="value")
+    table = shares.merge(rows.rename(columns=names).reset_index(), on=run)
     return table[["norm", "seed", "passing", "loss", "accuracy"]]
 
 
@@ -87,7 +92,7 @@ def modes_table(results: pd.DataFrame) -> pd.DataFrame:
     """Test accuracy of BN in the three modes: a row a (data set, model, rate, batches)."""
     rows = results[(results["norm"] == "bn") & results["metric"].isin(MODES)]
     rows = last_epochs(rows)
-    keys = ["dataset", "model", "lr", "batching", "metric"]
+    keys = [*comparison_in(rows), "batching", "metric"]
     found = rows.groupby(keys, sort=False)["value"].agg(spread)
     table = found.unstack("metric")[list(MODES)].rename(columns=MODES)
     return table.reset_index().rename_axis(None, axis=1)
@@ -100,7 +105,7 @@ def rates_table(rates: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
         rates: the ablation, in long form.
         results: all grids, in the same form: the same networks at the grids' own rates.
     """
-    keys = ["dataset", "model"]
+    keys = [name for name in comparison_in(rates) if name != "lr"]
     rates = pd.concat([rates[:0], *(with_the_grid(of, results) for _, of in rates.groupby(keys))])
     rows = last_epochs(rates[rates["metric"] == "test.eval.accuracy"])
     found = rows.groupby([*keys, "batching", "lr", "norm"])["value"].agg(spread)

@@ -1,11 +1,14 @@
 """The visual language of all figures: one colour, marker and name for each norm variant."""
 
 from dataclasses import dataclass
+from itertools import cycle
 
 import matplotlib
 import pandas as pd
 import seaborn
 from matplotlib import font_manager
+
+from bnblind.norm_facts import norm_facts
 
 COLUMN = 3.4
 """Width of one journal column in inches; a figure is at most two wide."""
@@ -22,7 +25,7 @@ class Look:
 
 # Okabe & Ito's palette, distinguishable under the common kinds of colour blindness; the
 # controls of BN share its hue family and differ by marker.
-LOOKS: dict[str, Look] = {
+_KNOWN = {
     "none": Look("none", "#000000", "o"),
     "bn": Look("BN", "#D55E00", "s"),
     "ln": Look("LN", "#0072B2", "^"),
@@ -34,7 +37,18 @@ LOOKS: dict[str, Look] = {
     "bn_detached": Look("BN, statistics detached", "#8C510A", "X"),
     "bn_frozen": Look("BN, statistics frozen", "#7B3294", "p"),
 }
+_SPARE_COLORS = ("#117733", "#882255", "#DDCC77", "#44AA99", "#661100", "#6699CC")
+_SPARE_MARKERS = ("h", "*", "H", "d", "8")
 
+
+def _looks() -> dict[str, Look]:
+    """Of every norm; one that is not known here gets its name and a colour of its own."""
+    further = [name for name in norm_facts() if name not in _KNOWN]
+    spare = zip(further, cycle(_SPARE_COLORS), cycle(_SPARE_MARKERS))
+    return _KNOWN | {name: Look(name, color, marker) for name, color, marker in spare}
+
+
+LOOKS = _looks()
 
 TERM_LABELS = {
     "first": "first order",
@@ -56,7 +70,7 @@ SHARES = {
 FLOOR = 1e-18
 """What an exact zero is drawn as on a logarithmic scale."""
 
-CONTROLS = tuple(name for name in LOOKS if name.startswith("bn_"))
+CONTROLS = [name for name, facts in norm_facts().items() if facts.control]
 """Variants that isolate what in BN blocks."""
 
 

@@ -1,4 +1,4 @@
-"""The pipeline's steps: one module a rule, reading and writing files.
+"""The pipeline: what is computed (declarations, configuration), by which steps, into which files.
 
     python -m bnblind.pipeline STEP --numerics portable 1 ...
 

@@ -2,38 +2,26 @@
 
 import argparse
 import gc
-import importlib
+import json
 import resource
 import sys
+from importlib import import_module
+from pkgutil import iter_modules
 
 from bnblind import numerics
 from bnblind.errors import BadInput, Diverged
+from bnblind.pipeline import steps
 
-STEPS = (
-    "about",
-    "claims",
-    "collect",
-    "collect_flows",
-    "contact_sheet",
-    "derivatives",
-    "export_data",
-    "features",
-    "index",
-    "linear_signal",
-    "list_weights",
-    "notebook",
-    "prepare_data",
-    "sweep",
-    "theorems",
-    "train",
-    "train_flow",
-)
+MEGABYTE = 1024  # of the kilobytes in which Linux counts memory
 
 
-def _cpu_seconds() -> float:
-    """Of this process and the children that it has waited for, such as a notebook's kernel."""
+def _usage() -> tuple[float, float]:
+    """CPU seconds, and megabytes at the peak, of this process and the children that it has waited
+    for, such as a notebook's kernel.
+    """
     own, children = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    seconds = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    return seconds, max(own.ru_maxrss, children.ru_maxrss) / MEGABYTE
 
 
 def main(argv: list[str]) -> None:
@@ -42,7 +30,7 @@ def main(argv: list[str]) -> None:
         description="Run a step of the pipeline; STEP --help shows its options.",
         add_help=argv[:1] in ([], ["-h"], ["--help"]),
     )
-    parser.add_argument("step", choices=STEPS)
+    parser.add_argument("step", choices=[module.name for module in iter_modules(steps.__path__)])
     parser.add_argument(
         "--numerics",
         nargs=2,
@@ -58,13 +46,14 @@ def main(argv: list[str]) -> None:
         numerics.pin(mode, int(threads))
         # Importing makes much and drops little: collecting garbage takes a sixth of its time.
         gc.disable()
-        step = importlib.import_module(f"bnblind.pipeline.{known.step}")
+        step = import_module(f"bnblind.pipeline.steps.{known.step}")
         gc.enable()
         numerics.check(mode, int(threads))
-        started = _cpu_seconds()
+        startup, _ = _usage()
         step.main(rest)
-        # Read by benchmarks/pipeline.py.
-        print(f"CPU seconds: {_cpu_seconds():.2f}, of them {started:.2f} before the work began")
+        seconds, peak = _usage()
+        used = {"cpu_seconds": seconds, "startup_seconds": startup, "peak_mb": peak}
+        print(f"usage: {json.dumps({name: round(value, 2) for name, value in used.items()})}")
         gc.freeze()  # or the interpreter, ending, looks through all that torch made
     except (BadInput, Diverged) as error:
         raise SystemExit(f"error: {error}") from error

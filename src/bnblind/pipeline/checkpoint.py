@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from bnblind.errors import BadInput
-from bnblind.experiments.runs import Run, Trainer, by_part
+from bnblind.experiments.runs import Run, by_part
+from bnblind.experiments.trainer import Trainer
 from bnblind.numerics import environment
-from bnblind.pipeline.files import publish
-from bnblind.pipeline.tensors import read_tensors, tensors_bytes
+from bnblind.pipeline.formats.files import publish
+from bnblind.pipeline.formats.tensors import read_tensors, tensors_bytes
 
 
 def identity_of(settings: str, data: Path) -> str:
@@ -37,7 +38,7 @@ def identity_of(settings: str, data: Path) -> str:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Iterator[None]:
     """Hold ``path``'s lock; raise BadInput if another process, such as an orphan, holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # The lock's file stays: removing it would let two processes hold locks of the same name.

@@ -6,7 +6,7 @@ editing a module reruns the steps that import it, however indirectly, and no oth
 
 import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PACKAGE = "bnblind"
@@ -55,7 +55,7 @@ def _is_public_name(name: str, source: Path) -> bool:
     return depth == 0 or (depth == 1 and len(_files_of(name, source)) == 1)
 
 
-def import_closure(entries: list[str], source: str = "src") -> list[str]:
+def import_closure(entries: Iterable[str], source: str = "src") -> list[str]:
     """The given files and every file of the package under ``source`` that they import."""
     root = Path(source)
     public = root / PACKAGE / "__init__.py"

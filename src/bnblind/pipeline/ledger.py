@@ -14,10 +14,10 @@ from pandas.api.types import is_numeric_dtype
 
 from bnblind.errors import BadInput, unknown
 from bnblind.experiments.intervals import t_interval
+from bnblind.pipeline.configuration.claims_file import STATISTICS
 from bnblind.pipeline.proofs_record import Proofs
 
 REPRODUCED, PARTLY, REFUTED, NOT_RUN = "reproduced", "partly", "not reproduced", "not run"
-STATISTICS = ("largest", "smallest", "mean", "difference")
 FEWEST_SEEDS = 3
 FIRST_SEED = 30
 """Seeds below were seen while settings were chosen and claims written; they judge nothing."""

@@ -152,8 +152,8 @@ def explanation(args: argparse.Namespace, batches: int) -> str:
 def _page(table: "pd.DataFrame", args: argparse.Namespace, batches: int) -> bytes:
     from bnblind.figures.probe import share_bars
     from bnblind.figures.style import use_style
-    from bnblind.pipeline.pages import fill
-    from bnblind.pipeline.publishing import figure_bytes
+    from bnblind.pipeline.formats.pages import fill
+    from bnblind.pipeline.formats.publishing import figure_bytes
 
     use_style()
     figure, _ = share_bars(table)
@@ -177,6 +177,6 @@ def run(args: argparse.Namespace) -> None:
     print(as_text(table).to_string(index=False))
     print(f"\n{explanation(args, batches)}")
     if args.html:
-        from bnblind.pipeline.files import publish
+        from bnblind.pipeline.formats.files import publish
 
         publish({args.html.absolute(): _page(table, args, batches)})

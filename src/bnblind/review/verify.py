@@ -138,8 +138,9 @@ def run(args: argparse.Namespace) -> None:
     """Print the ledger; raise SystemExit with status 1 where it does not stand."""
     import pandas as pd
 
-    from bnblind.pipeline.claims_file import CLAIMS, read_claims
-    from bnblind.pipeline.collect import read_table
+    from bnblind.pipeline.configuration.claims_file import CLAIMS, read_claims
+    from bnblind.pipeline.discovery import experiments, judged_tables
+    from bnblind.pipeline.formats.tables import read_table
     from bnblind.pipeline.ledger import NOT_RUN, REFUTED, ledger
     from bnblind.pipeline.proofs_record import read_proofs
 
@@ -154,6 +155,7 @@ def run(args: argparse.Namespace) -> None:
         path = results / f"{name}.parquet"
         return read_table(path) if path.is_file() else None
 
+    claims = read_claims(judged_tables(experiments().values()))
     print(table(rows, everything=args.all))
     used = sorted(
         {args.root / row["artifact"] for row in rows if row["seeds"] and "." in row["id"]}
@@ -161,7 +163,7 @@ def run(args: argparse.Namespace) -> None:
     problems = [
         f"there is no {path}; `make reproduce` makes it" for path in used if not path.is_file()
     ]
-    problems += discrepancies(rows, ledger(read_claims(), read, read_proofs()))
+    problems += discrepancies(rows, ledger(claims, read, read_proofs()))
     problems += [
         f"{row['id']} is required and was {row['verdict']}"
         for row in rows

@@ -1,75 +1,21 @@
 """Training one cell of the flow experiment: one pair of classes, once for each seed."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from bnblind.errors import BadInput, Diverged
-from bnblind.experiments.batching import Batches, make_batches
+from bnblind.errors import BadInput
 from bnblind.experiments.datasets import Dataset, Part
+from bnblind.experiments.flows.cell import FlowCell
 from bnblind.experiments.flows.pixels import bits_per_dimension, dequantize, select_pair
 from bnblind.experiments.flows.realnvp import RealNVP, build_flow
-from bnblind.experiments.optimizers import Optimizer, build_optimizer
 from bnblind.experiments.randomness import global_stream, stream
-from bnblind.experiments.runs import Run, Weights, by_part, field_values
+from bnblind.experiments.runs import Run
+from bnblind.experiments.trainer import Trainer
 from bnblind.norms import freeze_statistics
 
 PARTS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class FlowCell:
-    """What defines the runs of a cell.
-
-    ``levels``: grey values of the data set. ``couplings``, ``width``, ``depth``,
-    ``constraint``: see :func:`bnblind.experiments.flows.realnvp.build_flow`.
-    ``scale_regularization``: weight of the squared gains in the loss. ``patience``: epochs
-    without a better validation likelihood after which training ends. ``mixtures`` and
-    ``samples``: images to mix for the interpolation curve, and to draw.
-    """
-
-    dataset: str
-    levels: int
-    pair: tuple[int, int]
-    coupling: str
-    couplings: int
-    width: int
-    depth: int
-    constraint: float
-    norm: str
-    coupling_norm: str
-    batching: str
-    lr: float
-    optimizer: Mapping[str, Any]
-    scale_regularization: float
-    batch_size: int
-    epochs: int
-    patience: int
-    mixtures: int
-    samples: int
-    seeds: tuple[int, ...]
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> "FlowCell":
-        """From a mapping of all the fields; lists become tuples."""
-        return cls(**field_values(cls, settings))
-
-    @property
-    def pair_name(self) -> str:
-        return f"{self.pair[0]}v{self.pair[1]}"
-
-    @property
-    def key(self) -> str:
-        """What tells it from the other cells of its grid, norm and coupling norm."""
-        return f"{self.pair_name}-{self.batching}"
-
-    def name(self, seed: int) -> str:
-        words = (self.dataset, self.pair_name, self.coupling, self.norm, self.coupling_norm)
-        return f"{' '.join(words)} {self.batching} seed {seed}"
 
 
 def pair_parts(cell: FlowCell, data: Dataset) -> dict[str, Part]:
@@ -106,74 +52,49 @@ def log_likelihoods(flow: RealNVP, images: Tensor) -> Tensor:
         return torch.cat([flow(some) for some in images.split(512)])
 
 
-def train_epoch(
-    flow: RealNVP,
-    optimizer: Optimizer,
-    images: Tensor,
-    batches: Batches,
-    scale_regularization: float,
-    where: str,
-) -> float:
-    """One pass over ``batches``; mean log-likelihood (nats) of the steps taken.
-
-    Raises:
-        Diverged: a batch's loss is not finite; the weights are those that gave it.
-    """
-    flow.train()
-    total = 0.0
-    for step, batch in enumerate(batches):
-        likelihood = flow(images[batch]).mean()
-        loss = scale_regularization * flow.scale_penalty() - likelihood
-        if not math.isfinite(loss.item()):
-            raise Diverged(f"{where} step {step}: the training loss is {loss.item()}")
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total += likelihood.item() * len(batch)
-    return total / sum(map(len, batches))
-
-
-class FlowTrainer:
-    """One seed of a cell, a :class:`bnblind.experiments.runs.Trainer`.
+class FlowTrainer(Trainer):
+    """One seed of a flow.
 
     Metrics: ``steps.log_likelihood`` is the mean over the epoch's batches as they were trained,
     ``train.`` and ``validation.log_likelihood`` are measured after it in evaluation mode, in
-    nats an image; ``.bits_per_dimension`` is the same in bits a dimension. The weights kept are
+    nats per image; ``.bits_per_dimension`` is the same in bits per dimension. The weights kept are
     those of the epoch with the best validation likelihood.
     """
 
+    model: RealNVP
+
     def __init__(self, cell: FlowCell, seed: int, data: Dataset) -> None:
-        self.cell, self.run, self.epoch, self.name = cell, Run(seed), 0, cell.name(seed)
-        self.parts = pair_parts(cell, data)
+        self.cell, self.parts = cell, pair_parts(cell, data)
         self.measured = {
             part: noisy(cell, self.parts[part], seed, part) for part in ("train", "validation")
         }
-        self.flow = initial_flow(cell, seed, self.measured["train"])
-        settings = {key: value for key, value in cell.optimizer.items() if key != "name"}
-        self.optimizer = build_optimizer(
-            cell.optimizer["name"], self.flow.parameters(), cell.lr, **settings
-        )
-        self._keep()
+        flow = initial_flow(cell, seed, self.measured["train"])
+        super().__init__(cell, seed, self.parts["train"].labels, flow)
+
+    def inputs(self) -> Tensor:
+        return noisy(self.cell, self.parts["train"], self.run.seed, "epoch", self.epoch)
+
+    def loss(self, inputs: Tensor, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+        likelihood = self.model(inputs[batch]).mean()
+        loss = self.cell.scale_regularization * self.model.scale_penalty() - likelihood
+        return loss, {"log_likelihood": likelihood.item() * len(batch)}
+
+    def record_steps(self, means: dict[str, float]) -> None:
+        self._record("steps", means["log_likelihood"])
 
     def _record(self, name: str, log_likelihood: float) -> None:
         dimensions = self.parts["train"].images[0].numel()
         bits = bits_per_dimension(log_likelihood, dimensions, self.cell.levels)
         self.run.record(self.epoch, name, log_likelihood=log_likelihood, bits_per_dimension=bits)
 
-    def _keep(self) -> None:
-        """Measure the epoch just ended, and keep its weights if they are the best so far."""
+    def measure(self) -> None:
         best = max(self._validations(), default=-math.inf)
         for part, images in self.measured.items():
-            mean = log_likelihoods(self.flow, images).mean().item()
-            if not math.isfinite(mean):
-                raise Diverged(
-                    f"{self.name} epoch {self.epoch} after its last step: the {part} "
-                    f"log-likelihood is {mean}"
-                )
+            mean = log_likelihoods(self.model, images).mean().item()
+            self._check_finite(mean, f"after its last step: the {part} log-likelihood")
             self._record(part, mean)
         if self._validations()[-1] > best:
-            weights = {name: t.detach().clone() for name, t in self.flow.state_dict().items()}
-            self.run.weights = {self.epoch: weights}
+            self.run.weights = {self.epoch: self.copied_weights()}
 
     def _validations(self) -> list[float]:
         return [
@@ -183,47 +104,13 @@ class FlowTrainer:
     @property
     def finished(self) -> bool:
         (best,) = self.run.weights
-        return self.epoch >= self.cell.epochs or self.epoch - best >= self.cell.patience
+        return super().finished or self.epoch - best >= self.cell.patience
 
-    def advance(self) -> None:
-        """Train and measure one more epoch; raises Diverged if the loss became NaN or infinite."""
-        cell, seed, part = self.cell, self.run.seed, self.parts["train"]
-        self.epoch += 1
-        order = stream(seed, "batches", self.epoch)
-        batches = make_batches(cell.batching, part.labels, cell.batch_size, order)
-        images = noisy(cell, part, seed, "epoch", self.epoch)
-        where = f"{self.name} epoch {self.epoch}"
-        mean = train_epoch(
-            self.flow, self.optimizer, images, batches, cell.scale_regularization, where
+    def report(self) -> str:
+        train, validation = (
+            self.latest(f"{part}.bits_per_dimension") for part in ("train", "validation")
         )
-        self._record("steps", mean)
-        self._keep()
-
-    def state(self) -> Weights:
-        """What the next epochs depend on, besides the run: weights, buffers, the optimizer's."""
-        flow = {f"flow/{name}": tensor for name, tensor in self.flow.state_dict().items()}
-        optimizer = {f"optimizer/{name}": t for name, t in self.optimizer.state().items()}
-        return flow | optimizer
-
-    def resume(self, state: Weights, run: Run, epoch: int) -> None:
-        """Go on after ``epoch`` of another trainer of the same cell and seed."""
-        parts = by_part(state)
-        self.flow.load_state_dict(parts["flow"])
-        self.optimizer.load(parts.get("optimizer", {}))
-        self.run, self.epoch = run, epoch
-
-
-def train_flow(cell: FlowCell, seed: int, data: Dataset) -> Run:
-    """Train one seed of ``cell`` on ``data``.
-
-    Raises:
-        BadInput: an unknown word in the cell, or a pair without images.
-        Diverged: a likelihood became NaN or infinite.
-    """
-    trainer = FlowTrainer(cell, seed, data)
-    while not trainer.finished:
-        trainer.advance()
-    return trainer.run
+        return f"train {train:.3f}, validation {validation:.3f} bits per dimension"
 
 
 def best_flow(cell: FlowCell, run: Run, data: Dataset) -> RealNVP:

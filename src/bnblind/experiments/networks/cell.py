@@ -1,0 +1,37 @@
+"""The cell of a classifier."""
+
+from dataclasses import dataclass
+
+from bnblind.errors import BadInput
+from bnblind.experiments.cells import Cell, identity
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkCell(Cell):
+    """What defines the runs of a classifier.
+
+    Attributes:
+        model: name of the network.
+        loss: name of the training loss.
+        snapshots: epochs whose weights are kept, besides the initial and the last ones.
+        probed: training batches on which to measure, before and after training, what batch norm
+            blocks.
+    """
+
+    model: str = identity(1)
+    lr: float = identity(6, axis="learning_rates")
+    loss: str = identity(7, default="cross_entropy")
+    snapshots: tuple[int, ...]
+    probed: int = 0
+
+    def __post_init__(self) -> None:
+        late = [epoch for epoch in self.snapshots if epoch > self.epochs]
+        if late:
+            raise BadInput(f"snapshots {late} lie after the last epoch, {self.epochs}")
+
+    def kept_epochs(self, found: list[int]) -> list[int]:
+        """The start, the snapshots and the end."""
+        return sorted({0, *self.snapshots, self.epochs})
+
+
+CELL = NetworkCell

@@ -1,0 +1,66 @@
+"""Loss and accuracy of a classifier in the three modes of the experiments.
+
+``eval``: evaluation mode. ``random`` and ``label``: training mode, so that batch norm takes its
+statistics from the batch, on random and on label-pure batches. The model is left as found.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from bnblind.experiments.batching import Batches, make_batches
+from bnblind.experiments.datasets import Part
+from bnblind.experiments.networks.losses import training_loss
+from bnblind.experiments.randomness import stream
+
+MODES = ("eval", "random", "label")
+
+
+@contextmanager
+def preserved(model: nn.Module) -> Iterator[None]:
+    """Put back every buffer and every module's mode afterwards."""
+    buffers = [(b, b.clone()) for b in model.buffers()]
+    modes = [(m, m.training) for m in model.modules()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        for module, training in modes:
+            module.training = training
+
+
+def batches_of(part: Part, mode: str, batch_size: int, seed: int) -> Batches:
+    """The batches in which ``mode`` shows ``part`` to a model; arguments as of :func:`evaluate`."""
+    if mode == "eval":
+        return [torch.arange(len(part.labels))]
+    return make_batches(mode, part.labels, batch_size, stream(seed, "evaluation", mode))
+
+
+def evaluate(
+    model: nn.Module,
+    part: Part,
+    mode: str,
+    batch_size: int,
+    seed: int,
+    loss: str = "cross_entropy",
+) -> tuple[float, float]:
+    """Mean loss per sample in nats, and accuracy as a share, of ``model`` on ``part``.
+
+    Args:
+        mode: one of ``MODES``.
+        batch_size: of the batches in training mode.
+        seed: of the batches' order, the same at every call.
+        loss: name of the training loss.
+    """
+    of_logits, total, correct = training_loss(loss), 0.0, 0.0
+    with preserved(model), torch.no_grad():
+        model.train(mode != "eval")
+        for batch in batches_of(part, mode, batch_size, seed):
+            logits, labels = model(part.images[batch]), part.labels[batch]
+            total += of_logits(logits, labels, "sum").item()
+            correct += (logits.argmax(1) == labels).sum().item()
+    return total / len(part.labels), correct / len(part.labels)

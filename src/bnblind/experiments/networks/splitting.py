@@ -1,0 +1,121 @@
+"""The Taylor split at the normalization layers of trained networks, on batches of real data."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import nan
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bnblind.experiments.batching import make_batches
+from bnblind.experiments.datasets import Dataset, Part
+from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.losses import split_loss_of
+from bnblind.experiments.networks.models import build_model
+from bnblind.experiments.randomness import stream
+from bnblind.layers import normalization_layers
+from bnblind.model_split import split_loss
+from bnblind.norms import BatchStatistics, Norm
+from bnblind.norms.bn import BatchNorm
+from bnblind.shares import blocked
+from bnblind.split import PARTS, Split
+
+
+@dataclass(frozen=True)
+class Probing:
+    """On what to measure: so many batches of each batching, of training images.
+
+    A batching's last, short batch is never among them.
+    """
+
+    batchings: tuple[str, ...]
+    batch_size: int
+    batches: int
+
+    def draw(self, part: Part, seed: int) -> Iterator[tuple[str, int, Tensor, Tensor]]:
+        """Batching, number, images and labels of each batch; the same for every network."""
+        for batching in self.batchings:
+            order = stream(seed, "derivatives", batching)
+            drawn = make_batches(batching, part.labels, self.batch_size, order)
+            whole = [batch for batch in drawn if len(batch) == self.batch_size]
+            for number, batch in enumerate(whole[: self.batches]):
+                yield batching, number, part.images[batch], part.labels[batch]
+
+
+def trained_model(cell: NetworkCell, data: Dataset, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The network with the weights of some epoch, in training mode; its running statistics are
+    those of the training images.
+
+    The running averages of training lag behind, and at initialization say nothing.
+    """
+    built = build_model(cell.model, cell.norm, data.input_shape, data.classes)
+    built.load_state_dict(dict(weights))
+    built.train()
+    averaging = [m for m in built.modules() if isinstance(m, BatchStatistics)]
+    for layer in averaging:
+        layer.momentum = 1.0
+    with torch.no_grad():
+        built(data.train.images)
+    for layer in averaging:
+        layer.momentum = BatchStatistics.momentum
+    return built
+
+
+def split_at(
+    model: nn.Module, layer: str, images: Tensor, labels: Tensor, loss: str = "cross_entropy"
+) -> Split:
+    """The split at the batch mean; later layers with batch statistics are frozen.
+
+    Where LN, GN or IN follow the layer, the rest of the network is curved and the Hessian's
+    diagonal takes D products for each label. It is then computed for label-pure batches only;
+    on others 2 probes stand for it, whose ``hdiag_se`` marks it as no result.
+    """
+    layers = normalization_layers(model)
+    behind = [model.get_submodule(name) for name in layers[layers.index(layer) + 1 :]]
+    curved = any(isinstance(norm, Norm) and norm.within_sample for norm in behind)
+    too_costly = curved and len(labels.unique()) > 1
+    return split_loss(
+        model,
+        layer,
+        images,
+        labels,
+        loss=split_loss_of(loss),
+        downstream="frozen",
+        hdiag=2 if too_costly else "auto",
+    )
+
+
+def describe(split: Split, layer: nn.Module) -> dict[str, Any]:
+    """A split in numbers.
+
+    ``y.A.B`` and ``x.A.B`` are the inner products of the terms A and B after and before the
+    layer; ``passing.A`` is the share |sigma dX|^2 / |dY|^2 of term A's squared gradient that
+    passes the layer, and for batch norm ``mean.A`` and ``scale.A`` are what its centering and
+    its scaling block (T4); also for ``second``, the second-order terms as one. NaN where a term is
+    zero, and for the diagonal and the off-diagonal term where the Hessian's diagonal is an
+    estimate.
+    """
+    row: dict[str, Any] = {"method": split.method, "kinks": split.kinks}
+    for side, gram in (("y", split.gram_y), ("x", split.gram_x)):
+        assert gram is not None
+        for i, a in enumerate(PARTS):
+            for j, b in enumerate(PARTS[: i + 1]):
+                row[f"{side}.{b}.{a}"] = gram[i, j].item()
+    gradients = {part: getattr(split, part) for part in PARTS}
+    gradients["second"] = split.diag + split.offdiag
+    for part, G in gradients.items():
+        if isinstance(layer, BatchNorm):
+            shares = blocked(G, split.y).layer()
+            row |= {
+                f"{name}.{part}": getattr(shares, name).item()
+                for name in ("mean", "scale", "passing")
+            }
+        else:
+            assert split.carry is not None
+            assert split.sigma is not None
+            through = (split.sigma * split.carry(G)).square().sum()
+            row |= {f"passing.{part}": (through / G.square().sum()).item()}
+    if split.hdiag_se is not None:
+        row |= {name: nan for name in row if {"diag", "offdiag"} & set(name.split("."))}
+    return row

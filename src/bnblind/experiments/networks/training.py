@@ -1,0 +1,82 @@
+"""Training one cell of the classifiers, once for each of its seeds.
+
+Nothing here knows a particular model, norm, loss or batching.
+"""
+
+from torch import Tensor, nn
+
+from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.networks.blocking import blocked_shares
+from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.evaluation import MODES, evaluate
+from bnblind.experiments.networks.losses import training_loss
+from bnblind.experiments.networks.models import build_model
+from bnblind.experiments.randomness import global_stream
+from bnblind.experiments.runs import Run
+from bnblind.experiments.trainer import Row, Trainer
+from bnblind.norms import freeze_statistics
+
+
+def initial_model(cell: NetworkCell, seed: int, data: Dataset) -> nn.Module:
+    """The untrained network; the same weights for a seed under every norm and batching."""
+    with global_stream(seed, "init"):
+        model = build_model(cell.model, cell.norm, data.input_shape, data.classes)
+    freeze_statistics(model, data.train.images)
+    return model
+
+
+class NetworkTrainer(Trainer):
+    """One seed of a classifier.
+
+    Metrics: ``train.loss`` and ``train.accuracy`` are means over the epoch's training batches;
+    ``PART.MODE.loss`` and ``.accuracy`` are measured after it, in the modes of
+    :mod:`bnblind.experiments.networks.evaluation`. Losses are in nats per sample, accuracies are
+    shares.
+    """
+
+    def __init__(self, cell: NetworkCell, seed: int, data: Dataset) -> None:
+        self.cell, self.data, self.of_logits = cell, data, training_loss(cell.loss)
+        super().__init__(cell, seed, data.train.labels, initial_model(cell, seed, data))
+
+    def inputs(self) -> Tensor:
+        return self.data.train.images
+
+    def loss(self, inputs: Tensor, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+        labels = self.labels[batch]
+        logits = self.model(inputs[batch])
+        loss = self.of_logits(logits, labels, "mean")
+        correct = (logits.argmax(1) == labels).sum().item()
+        return loss, {"loss": loss.item() * len(batch), "accuracy": correct}
+
+    def record_steps(self, means: dict[str, float]) -> None:
+        self.run.record(self.epoch, "train", **means)
+
+    def measure(self) -> None:
+        run, cell = self.run, self.cell
+        for part in ("validation", "test"):
+            for mode in MODES:
+                samples = getattr(self.data, part)
+                loss, accuracy = evaluate(
+                    self.model, samples, mode, cell.batch_size, run.seed, cell.loss
+                )
+                self._check_finite(loss, f"after its last step: the {part} loss in mode {mode}")
+                run.record(self.epoch, f"{part}.{mode}", loss=loss, accuracy=accuracy)
+        if self.epoch in cell.kept_epochs([]):
+            run.weights[self.epoch] = self.copied_weights()
+
+    def report(self) -> str:
+        loss, accuracy = self.latest("train.loss"), self.latest("validation.eval.accuracy")
+        return f"train loss {loss:.4f}, validation accuracy {accuracy:.3f}"
+
+
+def judge(cell: NetworkCell, run: Run, data: Dataset) -> tuple[list[Row], dict[str, Tensor]]:
+    """Metrics ``LAYER.mean_share``, ``.scale_share`` and ``.passing`` of every kept epoch, on
+    ``cell.probed`` batches of the cell's own batching; no images.
+    """
+    rows: list[Row] = []
+    for epoch, weights in run.weights.items() if cell.probed else ():
+        model = build_model(cell.model, cell.norm, data.input_shape, data.classes)
+        model.load_state_dict(weights)
+        for metric, value in blocked_shares(model, data.train, cell, run.seed).items():
+            rows.append({"epoch": epoch, "metric": metric, "value": value})
+    return rows, {}

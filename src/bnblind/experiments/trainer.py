@@ -1,0 +1,144 @@
+"""Training one seed of a cell, an epoch at a time; what is trained, its kind says."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from bnblind.errors import Diverged
+from bnblind.experiments.batching import make_batches, order_hash
+from bnblind.experiments.cells import Cell
+from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.optimizers import build_optimizer
+from bnblind.experiments.randomness import stream
+from bnblind.experiments.runs import Run, Weights, by_part
+
+Row = dict[str, Any]
+
+
+class Trainer(ABC):
+    """One seed of a cell, trained an epoch at a time.
+
+    Nothing carries over from epoch to epoch but the weights, the optimizer's state and the
+    results: each epoch's batches come from a stream of their own. So a trainer that is given
+    another's :meth:`state` goes on to the same bits.
+
+    Args:
+        labels: (N,) of the training samples, which the batching sorts into batches.
+        model: to be trained, initialized.
+    """
+
+    def __init__(self, cell: Cell, seed: int, labels: Tensor, model: nn.Module) -> None:
+        self.run, self.epoch, self.name = Run(seed), 0, cell.name(seed)
+        self.planned, self.labels, self.model = cell, labels, model
+        settings = {key: value for key, value in cell.optimizer.items() if key != "name"}
+        self.optimizer = build_optimizer(
+            cell.optimizer["name"], model.parameters(), cell.lr, **settings
+        )
+        self.measure()
+
+    @abstractmethod
+    def inputs(self) -> Tensor:
+        """The training samples of the present epoch, (N, ...)."""
+
+    @abstractmethod
+    def loss(self, inputs: Tensor, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a batch, and sums over its samples of what is recorded of the epoch.
+
+        Args:
+            batch: positions of its samples in ``inputs``.
+        """
+
+    @abstractmethod
+    def record_steps(self, means: dict[str, float]) -> None:
+        """Note the means over the epoch's samples, as they were trained."""
+
+    @abstractmethod
+    def measure(self) -> None:
+        """Measure the epoch just ended, and keep its weights if they are asked for."""
+
+    @abstractmethod
+    def report(self) -> str:
+        """How the run stands, in a few words."""
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch >= self.planned.epochs
+
+    def advance(self) -> None:
+        """Train and measure one more epoch.
+
+        Raises:
+            Diverged: a batch's loss, or what is measured, is not finite; the weights are those
+                that gave it.
+        """
+        cell, seed = self.planned, self.run.seed
+        self.epoch += 1
+        order = stream(seed, "batches", self.epoch)
+        batches = make_batches(cell.batching, self.labels, cell.batch_size, order)
+        self.run.batch_order = order_hash(self.run.batch_order, batches)
+        inputs = self.inputs()
+        self.model.train()
+        totals: dict[str, float] = {}
+        for step, batch in enumerate(batches):
+            loss, sums = self.loss(inputs, batch)
+            self._check_finite(loss.item(), f"step {step}: the training loss")
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            for name, value in sums.items():
+                totals[name] = totals.get(name, 0.0) + value
+        seen = sum(map(len, batches))
+        self.record_steps({name: total / seen for name, total in totals.items()})
+        self.measure()
+
+    def _check_finite(self, value: float, what: str) -> None:
+        if not math.isfinite(value):
+            raise Diverged(f"{self.name} epoch {self.epoch} {what} is {value}")
+
+    def latest(self, metric: str) -> float:
+        """The last value of a metric."""
+        values = (row["value"] for row in reversed(self.run.metrics) if row["metric"] == metric)
+        return float(next(values))
+
+    def copied_weights(self) -> Weights:
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def state(self) -> Weights:
+        """What the next epochs depend on, besides the run: weights, buffers, the optimizer's."""
+        model = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        optimizer = {f"optimizer/{name}": t for name, t in self.optimizer.state().items()}
+        return model | optimizer
+
+    def resume(self, state: Weights, run: Run, epoch: int) -> None:
+        """Go on after ``epoch`` of another trainer of the same cell and seed."""
+        parts = by_part(state)
+        self.model.load_state_dict(parts["model"])
+        self.optimizer.load(parts.get("optimizer", {}))
+        self.run, self.epoch = run, epoch
+
+    def finish(self) -> Run:
+        """Train all epochs that are left."""
+        while not self.finished:
+            self.advance()
+        return self.run
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the pipeline needs of a kind of cells; ``KIND`` of its module ``kind``.
+
+    Attributes:
+        cell: its dataclass.
+        start: cell, seed and data -> its trainer.
+        judge: cell, finished run and data -> further rows of results, and images by name.
+        columns: of the table of results, behind the cell's identity and the seed.
+    """
+
+    cell: type[Cell]
+    start: Callable[[Any, int, Dataset], Trainer]
+    judge: Callable[[Any, Run, Dataset], tuple[list[Row], dict[str, Tensor]]]
+    columns: tuple[str, ...]

@@ -1,0 +1,16 @@
+"""``bn_center``: BN's centering without its scaling."""
+
+from torch import Tensor
+
+from bnblind.norms.base import BatchStatistics
+
+
+class BatchCentering(BatchStatistics):
+    """``bn_center``: only subtract the batch mean."""
+
+    control = True
+    centers_batch = True
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, _ = super().statistics(x)
+        return mean, x.new_ones(())

@@ -1,0 +1,16 @@
+"""``bn_detached``: BN forward, constant statistics backward."""
+
+from torch import Tensor
+
+from bnblind.norms.base import BatchStatistics
+
+
+class DetachedBatchNorm(BatchStatistics):
+    """``bn_detached``: BN's forward pass with the statistics outside the graph."""
+
+    control = True
+    centers_batch = True
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, scale = super().statistics(x)
+        return mean.detach(), scale.detach()

@@ -1,0 +1,193 @@
+"""Every file that a configuration makes: where it lies, what it is, and what makes it.
+
+Each path is written here once. Rules ask with wildcards in braces for values, all others with
+values.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bnblind.errors import BadInput
+from bnblind.experiments.cells import by_job
+
+if TYPE_CHECKING:
+    from bnblind.pipeline.declaration import Experiment
+
+FIGURE_FORMATS = ("svg", "pdf", "png", "csv")
+
+STAGES = {
+    "prepared": "raw and prepared data",
+    "trained": "the runs' weights, results and samples",
+    "analysed": "tables of results",
+    "reported": "figures and pages",
+}
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things lie, below the profile's ``root``."""
+
+    root: str
+
+    def at(self, path: str) -> str:
+        return path if self.root == "." else f"{self.root}/{path}"
+
+    def raw(self, dataset: str, file: str) -> str:
+        return self.at(f"data/raw/{dataset}/{file}")
+
+    def prepared(self, dataset: str) -> str:
+        return self.at(f"data/prepared/{dataset}.safetensors")
+
+    def manifest(self, dataset: str) -> str:
+        return self.at(f"data/prepared/{dataset}.json")
+
+    def trained(self, kept: str, experiment: str, grid: str, job: str) -> str:
+        """What a training job keeps: ``weights``, ``results`` or ``samples``."""
+        folder, ending = {
+            "weights": ("models", ".safetensors"),
+            "results": ("results", ".parquet"),
+            "samples": ("results", "-samples.safetensors"),
+        }[kept]
+        return self.at(f"data/{folder}/{experiment}/{grid}/{job}{ending}")
+
+    def listing(self) -> str:
+        """Of all files of weights."""
+        return self.at("data/models/weights.json")
+
+    def results(self) -> str:
+        """The folder of the tables."""
+        return self.at("data/results")
+
+    def table(self, name: str) -> str:
+        return f"{self.results()}/{name}.parquet"
+
+    def metrics(self, name: str) -> str:
+        """A table's final figures, for ``dvc metrics``."""
+        return f"{self.results()}/{name}.json"
+
+    def figures(self) -> str:
+        """The folder of the figures."""
+        return self.at("reports/figures")
+
+    def figure(self, stem: str) -> list[str]:
+        """A figure in each of its formats, and the numbers that it draws."""
+        return [f"{self.figures()}/{stem}.{suffix}" for suffix in FIGURE_FORMATS]
+
+    def page(self, name: str) -> str:
+        return self.at(f"reports/pages/{name}.html")
+
+    def notebook(self, name: str) -> str:
+        """The executed notebook behind a page."""
+        return self.at(f"reports/pages/{name}.ipynb")
+
+    def ledger(self) -> str:
+        return self.at("reports/claims.json")
+
+    def verdicts(self) -> str:
+        """The ledger for ``dvc metrics``."""
+        return self.at("reports/verdicts.json")
+
+    def index(self) -> str:
+        """The report's first page."""
+        return self.at("reports/index.html")
+
+    def log(self, rule: str, *wildcards: str) -> str:
+        return self.at(f"logs/{'/'.join([rule, *wildcards])}.log")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that a rule makes.
+
+    Attributes:
+        path: relative to the project's folder.
+        kind: ``data``, ``weights``, ``table``, ``metrics``, ``samples``, ``figure`` or ``page``.
+        stage: one of ``STAGES``.
+        rule: Snakemake's name of what makes it.
+        experiment: that it belongs to; empty if to several.
+    """
+
+    path: str
+    kind: str
+    stage: str
+    rule: str
+    experiment: str = ""
+
+
+def _of_data(
+    config: Mapping[str, Any], datasets: Mapping[str, Any], paths: Paths
+) -> Iterator[Artifact]:
+    for name in config["data"]:
+        raw = paths.raw(name, datasets[name]["file"])
+        yield Artifact(raw, "data", "prepared", "export_data")
+        for path in (paths.prepared(name), paths.manifest(name)):
+            yield Artifact(path, "data", "prepared", "prepare_data")
+        for path in paths.figure(f"data/{name}"):
+            yield Artifact(path, "figure", "reported", "contact_sheet")
+
+
+def _of_training(
+    experiment: "Experiment", config: Mapping[str, Any], paths: Paths
+) -> Iterator[Artifact]:
+    training = experiment.training
+    kinds = {"weights": "weights", "results": "table", "samples": "samples"}
+    if training is None:
+        return
+    for grid, cells in training.cells(config).items():
+        for job in by_job(cells):
+            for kept in ("results", *training.keeps):
+                path = paths.trained(kept, experiment.name, grid, job)
+                rule = f"train_{experiment.name}"
+                yield Artifact(path, kinds[kept], "trained", rule, experiment.name)
+
+
+def _of_experiment(
+    experiment: "Experiment", config: Mapping[str, Any], paths: Paths
+) -> Iterator[Artifact]:
+    name = experiment.name
+    yield from _of_training(experiment, config, paths)
+    rule = f"collect_{name}" if experiment.training else name
+    for table in experiment.table_names(config):
+        yield Artifact(paths.table(table), "table", "analysed", rule, name)
+    if experiment.metrics:
+        yield Artifact(paths.metrics(name), "metrics", "analysed", rule, name)
+    if experiment.page:
+        for stem in experiment.stems(config):
+            for path in paths.figure(stem):
+                yield Artifact(path, "figure", "reported", f"{name}_page", name)
+        for path in (paths.page(name), paths.notebook(name)):
+            yield Artifact(path, "page", "reported", f"{name}_page", name)
+
+
+def _of_report(paths: Paths) -> Iterator[Artifact]:
+    yield Artifact(paths.listing(), "weights", "trained", "list_weights")
+    for path in (paths.ledger(), paths.verdicts(), paths.page("claims")):
+        yield Artifact(path, "page", "reported", "claims")
+    yield Artifact(paths.page("pipeline"), "page", "reported", "about")
+    yield Artifact(paths.index(), "page", "reported", "index")
+
+
+def artifacts(
+    config: Mapping[str, Any],
+    experiments: Iterable["Experiment"],
+    datasets: Mapping[str, Any],
+) -> list[Artifact]:
+    """Every file of a configuration; ``datasets`` is the registry.
+
+    Raises:
+        BadInput: two experiments claim one file.
+    """
+    paths = Paths(config["root"])
+    found = [*_of_data(config, datasets, paths), *_of_report(paths)]
+    for experiment in experiments:
+        found += _of_experiment(experiment, config, paths)
+    first: dict[str, Artifact] = {}
+    for artifact in found:
+        other = first.setdefault(artifact.path, artifact)
+        if other is not artifact:
+            raise BadInput(
+                f"experiment {artifact.experiment}: its rule {artifact.rule} makes "
+                f"{artifact.path}, which {other.rule} makes as well"
+            )
+    return found

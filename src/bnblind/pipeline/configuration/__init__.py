@@ -1,0 +1,1 @@
+"""What a profile and the claims' file may say, and whether what they say fits together."""

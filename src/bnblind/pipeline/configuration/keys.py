@@ -1,0 +1,102 @@
+"""Keys of a configuration as JSON schemas; each states its type and its meaning once.
+
+The check of a profile and the tables of ``config/README.md`` are both made of them.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+Schema = dict[str, Any]
+
+GRID = "^[a-z][a-z0-9_-]*$"
+"""What a grid may be called."""
+
+
+def name(kind: str, meaning: str) -> Schema:
+    """One of the names that the code registers for ``kind``."""
+    return {"registered": kind, "description": meaning}
+
+
+def integer(meaning: str, least: int = 1, **more: Any) -> Schema:
+    return {"type": "integer", "minimum": least, "description": meaning, **more}
+
+
+def number(meaning: str, **bounds: float) -> Schema:
+    """A finite number; ``bounds`` are those of JSON Schema, such as ``exclusiveMinimum=0``."""
+    return {"type": "number", **bounds, "description": meaning}
+
+
+def positive(meaning: str, **bounds: float) -> Schema:
+    return number(meaning, exclusiveMinimum=0, **bounds)
+
+
+def several(item: Schema, least: int = 1) -> Schema:
+    """A list of what ``item`` says, without repetition, at least ``least`` long."""
+    own = {key: value for key, value in item.items() if key != "description"}
+    return {
+        "type": "array",
+        "minItems": least,
+        "uniqueItems": True,
+        "items": own,
+        "description": item["description"],
+    }
+
+
+def names(kind: str, meaning: str) -> Schema:
+    return several(name(kind, meaning))
+
+
+def seeds(of: str) -> Schema:
+    return several(integer(of, 0))
+
+
+def mapping(meaning: str, keys: Schema, optional: Iterable[str] = ()) -> Schema:
+    """A mapping of exactly these keys, of which only the ``optional`` ones may be missing."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [key for key in keys if key not in set(optional)],
+        "properties": keys,
+        "description": meaning,
+    }
+
+
+def grids(meaning: str, keys: Schema, optional: Iterable[str] = ()) -> Schema:
+    """One or more grids by name, each a mapping of these keys."""
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": GRID},
+        "additionalProperties": mapping(meaning, keys, optional),
+    }
+
+
+def optimizer() -> Schema:
+    """Its name and the settings that it has."""
+    shared = mapping(
+        "step rule",
+        {
+            "name": name("optimizer", "`sgd` or `adamax`"),
+            "momentum": number("of `sgd`; 0 if not given", minimum=0, exclusiveMaximum=1),
+            "weight_decay": number("of `sgd`; 0 if not given", minimum=0),
+            "betas": {
+                "type": "array",
+                "minItems": 2,
+                "maxItems": 2,
+                "items": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+                "description": "of `adamax`; 0.9 and 0.999 if not given",
+            },
+            "eps": positive("of `adamax`; 1e-8 if not given"),
+        },
+        optional=("momentum", "weight_decay", "betas", "eps"),
+    )
+    own = {"sgd": ["name", "momentum", "weight_decay"], "adamax": ["name", "betas", "eps"]}
+    return shared | {
+        "allOf": [
+            {
+                "if": {"properties": {"name": {"const": name}}},
+                "then": {"propertyNames": {"enum": allowed}},
+            }
+            for name, allowed in own.items()
+        ]
+    }

@@ -1,0 +1,121 @@
+"""Files of configuration: read, and held against a schema and the registries in the code.
+
+Imports no numerical library, so that planning a run stays fast.
+"""
+
+import ast
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from bnblind.errors import BadInput
+from bnblind.experiments.words import PURITY
+from bnblind.norm_facts import norm_facts
+
+DATASETS = Path("config/datasets.yaml")
+REGISTRIES = {
+    "model": ("src/bnblind/experiments/networks/models.py", "MODELS"),
+    "loss": ("src/bnblind/experiments/networks/losses.py", "TRAINING_LOSSES"),
+    "batching": ("src/bnblind/experiments/batching.py", "BATCHINGS"),
+    "optimizer": ("src/bnblind/experiments/optimizers.py", "OPTIMIZERS"),
+    "coupling": ("src/bnblind/experiments/flows/realnvp.py", "COUPLINGS"),
+    "coupling_norm": ("src/bnblind/experiments/flows/coupling_norms.py", "COUPLING_NORMS"),
+    "shared_loss": ("src/bnblind/experiments/synthetic.py", "SHARED_LOSSES"),
+    "point": ("src/bnblind/experiments/theorem_check.py", "POINTS"),
+}
+
+
+def read_yaml(path: Path) -> Any:
+    """Raises BadInput with the place where the file is not valid YAML."""
+    try:
+        with path.open("rb") as file:  # not a text: yaml then names the file, and the wrong bytes
+            return yaml.safe_load(file)
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def datasets() -> dict[str, Any]:
+    """The registry of data sets: name -> entry."""
+    registered: dict[str, Any] = read_yaml(DATASETS)
+    return registered
+
+
+def registered_names(kind: str) -> list[str]:
+    """The words a configuration may use for ``kind``: data sets from their registry, norms from
+    their files, others from the keys of a dict display in the code, read without importing it.
+    """
+    if kind == "dataset":
+        return list(datasets())
+    if kind == "norm":
+        return list(norm_facts())
+    file, variable = REGISTRIES[kind]
+    for node in ast.parse(Path(file).read_text(encoding="utf-8")).body:
+        if (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and node.target.id == variable
+            and isinstance(node.value, ast.Dict)
+        ):
+            return [ast.literal_eval(key) for key in node.value.keys if key]
+    raise LookupError(f"{file} defines no dict {variable}")
+
+
+def _resolved(schema: Any) -> Any:
+    """The schema with each ``registered: KIND`` replaced by the words allowed for KIND."""
+    if isinstance(schema, list):
+        return [_resolved(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "registered" in schema:
+        names = registered_names(schema["registered"])
+        if schema["registered"] == "batching":
+            words = [*map(re.escape, names), PURITY]
+            allowed = [*names, "purity-P, P such as 0.9, at most 1"]
+            return {"type": "string", "pattern": f"^({'|'.join(words)})$", "words": allowed}
+        return {"enum": names}
+    return {key: _resolved(value) for key, value in schema.items()}
+
+
+def _is_finite_number(_: jsonschema.TypeChecker, value: object) -> bool:
+    """YAML's ``.inf`` and ``.nan`` are numbers to JSON Schema, and settings of nothing."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_draft = jsonschema.Draft202012Validator
+_Validator = jsonschema.validators.extend(
+    _draft, type_checker=_draft.TYPE_CHECKER.redefine("number", _is_finite_number)
+)
+
+
+def _place(error: jsonschema.ValidationError) -> str:
+    """Where the error lies, such as ``classification.digits-head.norms[0]``."""
+    steps = (f"[{s}]" if isinstance(s, int) else f".{s}" for s in error.absolute_path)
+    return "".join(steps).removeprefix(".") or "top level"
+
+
+def _explained(error: jsonschema.ValidationError) -> str:
+    if error.validator == "additionalProperties" and isinstance(error.schema, dict):
+        allowed = error.schema.get("properties", {})
+        wrong = [key for key in error.instance if key not in allowed]
+        return f"unknown key {', '.join(map(repr, wrong))}; allowed: {', '.join(allowed)}"
+    found = f"found {error.instance!r}"
+    if error.validator == "enum":
+        return f"{found}; allowed: {', '.join(map(str, error.validator_value))}"
+    if error.validator in ("pattern", "oneOf") and "words" in error.schema:
+        return f"{found}; allowed: {', '.join(error.schema['words'])}"
+    if error.validator == "type":
+        allowed = "finite number" if error.validator_value == "number" else error.validator_value
+        return f"{found} ({type(error.instance).__name__}); allowed: {allowed}"
+    return error.message
+
+
+def violations(values: object, schema: Any) -> list[str]:
+    """One line for each key that the schema does not allow: found, and allowed."""
+    validator = _Validator(_resolved(schema))
+    return sorted(
+        f"{_place(error)}: {_explained(error)}" for error in validator.iter_errors(values)
+    )

@@ -1,0 +1,125 @@
+"""What an experiment is: all that the rest of the pipeline has to know of it, said once.
+
+A module of :mod:`bnblind.pipeline.declarations` holds one ``EXPERIMENT``; its name is the
+experiment's. From it come the rules of its page and of its training, its section of the
+configuration, the tables that claims may read, its place on the first page and in the documents.
+Imports no numerical library, since planning reads it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bnblind.experiments.cells import Cell
+from bnblind.pipeline.artifacts import Paths
+
+Config = Mapping[str, Any]
+Grids = dict[str, dict[str, Any]]
+
+
+def _nothing(config: Config) -> Iterator[str]:
+    yield from ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of results, a file below ``data/results``.
+
+    Attributes:
+        name: its path there without the ending; ``{grid}`` stands for each grid of the section.
+        rows: what one row is.
+        judged: claims may read it.
+    """
+
+    name: str
+    rows: str
+    judged: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """That the experiment trains cells.
+
+    Attributes:
+        kind: package of :mod:`bnblind.experiments` with the cell, its trainer and its summary.
+        cell: the kind's dataclass.
+        grids: the grids of a configuration, whole, by name.
+        keeps: what is kept of each job beside its results, of ``weights`` and ``samples``.
+    """
+
+    kind: str
+    cell: type[Cell]
+    grids: Callable[[Config], Grids]
+    keeps: tuple[str, ...] = ()
+
+    def cells(self, config: Config) -> dict[str, list[Cell]]:
+        """All cells of each grid; those of a job follow one another."""
+        return {name: [*self.cell.of_grid(grid)] for name, grid in self.grids(config).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """The experiment's notebook, ``notebooks/NAME.ipynb``, which draws its figures.
+
+    Attributes:
+        figures: name -> stem below ``reports/figures/NAME``, with fields in braces.
+        drawn: the figures of a configuration: a name, and the values of its stem's fields.
+        inputs: the notebook's parameters that are files: a path, a list or a mapping of them.
+        parameters: its further ones, but ``numerics`` and ``figures``, which all have.
+        shown: patterns of stems; the first page shows the first that fits. Empty: none.
+        sentence: what to see in it.
+    """
+
+    figures: Mapping[str, str]
+    drawn: Callable[[Config], Iterable[tuple[str, Mapping[str, Any]]]]
+    inputs: Callable[[Config, Paths], Mapping[str, Any]]
+    parameters: Callable[[Config], Mapping[str, Any]] = lambda config: {}
+    shown: tuple[str, ...] = ()
+    sentence: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One experiment.
+
+    Attributes:
+        name: key of its section, and name of its notebook, page and folders.
+        title: heading on the first page and in the documents.
+        order: place among the others there.
+        section: schema of its section of the configuration; None if it has no settings.
+        tables: what it writes below ``data/results``.
+        metrics: it writes ``data/results/NAME.json`` for ``dvc metrics``.
+        training: what it trains; None if a rule of its own, ``workflow/rules/NAME.smk``, computes
+            its tables.
+        page: its notebook; None if another experiment's page shows it.
+        contradictions: one line for each key that contradicts another one, found and allowed.
+    """
+
+    name: str
+    title: str
+    order: int
+    section: Mapping[str, Any] | None = None
+    tables: tuple[Table, ...] = ()
+    metrics: bool = False
+    training: Training | None = None
+    page: Page | None = None
+    contradictions: Callable[[Config], Iterator[str]] = _nothing
+
+    def stem(self, figure: str, **fields: object) -> str:
+        """Path of a figure below ``reports/figures``, without its ending."""
+        assert self.page is not None
+        return f"{self.name}/{self.page.figures[figure].format(**fields)}"
+
+    def stems(self, config: Config) -> list[str]:
+        """Those of all its figures of a configuration."""
+        if self.page is None:
+            return []
+        return sorted({self.stem(name, **fields) for name, fields in self.page.drawn(config)})
+
+    def table_names(self, config: Config, *, judged: bool = False) -> list[str]:
+        """Its tables of a configuration; only those that claims may read if ``judged``."""
+        kinds = [table.name for table in self.tables if table.judged or not judged]
+        grids = config.get(self.name, {})
+        return list(
+            dict.fromkeys(kind.format(grid=grid) for kind in kinds for grid in grids or [""])
+        )

@@ -1,0 +1,125 @@
+"""Training on random and on label-pure batches."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.norm_facts import norm_facts
+from bnblind.pipeline.configuration.keys import (
+    grids,
+    integer,
+    name,
+    names,
+    optimizer,
+    positive,
+    seeds,
+    several,
+)
+from bnblind.pipeline.configuration.relations import impure, unprepared
+from bnblind.pipeline.configuration.schema import datasets
+from bnblind.pipeline.declaration import Config, Experiment, Page, Table, Training
+
+BATCHINGS = (
+    "`random`: shuffled; `label`: one class per batch, classes in cyclic order; `label_shuffled`: "
+    "one class per batch, in random order; `purity-P` (`purity-0.9`; P from 1 / classes to 1): a "
+    "share P of each batch of the batch's own class, `src/bnblind/experiments/batching.py` says "
+    "exactly how"
+)
+
+SECTION = grids(
+    "every combination of norm, batching and learning rate is a cell, trained once per seed. One "
+    "job per norm trains all its cells, since starting a job takes as long as training a small "
+    "network; another batching, rate or seed trains the grid's cells anew. `GRID` is lower-case "
+    "letters, digits, `-` and `_`",
+    {
+        "dataset": name("dataset", "one of `data`"),
+        "model": name("model", "network, see `src/bnblind/experiments/networks/models.py`"),
+        "loss": name("loss", "training loss; `cross_entropy` if not given"),
+        "norms": names("norm", "norm variants at the network's normalization layers"),
+        "batchings": names("batching", BATCHINGS),
+        "learning_rates": several(positive("step sizes")),
+        "optimizer": optimizer(),
+        "batch_size": integer("samples per batch, also of the evaluation in training mode", 2),
+        "epochs": integer("passes over the training part"),
+        "snapshots": several(
+            integer("epochs whose weights are kept, besides the initial and the last ones"), 0
+        ),
+        "seeds": seeds("of initialization and batches"),
+    },
+    optional=("loss",),
+)
+
+
+def contradictions(config: Config) -> Iterator[str]:
+    for own, grid in config["classification"].items():
+        place = f"classification.{own}"
+        yield from unprepared(place, grid, config)
+        late = [epoch for epoch in grid["snapshots"] if epoch > grid["epochs"]]
+        if late:
+            yield f"{place}.snapshots: found {late}; allowed: 1 to epochs, {grid['epochs']}"
+        yield from impure(f"{place}.batchings", grid["batchings"], grid["dataset"])
+
+
+def has_controls(norms: Any) -> bool:
+    facts = norm_facts()
+    return any(facts[norm].control for norm in norms)
+
+
+def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
+    """Curves and final accuracies of each network and rate, those of the controls apart; and of
+    each network that the ablation trains at other rates.
+    """
+    cells = [cell for grid in TRAINING.cells(config).values() for cell in grid]
+    compared: dict[str, set[str]] = {}
+    for cell in cells:
+        compared.setdefault(cell.comparison(cell.identity), set()).add(cell.norm)
+    for comparison, norms in compared.items():
+        for group in ("", "-controls") if has_controls(norms) else ("",):
+            for figure in ("curves", "final"):
+                yield figure, {"comparison": comparison, "group": group}
+    for ablated in config["rates"]:
+        cell = TRAINING.cells(config)[ablated][0]
+        known = {key: value for key, value in cell.identity.items() if key != "lr"}
+        yield "rates", {"network": cell.comparison(known)}
+
+
+def class_counts(config: Config) -> dict[str, Any]:
+    """The classes of each data set, for a line at chance."""
+    return {"classes": {name: datasets()[name]["classes"] for name in config["data"]}}
+
+
+TRAINING = Training(
+    kind="networks",
+    cell=NetworkCell,
+    grids=lambda config: dict(config["classification"]),
+    keeps=("weights",),
+)
+
+EXPERIMENT = Experiment(
+    name="classification",
+    title="Training on random and on label-pure batches",
+    order=40,
+    section=SECTION,
+    contradictions=contradictions,
+    training=TRAINING,
+    tables=(Table(name="classification", rows="one metric of one run after one epoch"),),
+    metrics=True,
+    page=Page(
+        figures={
+            "curves": "{comparison}{group}-curves",
+            "final": "{comparison}{group}-final",
+            "rates": "{network}-rates",
+        },
+        drawn=drawn,
+        inputs=lambda config, paths: {
+            "results": paths.table("classification"),
+            "rates": paths.table("rates"),
+        },
+        parameters=class_counts,
+        shown=("classification/digits-head-lr0.01-curves", "classification/*-curves"),
+        sentence="Training loss and test accuracy of the network whose norm feeds the classifier; "
+        "line: mean over seeds, band: their range. Compare a norm's curves from column to column: "
+        "whether it still learns from batches of one label. A loss on the dotted line is that of "
+        "a guess.",
+    ),
+)

@@ -1,0 +1,80 @@
+"""The Taylor split at the norm layers of trained networks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bnblind.pipeline.artifacts import Paths
+from bnblind.pipeline.configuration.keys import grids, integer, names
+from bnblind.pipeline.configuration.relations import impure, of_grids
+from bnblind.pipeline.declaration import Config, Experiment, Page, Table
+from bnblind.pipeline.declarations.classification import has_controls
+
+SECTION = grids(
+    "the Taylor split at every norm layer of the networks kept by that grid of `classification` "
+    "(initial, `snapshots`, last), which needs norm `bn` and batching `label`",
+    {
+        "batchings": names(
+            "batching",
+            "kinds of batches to measure on, with `label`; drawn from the training part",
+        ),
+        "batch_size": integer("samples per batch; short last batches are not used", 2),
+        "batches": integer("batches of each kind for each network"),
+    },
+)
+
+
+def contradictions(config: Config) -> Iterator[str]:
+    def of_grid(place: str, probing: Any, grid: Any) -> Iterator[str]:
+        if "bn" not in grid["norms"] or "label" not in grid["batchings"]:
+            yield (
+                f"{place}: found norms {grid['norms']} and batchings {grid['batchings']} in that "
+                "grid; allowed: grids with norm bn and batching label"
+            )
+        else:
+            yield from impure(f"{place}.batchings", probing["batchings"], grid["dataset"])
+        if "label" not in probing["batchings"]:
+            yield f"{place}.batchings: found {probing['batchings']}; allowed: with label"
+
+    return of_grids("derivatives", config, of_grid)
+
+
+def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
+    yield "positions", {}
+    for grid in config["derivatives"]:
+        controls = has_controls(config["classification"][grid]["norms"])
+        for group in ("norms", *(["controls"] if controls else [])):
+            yield "terms", {"grid": grid, "group": group}
+        yield "blocked", {"grid": grid}
+
+
+def inputs(config: Config, paths: Paths) -> dict[str, Any]:
+    return {
+        kind: {grid: paths.table(f"derivatives/{grid}-{kind}") for grid in config["derivatives"]}
+        for kind in ("terms", "blocked")
+    }
+
+
+EXPERIMENT = Experiment(
+    name="derivatives",
+    title="What passes in trained networks",
+    order=30,
+    section=SECTION,
+    contradictions=contradictions,
+    tables=(
+        Table(name="derivatives/{grid}-terms", rows="the split at one layer, of one batch"),
+        Table(name="derivatives/{grid}-blocked", rows="what one batch norm blocks of one batch"),
+    ),
+    page=Page(
+        figures={
+            "terms": "{grid}-{group}",
+            "blocked": "{grid}-blocked",
+            "positions": "positions",
+        },
+        drawn=drawn,
+        inputs=inputs,
+        shown=("derivatives/digits-head-norms", "derivatives/*-norms"),
+        sentence="Networks trained on label-pure batches: each Taylor term's gradient after the "
+        "first norm (dotted) and before it (line). On label-pure batches the first-order term "
+        "reaches BN and does not pass it.",
+    ),
+)

@@ -1,0 +1,76 @@
+"""How well the penultimate features of trained networks separate the classes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bnblind.pipeline.artifacts import Paths
+from bnblind.pipeline.configuration.keys import grids, integer, mapping, names
+from bnblind.pipeline.configuration.relations import of_grids
+from bnblind.pipeline.declaration import Config, Experiment, Page, Table
+
+SECTION = grids(
+    "silhouette, nearest class mean and linear probe of the penultimate features of that grid of "
+    "`classification`, before training and after it, and t-SNE after it",
+    {
+        "tsne": mapping(
+            "what t-SNE draws",
+            {
+                "norms": names(
+                    "norm",
+                    "norms of that grid whose features are drawn, each for every batching and "
+                    "learning rate",
+                ),
+                "seed": integer("which of that grid's seeds is drawn", 0),
+                "samples": integer("how many test images at most", 31),
+            },
+        )
+    },
+)
+
+
+def contradictions(config: Config) -> Iterator[str]:
+    def of_grid(place: str, analysis: Any, grid: Any) -> Iterator[str]:
+        tsne = analysis["tsne"]
+        if not set(tsne["norms"]) <= set(grid["norms"]):
+            yield f"{place}.tsne.norms: found {tsne['norms']}; allowed: {', '.join(grid['norms'])}"
+        if tsne["seed"] not in grid["seeds"]:
+            yield f"{place}.tsne.seed: found {tsne['seed']}; allowed: {grid['seeds']}"
+
+    return of_grids("features", config, of_grid)
+
+
+def drawn(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    for grid in config["features"]:
+        for lr in config["classification"][grid]["learning_rates"]:
+            for figure in ("measures", "tsne"):
+                yield figure, {"grid": grid, "lr": float(lr)}
+
+
+def inputs(config: Config, paths: Paths) -> dict[str, Any]:
+    kinds = {"measures": "measures", "planes": "plane"}
+    return {
+        name: {grid: paths.table(f"features/{grid}-{kind}") for grid in config["features"]}
+        for name, kind in kinds.items()
+    }
+
+
+EXPERIMENT = Experiment(
+    name="features",
+    title="The features that training leaves",
+    order=60,
+    section=SECTION,
+    contradictions=contradictions,
+    tables=(
+        Table(name="features/{grid}-measures", rows="one measure of one network's features"),
+        Table(name="features/{grid}-plane", rows="one image in the plane of t-SNE", judged=False),
+    ),
+    page=Page(
+        figures={"measures": "{grid}-lr{lr}-measures", "tsne": "{grid}-lr{lr}-tsne"},
+        drawn=drawn,
+        inputs=inputs,
+        shown=("features/digits-mini_vgg-*-measures", "features/*-measures"),
+        sentence="Silhouette, nearest class mean and linear probe of the penultimate features; "
+        "each mark a seed, grey bars before training. Whether training moves a norm's marks to the "
+        "right of its own bars, and BN's as far on label-pure batches as on random ones.",
+    ),
+)

@@ -1,0 +1,138 @@
+"""Real and interpolated images under a flow."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bnblind.experiments.flows.cell import FlowCell
+from bnblind.pipeline.artifacts import Paths
+from bnblind.pipeline.configuration.keys import (
+    grids,
+    integer,
+    name,
+    names,
+    number,
+    optimizer,
+    positive,
+    seeds,
+)
+from bnblind.pipeline.configuration.relations import unprepared
+from bnblind.pipeline.configuration.schema import datasets
+from bnblind.pipeline.declaration import Config, Experiment, Grids, Page, Table, Training
+
+SECTION = grids(
+    "RealNVP on pairs of classes; every combination of pair, norm, coupling norm and batching is a "
+    "cell, trained once per seed. One job per norm and coupling norm trains all its cells. What "
+    "these words mean: [docs/flows.md](../docs/flows.md)",
+    {
+        "dataset": name("dataset", "one of `data`"),
+        "pairs": {
+            "type": "array",
+            "minItems": 1,
+            "uniqueItems": True,
+            "items": {
+                "type": "array",
+                "minItems": 2,
+                "maxItems": 2,
+                "items": {"type": "integer", "minimum": 0},
+            },
+            "description": "pairs of classes; `[9, 8]`: a in the mixtures is the share of 9",
+        },
+        "coupling": name(
+            "coupling",
+            "`mlp`: fully connected couplings on flattened images; `conv`: multi-scale, "
+            "convolutional ones",
+        ),
+        "couplings": integer("how many; for `conv`, how many of a kind at each scale", 2),
+        "width": integer("of each coupling's network: hidden units, or channels"),
+        "depth": integer("of each coupling's network: hidden layers, or residual blocks"),
+        "constraint": positive(
+            "of the logit: pixels x become logit(1/2 + constraint (x - 1/2))", exclusiveMaximum=1
+        ),
+        "norms": names("norm", "norm variants inside the couplings' networks"),
+        "coupling_norms": names(
+            "coupling_norm",
+            "after each coupling: nothing, batch statistics for each feature or channel, or one "
+            "mean and variance for the whole batch",
+        ),
+        "batchings": names("batching", "as in `classification`"),
+        "lr": positive("step size"),
+        "optimizer": optimizer(),
+        "scale_regularization": number(
+            "weight of the squared gains (couplings' scales, weight normalization) in the loss",
+            minimum=0,
+        ),
+        "batch_size": integer("samples per batch", 2),
+        "epochs": integer("passes over the training images at most"),
+        "patience": integer("passes without a better validation likelihood that end training"),
+        "mixtures": integer("pairs of images to mix", 2),
+        "samples": integer("images to draw"),
+        "seeds": seeds("of initialization, batches, noise and pairs"),
+    },
+)
+
+
+def whole(config: Config) -> Grids:
+    """The grids, each with the grey values that its data set is registered with."""
+    return {
+        name: {**grid, "levels": datasets()[grid["dataset"]]["levels"]}
+        for name, grid in config["flows"].items()
+    }
+
+
+def contradictions(config: Config) -> Iterator[str]:
+    for own, grid in config["flows"].items():
+        place = f"flows.{own}"
+        yield from unprepared(place, grid, config)
+        classes = datasets()[grid["dataset"]]["classes"]
+        for pair in grid["pairs"]:
+            if pair[0] == pair[1] or max(pair) >= classes:
+                yield f"{place}.pairs: found {pair}; allowed: two of the classes 0 to {classes - 1}"
+
+
+TRAINING = Training(kind="flows", cell=FlowCell, grids=whole, keeps=("weights", "samples"))
+
+
+def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
+    """A set of figures for each data set, coupling and coupling norm; samples for each pair."""
+    for grid in TRAINING.cells(config).values():
+        for cell in grid:
+            comparison = cell.comparison(cell.identity)
+            for figure in ("curves", "interpolation", "gap"):
+                yield figure, {"comparison": comparison}
+            yield "samples", {"comparison": comparison, "pair": cell.identity["pair"]}
+
+
+def inputs(config: Config, paths: Paths) -> dict[str, Any]:
+    grids = TRAINING.cells(config)
+    jobs = {(grid, cell.job): None for grid, cells in grids.items() for cell in cells}
+    used = sorted({cell.dataset for cells in grids.values() for cell in cells})
+    return {
+        "results": paths.table("flows"),
+        "samples": [paths.trained("samples", "flows", *job) for job in jobs],
+        "prepared": {dataset: paths.prepared(dataset) for dataset in used},
+    }
+
+
+EXPERIMENT = Experiment(
+    name="flows",
+    title="Real and interpolated images under a flow",
+    order=80,
+    section=SECTION,
+    contradictions=contradictions,
+    training=TRAINING,
+    tables=(Table(name="flows", rows="one metric of one run after one epoch, at one share"),),
+    metrics=True,
+    page=Page(
+        figures={
+            "gap": "{comparison}-gap",
+            "interpolation": "{comparison}-interpolation",
+            "curves": "{comparison}-curves",
+            "samples": "{comparison}-samples-{pair}",
+        },
+        drawn=drawn,
+        inputs=inputs,
+        shown=("flows/digits-mlp-scalar-interpolation", "flows/*-interpolation"),
+        sentence="Log-likelihood of images between two classes: a flow that tells real from "
+        "interpolated images falls in the middle.",
+    ),
+)

@@ -1,0 +1,47 @@
+"""A toy task whose only signal is first-order."""
+
+from collections.abc import Iterator
+
+from bnblind.pipeline.configuration.keys import integer, mapping, names, positive, seeds
+from bnblind.pipeline.declaration import Config, Experiment, Page, Table
+
+SECTION = mapping(
+    "the toy task whose only signal is first-order",
+    {
+        "norms": names("norm", "norm variants behind the trained layer"),
+        "classes": integer("classes; every batch holds one, in cyclic order"),
+        "inputs": integer("inputs of the trained layer"),
+        "features": integer(
+            "outputs of it (`in` sees them as channels of 8 positions)", 8, multipleOf=8
+        ),
+        "batch_size": integer("samples per batch", 2),
+        "lr": positive("step size of gradient descent"),
+        "steps": integer("number of its steps, at least 2 x `classes`", 2),
+        "seeds": seeds("of task, weights and batches"),
+    },
+)
+
+
+def contradictions(config: Config) -> Iterator[str]:
+    """Fewer than two cycles through the classes: nothing could be seen to change."""
+    steps, classes = (config["linear_signal"][key] for key in ("steps", "classes"))
+    if steps < 2 * classes:
+        yield f"linear_signal.steps: found {steps}; allowed: at least 2 x classes, {2 * classes}"
+
+
+EXPERIMENT = Experiment(
+    name="linear_signal",
+    title="A task whose only signal is of first order",
+    order=20,
+    section=SECTION,
+    contradictions=contradictions,
+    tables=(Table(name="linear_signal", rows="one step of one run"),),
+    page=Page(
+        figures={"displacement": "displacement"},
+        drawn=lambda config: [("displacement", {})],
+        inputs=lambda config, paths: {"table": paths.table("linear_signal")},
+        shown=("linear_signal/displacement",),
+        sentence="How far training moves the weights before the norm: BN and centering alone leave "
+        "them at rest.",
+    ),
+)

@@ -1,0 +1,79 @@
+"""The classifiers again, on batches between random and label-pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.words import purity_word
+from bnblind.pipeline.configuration.keys import grids, integer, names, positive, seeds, several
+from bnblind.pipeline.configuration.relations import impure, of_grids
+from bnblind.pipeline.declaration import Config, Experiment, Grids, Page, Table, Training
+from bnblind.pipeline.declarations.classification import class_counts
+
+SECTION = grids(
+    "the networks of that grid of `classification` again, on batches of other purities; all else "
+    "is the grid's. One job per norm trains all of it and keeps results, no weights. A run whose "
+    "loss is no longer finite ends there and is recorded as diverged",
+    {
+        "norms": names("norm", "which of the norms"),
+        "purities": several(positive("from 1 / classes: the batchings `purity-P`", maximum=1)),
+        "batches": integer(
+            "training batches on which to measure, before and after training, what BN blocks"
+        ),
+        "seeds": seeds("of initialization and batches"),
+    },
+)
+
+
+def words(settings: Any) -> list[str]:
+    return list(map(purity_word, settings["purities"]))
+
+
+def swept(config: Config) -> Grids:
+    """The grids of ``classification``, each with what its section changes."""
+    return {
+        name: {
+            **config["classification"][name],
+            "norms": settings["norms"],
+            "batchings": words(settings),
+            "probed": settings["batches"],
+            "seeds": settings["seeds"],
+            "snapshots": [],
+            "may_diverge": True,
+        }
+        for name, settings in config["purity"].items()
+    }
+
+
+def contradictions(config: Config) -> Iterator[str]:
+    def of_grid(place: str, settings: Any, grid: Any) -> Iterator[str]:
+        return impure(f"{place}.purities", words(settings), grid["dataset"])
+
+    return of_grids("purity", config, of_grid)
+
+
+def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
+    for grid in EXPERIMENT.training.cells(config).values() if EXPERIMENT.training else ():
+        for cell in grid:
+            yield "curves", {"comparison": cell.comparison(cell.identity)}
+
+
+EXPERIMENT = Experiment(
+    name="purity",
+    title="From random to label-pure batches",
+    order=70,
+    section=SECTION,
+    contradictions=contradictions,
+    training=Training(kind="networks", cell=NetworkCell, grids=swept),
+    tables=(Table(name="purity", rows="one metric of one run after one epoch"),),
+    metrics=True,
+    page=Page(
+        figures={"curves": "{comparison}"},
+        drawn=drawn,
+        inputs=lambda config, paths: {"results": paths.table("purity")},
+        parameters=class_counts,
+        shown=("purity/digits-head-*", "purity/*"),
+        sentence="Test accuracy, and what BN blocks, against the share of a batch's samples that "
+        "have one label.",
+    ),
+)

@@ -1,0 +1,57 @@
+"""The experiments that are declared, found by listing their folder."""
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+from bnblind.errors import BadInput
+from bnblind.pipeline.declaration import Experiment
+
+PACKAGE = "bnblind.pipeline.declarations"
+FOLDER = Path("src", *PACKAGE.split("."))
+
+
+def _lacking(name: str, experiment: Experiment) -> Iterator[str]:
+    """What a declaration promises and does not have."""
+    if experiment.name != name:
+        yield f"is called {experiment.name!r} in {name}.py; allowed: {name!r}"
+    if experiment.page and not Path(f"notebooks/{name}.ipynb").is_file():
+        yield f"has a page, and there is no notebook notebooks/{name}.ipynb"
+    if experiment.page and bool(experiment.page.shown) != bool(experiment.page.sentence):
+        yield "says one of `shown` and `sentence`; allowed: both or neither"
+    if experiment.training and not experiment.section:
+        yield "trains cells without a `section` of the configuration"
+    computes = experiment.tables and not experiment.training
+    if computes and not Path(f"workflow/rules/{name}.smk").is_file():
+        yield f"has tables, and there is neither `training` nor a rule workflow/rules/{name}.smk"
+    if not (experiment.tables or experiment.page):
+        yield "has neither `tables` nor a `page`"
+
+
+def declared(name: str) -> Experiment:
+    """The experiment of that name.
+
+    Raises:
+        BadInput: its declaration lacks a part.
+    """
+    place = f"experiment {name} ({FOLDER / name}.py)"
+    try:
+        experiment = import_module(f"{PACKAGE}.{name}").EXPERIMENT
+    except (AttributeError, TypeError) as error:
+        raise BadInput(f"{place}: {error}") from error
+    if lacking := [*_lacking(name, experiment)]:
+        raise BadInput(f"{place}: " + "\n  ".join(lacking))
+    assert isinstance(experiment, Experiment)
+    return experiment
+
+
+def experiments() -> dict[str, Experiment]:
+    """Every experiment by name, in the order in which they are shown."""
+    files = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem != "__init__")
+    found = sorted(map(declared, files), key=lambda experiment: experiment.order)
+    return {experiment.name: experiment for experiment in found}
+
+
+def judged_tables(experiments: Iterable[Experiment]) -> list[str]:
+    """Names of the tables that claims may read; ``{grid}`` stands for a grid."""
+    return [table.name for e in experiments for table in e.tables if table.judged]

@@ -1,0 +1,1 @@
+"""How things are kept as files: tables, tensors, weights, figures and pages."""

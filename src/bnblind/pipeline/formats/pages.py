@@ -1,0 +1,17 @@
+"""The report's HTML templates."""
+
+from importlib import resources
+from typing import Any
+
+import jinja2
+
+
+def fill(template: str, **values: Any) -> bytes:
+    """The template of that name in ``templates/``, filled in; a missing value is an error."""
+    folder = resources.files("bnblind.pipeline.formats") / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(template).render(**values).encode()

@@ -1,0 +1,83 @@
+"""A figure as files: SVG, PDF, PNG and, beside them, the numbers drawn as CSV."""
+
+import base64
+import io
+import re
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bnblind.pipeline.formats.files import publish
+
+# Dates would differ from run to run.
+_METADATA: dict[str, dict[str, None]] = {
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None, "ModDate": None},
+    "png": {},
+}
+
+READABLE = 8.8
+"""Pixels below which no text of a figure shrinks on a narrow screen."""
+_WIDTH = re.compile(rb'<svg[^>]* width="([0-9.]+)pt"')
+_TEXT = re.compile(rb"scale\((0\.[0-9]+) -0\.[0-9]+\)")
+"""Matplotlib draws text as outlines of its size in hundreds of points."""
+
+
+def readable_width(svg: bytes) -> str:
+    """The CSS width at which the figure's smallest text is ``READABLE`` pixels high."""
+    found = _WIDTH.search(svg)
+    assert found is not None, "not a figure of matplotlib"
+    points = 100 * min((float(size) for size in _TEXT.findall(svg)), default=float("inf"))
+    return f"{float(found[1]) * READABLE / points / 16:.1f}rem"
+
+
+@dataclass(frozen=True)
+class PublishedFigure:
+    """What a notebook shows: the picture, a caption and links to its files."""
+
+    svg: bytes
+    caption: str
+    stem: str
+    inches: float
+
+    def _repr_html_(self) -> str:
+        picture = base64.b64encode(self.svg).decode()
+        links = " · ".join(
+            f'<a href="../figures/{self.stem}.{suffix}">{suffix.upper()}</a>'
+            for suffix in ("svg", "pdf", "png", "csv")
+        )
+        return (
+            f'<figure><div class="scroll"><img alt="{escape(self.caption)}" '
+            f'style="width: {8 * self.inches:.1f}rem; min-width: {readable_width(self.svg)}" '
+            f'src="data:image/svg+xml;base64,{picture}"></div>'
+            f"<figcaption>{escape(self.caption)} <small>{links}</small></figcaption></figure>"
+        )
+
+
+def figure_bytes(figure: Figure, suffix: str) -> bytes:
+    """The figure in the format ``suffix``, the same bytes at every call."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=suffix, metadata=_METADATA[suffix])
+    return buffer.getvalue()
+
+
+def publish_figure(
+    figure: Figure, drawn: pd.DataFrame, figures: str, stem: str, caption: str
+) -> PublishedFigure:
+    """Write ``figures/stem.{svg,pdf,png,csv}`` and return what a notebook shows of it.
+
+    Args:
+        drawn: the numbers that the figure draws.
+        figures: folder of the report's figures.
+        stem: path below it, such as ``theorems/passing``.
+        caption: one sentence on what to see.
+    """
+    pictures = {suffix: figure_bytes(figure, suffix) for suffix in _METADATA}
+    table = drawn.to_csv(index=False, lineterminator="\n").encode()
+    publish(
+        {Path(figures) / f"{stem}.{suffix}": c for suffix, c in {**pictures, "csv": table}.items()}
+    )
+    return PublishedFigure(pictures["svg"], caption, stem, figure.get_figwidth())

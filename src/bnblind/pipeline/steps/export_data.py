@@ -1,0 +1,52 @@
+"""Step: a data set's raw file from its source into data/raw, checked against its sha256."""
+
+import argparse
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+
+from bnblind.errors import BadInput
+from bnblind.pipeline.formats.files import publish
+
+
+def fetch(source: str) -> bytes:
+    """The raw bytes behind ``source``, written ``package:MODULE/FILE``.
+
+    Raises:
+        BadInput: another kind of source, or no such file in the installed package.
+    """
+    kind, _, place = source.partition(":")
+    if kind != "package":
+        raise BadInput(f"unknown source {source!r}; allowed: package:MODULE/FILE")
+    module, _, file = place.rpartition("/")
+    found = resources.files(module) / file
+    if not found.is_file():
+        raise BadInput(f"{source}: the installed package {module} holds no file {file}")
+    return found.read_bytes()
+
+
+def verified(name: str, content: bytes, sha256: str) -> bytes:
+    """``content``, if its hash is the registered one.
+
+    Raises:
+        BadInput: it is not.
+    """
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise BadInput(
+            f"{name}: sha256 is {found}, registered is {sha256}; "
+            f"the file was changed or is another version"
+        )
+    return content
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="export_data", description=__doc__)
+    parser.add_argument("--registered", type=json.loads, required=True, help="registry entry")
+    parser.add_argument("--raw", type=Path, required=True, help="file to write")
+    args = parser.parse_args(argv)
+    entry = args.registered
+    content = verified(entry["source"], fetch(entry["source"]), entry["sha256"])
+    publish({args.raw: content})
+    print(f"{args.raw}: {len(content)} bytes from {entry['source']}, sha256 as registered")

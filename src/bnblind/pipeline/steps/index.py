@@ -1,0 +1,60 @@
+"""Step: the report's first page, the ledger of claims and a picture of each experiment."""
+
+import argparse
+import fnmatch
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bnblind.pipeline.formats.files import publish
+from bnblind.pipeline.formats.pages import fill
+from bnblind.pipeline.formats.publishing import readable_width
+from bnblind.pipeline.ledger import counts
+
+
+def illustrated(
+    sections: Iterable[dict[str, Any]], figures: Iterable[Path], folder: Path
+) -> list[dict[str, Any]]:
+    """The sections of which this run has a figure, each with the first one that fits.
+
+    Args:
+        sections: page, title, sentence and figure, patterns of stems below ``folder``.
+        figures: this run's, as SVG; an earlier one's may lie beside them.
+    """
+    stems = sorted(str(path.relative_to(folder).with_suffix("")) for path in figures)
+    shown = []
+    for section in sections:
+        found = [stem for pattern in section["figure"] for stem in fnmatch.filter(stems, pattern)]
+        if found:
+            readable = readable_width((folder / f"{found[0]}.svg").read_bytes())
+            shown.append({**section, "figure": found[0], "readable": readable})
+    return shown
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="index", description=__doc__)
+    parser.add_argument("--profile", required=True, help="name of the profile")
+    parser.add_argument("--sections", type=json.loads, required=True, help="the experiments")
+    parser.add_argument("--ledger", type=Path, required=True, help="verdicts to read")
+    parser.add_argument("--folder", type=Path, required=True, help="of the figures")
+    parser.add_argument("--figures", type=Path, nargs="+", required=True, help="this run's")
+    parser.add_argument("--manifests", type=Path, nargs="+", required=True, help="to read")
+    parser.add_argument("--index", type=Path, required=True, help="page to write")
+    args = parser.parse_args(argv)
+
+    rows = json.loads(args.ledger.read_text())
+    parts = {
+        claim["id"]: [row for row in rows if row["id"].startswith(f"{claim['id']}.")]
+        for claim in rows
+        if "." not in claim["id"]
+    }
+    page = fill(
+        "index.html.j2",
+        profile=args.profile,
+        claims=[row | {"counts": counts(parts[row["id"]])} for row in rows if row["id"] in parts],
+        parts=parts,
+        sections=illustrated(args.sections, args.figures, args.folder),
+        datasets=[json.loads(path.read_text()) for path in args.manifests],
+    )
+    publish({args.index: page})

@@ -1,0 +1,56 @@
+"""Step: check every file of weights, and list them with their hashes."""
+
+import argparse
+import hashlib
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from bnblind.errors import BadInput
+from bnblind.experiments.cells import Cell
+from bnblind.pipeline.formats.files import json_bytes, publish
+from bnblind.pipeline.formats.tensors import read_tensors
+from bnblind.pipeline.formats.weights import by_run
+
+Kept = dict[str, dict[str, list[int]]]
+"""The key of a cell -> the name of a seed -> epochs."""
+
+
+def promised_by(cell: Cell, found: Kept) -> Kept:
+    """What the cell's runs keep, given what was found of them."""
+    of_seed = found.get(cell.key, {})
+    names = [f"seed{seed}" for seed in sorted(cell.seeds)]
+    return {cell.key: {name: cell.kept_epochs(of_seed.get(name, [])) for name in names}}
+
+
+def entry_of(path: Path, kind: type[Cell]) -> dict[str, Any]:
+    """Hash, size and contents of a job's weights.
+
+    Raises:
+        BadInput: the file is truncated, or holds other weights than its own settings promise.
+    """
+    tensors, description = read_tensors(path)
+    found: Kept = {}
+    for key, seed, epoch in sorted(by_run(tensors)):
+        found.setdefault(key, {}).setdefault(f"seed{seed}", []).append(epoch)
+    promised: Kept = {}
+    for settings in description["cells"]:
+        promised |= promised_by(kind.from_settings(settings), found)
+    if found != promised:
+        raise BadInput(f"{path} holds {found}; its settings promise {promised}")
+    content = path.read_bytes()
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "epochs": found}
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="list_weights", description=__doc__)
+    parser.add_argument("--kinds", nargs="+", required=True, help="networks or flows, one a file")
+    parser.add_argument("--weights", type=Path, nargs="+", required=True, help="files to check")
+    parser.add_argument("--listing", type=Path, required=True, help="listing to write")
+    args = parser.parse_args(argv)
+    entries = {
+        str(path): entry_of(path, import_module(f"bnblind.experiments.{kind}.cell").CELL)
+        for kind, path in zip(args.kinds, args.weights, strict=True)
+    }
+    publish({args.listing: json_bytes(entries)})
+    print(f"{args.listing}: {len(entries)} files of weights")

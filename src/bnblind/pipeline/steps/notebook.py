@@ -1,0 +1,141 @@
+"""Step: execute a parameterized notebook and render it to a page, the same bytes every time."""
+
+import argparse
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+from traitlets.config import Config
+
+from bnblind.errors import BadInput
+from bnblind.pipeline.formats.files import publish
+from bnblind.pipeline.formats.pages import fill
+
+
+@contextmanager
+def _private_jupyter() -> Iterator[None]:
+    """Jupyter, IPython and matplotlib without the user's settings, and our own interpreter."""
+    with tempfile.TemporaryDirectory() as folder:
+        spec = Path(folder) / "kernels" / "python3" / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec.write_text(
+            json.dumps({"argv": command, "display_name": "Python 3", "language": "python"})
+        )
+        names = ("JUPYTER_PATH", "JUPYTER_CONFIG_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
+        before = {name: os.environ.get(name) for name in names}
+        os.environ.update(dict.fromkeys(names, folder))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def _short_folder() -> str:
+    """The folder for temporary files, if the path of a Unix socket, 100 bytes or so, fits."""
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) <= 70 else "/tmp"
+
+
+def execute(notebook: Path, parameters: dict[str, Any]) -> NotebookNode:
+    """The executed notebook.
+
+    Raises:
+        BadInput: the parameters are not exactly the notebook's, or a cell failed (its traceback).
+    """
+    if not notebook.is_file():
+        raise BadInput(f"there is no notebook {notebook}")
+    allowed = set(papermill.inspect_notebook(notebook))
+    if set(parameters) != allowed:
+        raise BadInput(
+            f"{notebook} needs exactly the parameters {', '.join(sorted(allowed))}; "
+            f"found {', '.join(sorted(parameters)) or 'none'}"
+        )
+    with _private_jupyter(), tempfile.TemporaryDirectory(dir=_short_folder()) as folder:
+        # Sockets in a folder: a free port may be another kernel's before ours has bound it.
+        sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        try:
+            return papermill.execute_notebook(
+                notebook,
+                Path(folder) / notebook.name,
+                parameters=parameters,
+                kernel_name="python3",
+                progress_bar=False,
+                config=Config(KernelManager=sockets),
+            )
+        except papermill.PapermillExecutionError as error:
+            raise BadInput(f"{notebook} failed: {error}") from error
+
+
+def _normalized_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Without stderr and without plain text beside a richer form; split streams joined."""
+    kept: list[NotebookNode] = []
+    for output in outputs:
+        if output.output_type == "stream" and output.name == "stderr":
+            continue
+        if output.output_type == "stream" and kept and kept[-1].output_type == "stream":
+            kept[-1].text += output.text
+            continue
+        if "data" in output and len(output.data) > 1:
+            output.data.pop("text/plain", None)
+        kept.append(output)
+    return kept
+
+
+def normalize(notebook: NotebookNode) -> NotebookNode:
+    """Remove what differs from run to run: times, random ids, versions, stream boundaries."""
+    notebook.metadata = nbformat.from_dict(
+        {"kernelspec": notebook.metadata.kernelspec, "language_info": {"name": "python"}}
+    )
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"
+        cell.metadata = nbformat.from_dict({"tags": cell.metadata.get("tags", [])})
+        if cell.cell_type == "code":
+            cell.outputs = _normalized_outputs(cell.outputs)
+    return notebook
+
+
+def render(notebook: NotebookNode, title: str) -> bytes:
+    """A self-contained page: prose and results, without the code, in the report's own style."""
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
+    body, _ = exporter.from_notebook_node(notebook)
+    body = re.sub(r"[ \t]+\n", "\n", body)
+    return fill("page.html.j2", title=title, body=body)
+
+
+def title_of(notebook: NotebookNode) -> str:
+    """The first heading."""
+    return next(
+        line.removeprefix("# ")
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if line.startswith("# ")
+    )
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="notebook", description=__doc__)
+    parser.add_argument("--notebook", type=Path, required=True, help="notebook to execute")
+    parser.add_argument("--parameters", type=json.loads, required=True, help="relative paths")
+    parser.add_argument("--executed", type=Path, required=True, help="notebook to write")
+    parser.add_argument("--page", type=Path, required=True, help="page to write")
+    args = parser.parse_args(argv)
+    executed = normalize(execute(args.notebook, args.parameters))
+    page = render(executed, title_of(executed))
+    publish({args.executed: nbformat.writes(executed).encode(), args.page: page})
+    print(f"{args.page}: {len(executed.cells)} cells")

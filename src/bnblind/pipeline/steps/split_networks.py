@@ -1,0 +1,85 @@
+"""Step: the Taylor split and the blocked share at every norm layer of a grid's networks."""
+
+import argparse
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor, nn
+
+from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.losses import training_loss
+from bnblind.experiments.networks.splitting import (
+    Probing,
+    describe,
+    split_at,
+    trained_model,
+)
+from bnblind.layers import normalization_layers
+from bnblind.norms.bn import BatchNorm
+from bnblind.pipeline.formats.files import publish
+from bnblind.pipeline.formats.prepared import read_dataset
+from bnblind.pipeline.formats.tables import table_bytes
+from bnblind.pipeline.formats.weights import kept_networks
+from bnblind.probe import BlindnessProbe
+
+Row = dict[str, Any]
+
+
+def networks(path: Path, data: Dataset) -> Iterator[tuple[Row, NetworkCell, nn.Module]]:
+    """Every kept network of a job's weights file, with what it is and its cell, in float64."""
+    for row, cell, weights in kept_networks(path):
+        yield row, cell, trained_model(cell, data, weights).double()
+
+
+def term_rows(model: nn.Module, images: Tensor, labels: Tensor, loss: str) -> Iterator[Row]:
+    """The split at each norm layer, in numbers."""
+    for layer in normalization_layers(model):
+        split = split_at(model, layer, images, labels, loss)
+        yield {"layer": layer, **describe(split, model.get_submodule(layer))}
+
+
+def blocked_rows(model: nn.Module, images: Tensor, labels: Tensor, loss: str) -> Iterator[Row]:
+    """What each batch norm blocks of the whole gradient in training, later layers coupled."""
+    if not any(isinstance(layer, BatchNorm) for layer in model.modules()):
+        return
+    model = copy.deepcopy(model)
+    with BlindnessProbe(model) as probe:
+        training_loss(loss)(model(images), labels, "mean").backward()
+    for row in probe.table().to_dict("records"):
+        yield {str(name): value for name, value in row.items()}
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="split_networks", description=__doc__)
+    parser.add_argument("--probing", type=json.loads, required=True, help="batches to draw")
+    parser.add_argument("--prepared", type=Path, required=True, help="data set to read")
+    parser.add_argument("--weights", type=Path, nargs="+", required=True, help="to read")
+    parser.add_argument("--terms", type=Path, required=True, help="table of the splits to write")
+    parser.add_argument("--blocked", type=Path, required=True, help="table of shares to write")
+    args = parser.parse_args(argv)
+
+    data = read_dataset(args.prepared)
+    probing = Probing(**args.probing)
+    terms: list[Row] = []
+    blocked: list[Row] = []
+    for path in args.weights:
+        for key, cell, model in networks(path, data):
+            for batching, number, images, labels in probing.draw(data.train, key["seed"]):
+                where = {**key, "probed": batching, "batch": number}
+                images = images.double()
+                found = term_rows(model, images, labels, cell.loss)
+                terms += [where | row for row in found]
+                shares = blocked_rows(model, images, labels, cell.loss)
+                blocked += [where | row for row in shares]
+        print(f"{path}: {len(terms)} splits so far", flush=True)
+    publish(
+        {
+            args.terms: table_bytes(pd.DataFrame(terms)),
+            args.blocked: table_bytes(pd.DataFrame(blocked)),
+        }
+    )

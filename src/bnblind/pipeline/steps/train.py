@@ -1,0 +1,86 @@
+"""Step: train the cells of a job, one after the other, and judge what they learned."""
+
+import argparse
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+from tqdm import tqdm
+
+from bnblind.experiments.trainer import Kind, Trainer
+from bnblind.norms import norm_class
+from bnblind.pipeline.checkpoint import Checkpoint, exclusive_lock, identity_of
+from bnblind.pipeline.formats.files import publish
+from bnblind.pipeline.formats.prepared import read_dataset
+from bnblind.pipeline.formats.tables import table_bytes
+from bnblind.pipeline.formats.tensors import tensors_bytes
+from bnblind.pipeline.formats.weights import weights_bytes
+from bnblind.pipeline.training_jobs import train_all
+
+TYPES = {"seed": "int64", "epoch": "int64", "share": "float64", "value": "float64"}
+
+
+def results_table(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+    """Long form: one row per (cell, seed, epoch, metric), for mixtures per share, too."""
+    table = pd.DataFrame(rows, columns=columns)
+    return table.astype({name: kind for name, kind in TYPES.items() if name in columns})
+
+
+class Progress:
+    """A bar on a terminal, a line per epoch elsewhere; ``epochs`` of all runs together."""
+
+    def __init__(self, epochs: int) -> None:
+        self.bar = tqdm(total=epochs, unit="epoch") if sys.stderr.isatty() else None
+
+    def __call__(self, trainer: Trainer) -> None:
+        name, state = trainer.name, trainer.report()
+        if self.bar is None:
+            print(f"{name} epoch {trainer.epoch}/{trainer.planned.epochs}: {state}", flush=True)
+        else:
+            self.bar.set_description(f"{name}: {state}")
+            self.bar.update()
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="train", description=__doc__)
+    parser.add_argument("--kind", required=True, help="what is trained: networks or flows")
+    parser.add_argument("--cells", type=json.loads, required=True, help="settings of the cells")
+    parser.add_argument("--prepared", type=Path, required=True, help="data set to read")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="to go on from")
+    parser.add_argument("--results", type=Path, required=True, help="metrics to write")
+    parser.add_argument("--weights", type=Path, help="weights to write")
+    parser.add_argument("--samples", type=Path, help="drawn images to write")
+    args = parser.parse_args(argv)
+
+    kind: Kind = import_module(f"bnblind.experiments.{args.kind}.kind").KIND
+    cells = [kind.cell.from_settings(settings) for settings in args.cells]
+    for cell in cells:
+        norm_class(cell.norm)  # loads its code now: the checkpoint's identity holds what is loaded
+    data = read_dataset(args.prepared)
+    identity = identity_of(json.dumps(args.cells, sort_keys=True), args.prepared)
+    checkpoint = Checkpoint(args.checkpoint, identity)
+    rows: list[dict[str, Any]] = []
+    samples: dict[str, Tensor] = {}
+    with exclusive_lock(args.checkpoint):
+        progress = Progress(sum(cell.epochs * len(cell.seeds) for cell in cells))
+        trained = train_all(
+            cells, lambda cell, seed: kind.start(cell, seed, data), checkpoint, progress
+        )
+        for cell, run in trained:
+            judged, drawn = kind.judge(cell, run, data)
+            what = cell.identity | {"seed": run.seed, "batch_order": run.batch_order}
+            rows += [what | row for row in [*run.metrics, *judged]]
+            samples |= {f"{cell.key}/seed{run.seed}/{name}": image for name, image in drawn.items()}
+        table = results_table(rows, [*cells[0].identity, "seed", *kind.columns])
+        contents = {args.results: table_bytes(table)}
+        if args.weights:
+            contents[args.weights] = weights_bytes(trained)
+        if args.samples:
+            names = {cell.key: cell.identity for cell in cells}
+            contents[args.samples] = tensors_bytes(samples, {"cells": names})
+        publish(contents)
+        checkpoint.remove()
