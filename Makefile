@@ -8,12 +8,12 @@ UV := uv==0.13.9
 # The environment is made again when these texts change, or the clone's place.
 ENVIRONMENT := $(shell (pwd; cat requirements.lock pyproject.toml) | cksum | tr ' ' '-')
 STAMP := $(VENV)/made-$(ENVIRONMENT)
-SMK := Snakefile workflow/Snakefile workflow/*.smk workflow/rules/*.smk
+SMK := Snakefile workflow/Snakefile workflow/rules/*.smk
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 
-.PHONY: env reproduce test lint bench lock pictures numbers proofs
+.PHONY: env reproduce check test lint bench lock documents pictures numbers resources proofs
 
 env: $(STAMP)
 
@@ -32,7 +32,7 @@ $(STAMP):
 	touch $@
 
 reproduce: env
-	python workflow/timed.py logs/benchmarks/runs.jsonl \
+	python workflow/scripts/timed.py logs/benchmarks/runs.jsonl \
 	  snakemake --cores $(CORES) --quiet rules host
 	dvc repro --quiet
 	python -m bnblind.review.published
@@ -40,12 +40,17 @@ reproduce: env
 test: env
 	python -m pytest
 
+# The quick loop: whatever starts no other interpreter.
+check: lint
+	python -m pytest -m "not starts_interpreter" -q
+
 lint: env
 	ruff check .
 	ruff format --check .
 	snakefmt --check $(SMK)
 	snakemake --lint
 	mypy
+	python workflow/scripts/documents.py --check
 
 # Needs Coq, and no Python package; COQCHK=1 also runs Coq's second checker.
 proofs:
@@ -55,21 +60,29 @@ bench: env
 	python -m bnblind.numerics portable 1 python benchmarks/norms.py
 	python benchmarks/engine.py
 	python benchmarks/plan.py
-	python benchmarks/pipeline.py
+	python workflow/scripts/usage.py
 
 # Refresh requirements.lock to the newest versions that pyproject.toml allows.
 lock: env
 	uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 \
 	  --extra pipeline --extra dev --output-file requirements.lock pyproject.toml
 
-# Refresh the pictures of the README from a finished run.
+# Refresh what the documents say of the declarations and schemas.
+documents: env
+	python workflow/scripts/documents.py
+
+# Refresh the pictures and numbers of the README from a finished run.
 pictures: env
 	mkdir -p docs/images
-	snakemake --rulegraph --quiet all | python docs/rulegraph.py docs/images/rulegraph.svg
+	snakemake --rulegraph --quiet all | python workflow/scripts/rulegraph.py docs/images/rulegraph.svg
 	cp reports/figures/classification/digits-head-lr0.01-curves.svg docs/images/classification.svg
 	cp reports/figures/derivatives/digits-head-norms.svg docs/images/derivatives.svg
-	python docs/results.py
+	python workflow/scripts/documents.py results
 
 # Whether the README says what the last run found.
 numbers: env
-	python docs/results.py --check
+	python workflow/scripts/documents.py results --check
+
+# Refresh the memory and time that the rules declare, from a finished run of the default profile.
+resources: env
+	python workflow/scripts/usage.py logs workflow/usage.yaml

@@ -9,25 +9,18 @@ import subprocess
 import time
 from pathlib import Path
 
-from bnblind.pipeline import cells
-from bnblind.pipeline.configuration.schema import DATASETS, read_yaml
+from bnblind.pipeline.configuration.schema import read_yaml
+from bnblind.pipeline.discovery import experiments
 
 PROFILE = "config/full.yaml"
 
 
 def runs() -> int:
     """Trainings that the profile plans: one for each seed of each cell."""
-    profile, datasets = (read_yaml(path) for path in (Path(PROFILE), DATASETS))
-    planned = [
-        *(c for job in cells.training_jobs(profile) for c in cells.trained_cells(profile, job)),
-        *(c for job in cells.flow_jobs(profile) for c in cells.flow_cells(profile, job, datasets)),
-    ]
-    for sweep in cells.SWEEPS:
-        for grid, settings in profile[sweep].items():
-            for norm in settings["norms"]:
-                job = {"sweep": sweep, "grid": grid, "norm": norm}
-                planned += cells.sweep_cells(profile, job)
-    return sum(len(cell["seeds"]) for cell in planned)
+    profile = read_yaml(Path(PROFILE))
+    trained = [experiment.training for experiment in experiments().values() if experiment.training]
+    grids = [cells for training in trained for cells in training.cells(profile).values()]
+    return sum(len(cell.seeds) for cells in grids for cell in cells)
 
 
 def planning() -> float:

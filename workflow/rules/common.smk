@@ -9,6 +9,11 @@ read_claims(judged_tables(EXPERIMENTS.values()))
 DATASETS = schema.datasets()
 ARTIFACTS = artifacts(config, EXPERIMENTS.values(), DATASETS)
 PATHS = Paths(config["root"])
+CELLS = {
+    name: experiment.training.cells(config)
+    for name, experiment in EXPERIMENTS.items()
+    if experiment.training
+}
 NUMERICS = [config["numerics"], config["numeric_threads"]]
 PROOFS = sorted(map(str, Path("proofs").glob("*.v")))
 PROOFS_CHECK = [
@@ -97,11 +102,66 @@ def prepared_of(section):
 
 def weights_of(wildcards):
     """The weights that the jobs of a grid of ``classification`` keep."""
-    name = "classification"
-    cells = EXPERIMENTS[name].training.cells(config)[wildcards.grid]
-    jobs = dict.fromkeys(cell.job for cell in cells)
-    return [PATHS.trained("weights", name, wildcards.grid, job) for job in jobs]
+    jobs = by_job(CELLS["classification"][wildcards.grid])
+    return [
+        PATHS.trained("weights", "classification", wildcards.grid, job) for job in jobs
+    ]
 
 
 def norms_of_grid(wildcards):
     return code_of_norms(config["classification"][wildcards.grid]["norms"])
+
+
+def cells_of(experiment, wildcards):
+    return by_job(CELLS[experiment.name][wildcards.grid])[wildcards.job]
+
+
+def trained_code(experiment):
+    """The trainer of the experiment's kind, and the norm of the job's cells."""
+    trainer = f"bnblind.experiments.{experiment.training.kind}.kind"
+    code = code_of("train", trainer)
+
+    def of_job(wildcards):
+        norms = {cell.norm for cell in cells_of(experiment, wildcards)}
+        return sorted({*code, *code_of_norms(norms)})
+
+    return of_job
+
+
+def cell_settings(experiment):
+    return lambda wildcards: json.dumps(
+        [cell.settings() for cell in cells_of(experiment, wildcards)]
+    )
+
+
+def output_options(wildcards, output):
+    return " ".join(f"--{name} {path}" for name, path in output.items())
+
+
+def prepared_of_cells(experiment):
+    return lambda wildcards: PATHS.prepared(cells_of(experiment, wildcards)[0].dataset)
+
+
+def results_of(experiment):
+    trains = f"train_{experiment.name}"
+    return [a.path for a in ARTIFACTS if a.rule == trains and a.kind == "table"]
+
+
+def flat(value):
+    """All paths in a parameter: a path, a list or a mapping of them."""
+    if isinstance(value, str):
+        return [value]
+    values = value.values() if isinstance(value, dict) else value
+    return [path for item in values for path in flat(item)]
+
+
+def code_of_page(name):
+    """The notebook, what it imports, the step that executes it, and the norms, whose facts decide
+    what is drawn with what.
+    """
+    executing = code_of("notebook")
+    shown = templates("page.html.j2", "style.css")
+    norms = code_of_norms(schema.registered_names("norm"))
+    return sorted(
+        {*executing, *shown, *norms, *import_closure([f"notebooks/{name}.ipynb"])}
+    )

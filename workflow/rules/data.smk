@@ -5,13 +5,13 @@ rule export_data:
         raw=kept(PATHS.raw("{dataset}", "{file}")),
     log:
         PATHS.log("export_data", "{dataset}-{file}"),
+    resources:
+        mem_mb=megabytes("export_data"),
+        runtime=minutes("export_data"),
     params:
         numerics=NUMERICS,
         failed=last_failure("export_data", "{dataset}-{file}"),
         registered=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
-    resources:
-        mem_mb=megabytes("export_data"),
-        runtime=minutes("export_data"),
     shell:
         step("export_data --registered {params.registered:q} --raw {output.raw}")
 
@@ -27,14 +27,14 @@ rule prepare_data:
         manifest=kept(PATHS.manifest("{dataset}")),
     log:
         PATHS.log("prepare_data", "{dataset}"),
+    resources:
+        mem_mb=megabytes("prepare_data"),
+        runtime=minutes("prepare_data"),
     params:
         numerics=NUMERICS,
         failed=last_failure("prepare_data", "{dataset}"),
         registered=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
         split=lambda wildcards: json.dumps(config["data"][wildcards.dataset]),
-    resources:
-        mem_mb=megabytes("prepare_data"),
-        runtime=minutes("prepare_data"),
     shell:
         step(
             "prepare_data --dataset {wildcards.dataset} --registered {params.registered:q} "
@@ -51,13 +51,13 @@ rule contact_sheet:
         kept(PATHS.figure("data/{dataset}")),
     log:
         PATHS.log("contact_sheet", "{dataset}"),
-    params:
-        numerics=NUMERICS,
-        failed=last_failure("contact_sheet", "{dataset}"),
-        figures=PATHS.figures(),
     resources:
         mem_mb=megabytes("contact_sheet"),
         runtime=minutes("contact_sheet"),
+    params:
+        numerics=NUMERICS,
+        failed=last_failure("contact_sheet", "{dataset}"),
+        figures=lambda wildcards: PATHS.figures(),
     shell:
         step(
             "contact_sheet --dataset {wildcards.dataset} --prepared {input.prepared} "

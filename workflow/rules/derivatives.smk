@@ -9,13 +9,13 @@ rule derivatives:
         blocked=kept(PATHS.table("derivatives/{grid}-blocked")),
     log:
         PATHS.log("derivatives", "{grid}"),
+    resources:
+        mem_mb=megabytes("derivatives"),
+        runtime=minutes("derivatives"),
     params:
         numerics=NUMERICS,
         failed=last_failure("derivatives", "{grid}"),
         probing=lambda wildcards: json.dumps(config["derivatives"][wildcards.grid]),
-    resources:
-        mem_mb=megabytes("derivatives"),
-        runtime=minutes("derivatives"),
     shell:
         step(
             "split_networks --probing {params.probing:q} --prepared {input.prepared} "

@@ -9,13 +9,13 @@ rule features:
         plane=kept(PATHS.table("features/{grid}-plane")),
     log:
         PATHS.log("features", "{grid}"),
+    resources:
+        mem_mb=megabytes("features"),
+        runtime=minutes("features"),
     params:
         numerics=NUMERICS,
         failed=last_failure("features", "{grid}"),
         tsne=lambda wildcards: json.dumps(config["features"][wildcards.grid]["tsne"]),
-    resources:
-        mem_mb=megabytes("features"),
-        runtime=minutes("features"),
     shell:
         step(
             "measure_features --tsne {params.tsne:q} --prepared {input.prepared} "

@@ -6,12 +6,14 @@ rule linear_signal:
         table=kept(PATHS.table("linear_signal")),
     log:
         PATHS.log("linear_signal"),
+    resources:
+        mem_mb=megabytes("linear_signal"),
+        runtime=minutes("linear_signal"),
     params:
         numerics=NUMERICS,
         failed=last_failure("linear_signal"),
         settings=settings_of("linear_signal"),
-    resources:
-        mem_mb=megabytes("linear_signal"),
-        runtime=minutes("linear_signal"),
     shell:
-        step("train_linear_signal --settings {params.settings:q} --table {output.table}")
+        step(
+            "train_linear_signal --settings {params.settings:q} --table {output.table}"
+        )

@@ -1,26 +1,5 @@
 # The pages: a notebook of each experiment that has one, the ledger of claims, the first page.
 
-
-def flat(value):
-    """All paths in a parameter: a path, a list or a mapping of them."""
-    if isinstance(value, str):
-        return [value]
-    values = value.values() if isinstance(value, dict) else value
-    return [path for item in values for path in flat(item)]
-
-
-def code_of_page(name):
-    """The notebook, what it imports, the step that executes it, and the norms, whose facts decide
-    what is drawn with what.
-    """
-    executing = code_of("notebook")
-    shown = templates("page.html.j2", "style.css")
-    norms = code_of_norms(schema.registered_names("norm"))
-    return sorted(
-        {*executing, *shown, *norms, *import_closure([f"notebooks/{name}.ipynb"])}
-    )
-
-
 PAGES = {name: e.page for name, e in EXPERIMENTS.items() if e.page}
 
 for experiment, shown in PAGES.items():
@@ -31,9 +10,9 @@ for experiment, shown in PAGES.items():
         name:
             page_rule
         input:
+            **{name: flat(value) for name, value in page_inputs.items()},
             code=code_of_page(experiment),
             notebook=f"notebooks/{experiment}.ipynb",
-            **{name: flat(value) for name, value in page_inputs.items()},
         output:
             *[
                 kept(path)
@@ -44,6 +23,9 @@ for experiment, shown in PAGES.items():
             page=kept(PATHS.page(experiment)),
         log:
             PATHS.log(page_rule),
+        resources:
+            mem_mb=megabytes(page_rule),
+            runtime=minutes(page_rule),
         params:
             numerics=NUMERICS,
             failed=last_failure(page_rule),
@@ -55,9 +37,6 @@ for experiment, shown in PAGES.items():
                     "figures": PATHS.figures(),
                 }
             ),
-        resources:
-            mem_mb=megabytes(page_rule),
-            runtime=minutes(page_rule),
         shell:
             step(
                 "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
@@ -84,15 +63,15 @@ rule claims:
         page=kept(PATHS.page("claims")),
     log:
         PATHS.log("claims"),
+    resources:
+        mem_mb=megabytes("claims"),
+        runtime=minutes("claims"),
     params:
         numerics=NUMERICS,
         failed=last_failure("claims"),
         profile=config["profile"],
         kinds=lambda wildcards: judged_tables(EXPERIMENTS.values()),
-        results=PATHS.results(),
-    resources:
-        mem_mb=megabytes("claims"),
-        runtime=minutes("claims"),
+        results=lambda wildcards: PATHS.results(),
     shell:
         step(
             "claims --claims {input.claims} --proofs {input.proofs} --results {params.results} "
@@ -110,13 +89,13 @@ rule about:
         page=kept(PATHS.page("pipeline")),
     log:
         PATHS.log("about"),
+    resources:
+        mem_mb=megabytes("about"),
+        runtime=minutes("about"),
     params:
         numerics=NUMERICS,
         failed=last_failure("about"),
         settings=json.dumps(config),
-    resources:
-        mem_mb=megabytes("about"),
-        runtime=minutes("about"),
     shell:
         step(
             "about --settings {params.settings:q} --graph {input.graph} "
@@ -152,15 +131,15 @@ rule index:
         index=kept(PATHS.index()),
     log:
         PATHS.log("index"),
+    resources:
+        mem_mb=megabytes("index"),
+        runtime=minutes("index"),
     params:
         numerics=NUMERICS,
         failed=last_failure("index"),
         profile=config["profile"],
         sections=json.dumps(SECTIONS),
-        folder=PATHS.figures(),
-    resources:
-        mem_mb=megabytes("index"),
-        runtime=minutes("index"),
+        folder=lambda wildcards: PATHS.figures(),
     shell:
         step(
             "index --profile {params.profile} --sections {params.sections:q} "

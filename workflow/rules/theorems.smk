@@ -9,13 +9,13 @@ rule theorems:
         metrics=kept(PATHS.metrics("theorems")),
     log:
         PATHS.log("theorems"),
+    resources:
+        mem_mb=megabytes("theorems"),
+        runtime=minutes("theorems"),
     params:
         numerics=NUMERICS,
         failed=last_failure("theorems"),
         settings=settings_of("theorems"),
-    resources:
-        mem_mb=megabytes("theorems"),
-        runtime=minutes("theorems"),
     shell:
         step(
             "check_theorems --settings {params.settings:q} --passing {output.passing} "

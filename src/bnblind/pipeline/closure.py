@@ -7,6 +7,7 @@ editing a module reruns the steps that import it, however indirectly, and no oth
 import ast
 import json
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 PACKAGE = "bnblind"
@@ -30,7 +31,8 @@ def _statements(tree: ast.AST, typing_too: bool) -> Iterator[ast.stmt]:
         yield from _statements(node, typing_too)
 
 
-def imported_modules(path: Path, typing_too: bool = False) -> set[str]:
+@cache
+def imported_modules(path: Path, typing_too: bool = False) -> frozenset[str]:
     """Dotted names that the file imports from the package; of ``from a import b``, a.b too."""
     names: set[str] = set()
     for node in _statements(ast.parse(_code(path), str(path)), typing_too):
@@ -38,7 +40,7 @@ def imported_modules(path: Path, typing_too: bool = False) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] == PACKAGE}
+    return frozenset(name for name in names if name.split(".")[0] == PACKAGE)
 
 
 def _files_of(name: str, source: Path) -> set[Path]:
@@ -64,7 +66,7 @@ def import_closure(entries: Iterable[str], source: str = "src") -> list[str]:
     while waiting:
         path = waiting.pop()
         found.add(path)
-        names = imported_modules(path)
+        names = set(imported_modules(path))
         if any(_is_public_name(name, root) for name in names):
             names |= imported_modules(public, typing_too=True)
         if path.is_relative_to(root):

@@ -65,6 +65,7 @@ def grids(meaning: str, keys: Schema, optional: Iterable[str] = ()) -> Schema:
     """One or more grids by name, each a mapping of these keys."""
     return {
         "type": "object",
+        "title": "GRID",
         "minProperties": 1,
         "propertyNames": {"pattern": GRID},
         "additionalProperties": mapping(meaning, keys, optional),

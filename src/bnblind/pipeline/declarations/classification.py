@@ -69,18 +69,18 @@ def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
     """Curves and final accuracies of each network and rate, those of the controls apart; and of
     each network that the ablation trains at other rates.
     """
-    cells = [cell for grid in TRAINING.cells(config).values() for cell in grid]
+    cells = TRAINING.cells(config)
     compared: dict[str, set[str]] = {}
-    for cell in cells:
+    for cell in (cell for grid in cells.values() for cell in grid):
         compared.setdefault(cell.comparison(cell.identity), set()).add(cell.norm)
     for comparison, norms in compared.items():
         for group in ("", "-controls") if has_controls(norms) else ("",):
             for figure in ("curves", "final"):
                 yield figure, {"comparison": comparison, "group": group}
     for ablated in config["rates"]:
-        cell = TRAINING.cells(config)[ablated][0]
-        known = {key: value for key, value in cell.identity.items() if key != "lr"}
-        yield "rates", {"network": cell.comparison(known)}
+        known = cells[ablated][0].identity
+        del known["lr"]
+        yield "rates", {"network": NetworkCell.comparison(known)}
 
 
 def class_counts(config: Config) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Run a command and note the CPU seconds that it and its children took.
 
-    python workflow/timed.py FILE COMMAND ...
+    python workflow/scripts/timed.py FILE COMMAND ...
 
 Appends a line of JSON to FILE. Exits as the command does.
 """

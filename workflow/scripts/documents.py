@@ -1,0 +1,243 @@
+"""The parts of the documents that are made, not written: between markers in their files.
+
+python workflow/scripts/documents.py             what the declarations and schemas say
+python workflow/scripts/documents.py results     what a finished run found
+... --check                                      exits with 1 if a document says anything else
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+sys.path.insert(0, "src")
+
+from bnblind.experiments.intervals import t_interval
+from bnblind.figures.classification import MODEL_NOTES, last_epochs
+from bnblind.figures.naming import spread
+from bnblind.pipeline.artifacts import Paths
+from bnblind.pipeline.configuration.check import DATASETS_SCHEMA, config_schema
+from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
+from bnblind.pipeline.configuration.schema import read_yaml
+from bnblind.pipeline.discovery import experiments
+from bnblind.pipeline.ledger import counts
+
+README, CONFIG, DVC = Path("README.md"), Path("config/README.md"), Path("dvc.yaml")
+NORMS = {"none": "no norm", "bn": "BN", "ln": "LN"}
+BATCHES = {
+    "random": "random",
+    "label": "label-pure",
+    "label_shuffled": "label-pure, classes in random order",
+}
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines] + [""]
+
+
+def verdicts() -> list[str]:
+    ledger = json.loads(Path("reports/claims.json").read_text())
+    rows = []
+    for claim in (row for row in ledger if "." not in row["id"]):
+        own = [row for row in ledger if row["id"].startswith(f"{claim['id']}.")]
+        rows.append([claim["id"], claim["claim"], f"**{claim['verdict']}**", counts(own)])
+    return table(["", "claim", "verdict", "rows that hold"], rows)
+
+
+def interval(values: pd.Series, digits: int) -> str:
+    mean, low, high = t_interval(values.tolist())
+    return f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def accuracies() -> list[str]:
+    runs = pd.read_parquet("data/results/classification.parquet")
+    final = last_epochs(runs[runs["metric"] == "test.eval.accuracy"])
+    rows = []
+    for model in (name for name in MODEL_NOTES if name in set(final["model"])):
+        for batching, words in BATCHES.items():
+            chosen = final[(final["model"] == model) & (final["batching"] == batching)]
+            if chosen.empty:
+                continue
+            by_norm = {norm: chosen.loc[chosen["norm"] == norm, "value"] for norm in NORMS}
+            cells = [spread(values) if len(values) else "" for values in by_norm.values()]
+            rows.append([f"`{model}`", words, *cells, str(chosen["seed"].nunique())])
+    return table(["network", "batches", *NORMS.values(), "seeds"], rows)
+
+
+def gaps() -> list[str]:
+    runs = pd.read_parquet("data/results/flows.parquet")
+    runs = runs[runs["coupling"] == "mlp"]
+    rows = []
+    for pair in runs["pair"].unique():
+        for batching in ("label", "random"):
+            for kind, words in (("plain", "running"), ("recalibrated", "recalibrated")):
+                chosen = runs[(runs["pair"] == pair) & (runs["batching"] == batching)]
+                chosen = chosen[chosen["metric"] == f"test.{kind}.gap"]
+                cells = [interval(chosen.loc[chosen["norm"] == norm, "value"], 1) for norm in NORMS]
+                rows.append([pair.replace("v", " and "), BATCHES[batching], words, *cells])
+    return table(["digits", "batches", "statistics", *NORMS.values()], rows)
+
+
+def results() -> str:
+    """What the last run found: verdicts, accuracies, the flows' gaps."""
+    lines = [
+        *verdicts(),
+        "Final test accuracy on scikit-learn's digits, evaluation mode, mean over the seeds",
+        "(smallest to largest):",
+        "",
+        *accuracies(),
+        "Flows (RealNVP, fully connected couplings) of two classes: log-likelihood of real test",
+        "images minus that of half-and-half mixtures, nats per image, with BN's running statistics",
+        "and with statistics recalibrated on mixed batches, mean over the seeds (95 % t interval):",
+        "",
+        *gaps(),
+    ]
+    return "\n".join(lines)
+
+
+def experiments_table() -> str:
+    """What each experiment is and where its page, notebook and figures lie."""
+    rows = []
+    for name, experiment in experiments().items():
+        if experiment.page is None:
+            continue
+        stems = ", ".join(
+            f"`{name}/{stem.format_map(Placeholders())}`"
+            for stem in experiment.page.figures.values()
+        )
+        target = Paths(".").page(name)
+        rows.append([experiment.title, stems, f"`{target}`", f"`notebooks/{name}.ipynb`"])
+    header = ["experiment", "figures below `reports/figures`", "target and page", "notebook"]
+    return "\n".join(table(header, rows))
+
+
+class Placeholders(dict[str, str]):
+    """A field's value is its name in capitals; a group of figures that may be missing is none."""
+
+    def __missing__(self, field: str) -> str:
+        return "" if field == "group" else field.upper()
+
+
+def metrics() -> str:
+    """The files for `dvc metrics`."""
+    paths = Paths(".")
+    files = [paths.metrics(name) for name, e in experiments().items() if e.metrics]
+    return "".join(f"  - {file}\n" for file in [*files, paths.verdicts()])
+
+
+def type_in_words(schema: dict[str, Any], several: bool = False) -> str:
+    """What a key's value is: ``integers >= 2``."""
+    if schema.get("type") == "array":
+        if "minItems" in schema and schema.get("minItems") == schema.get("maxItems"):
+            return f"{schema['minItems']} {type_in_words(schema['items'], True)}"
+        if schema["items"].get("type") == "array":
+            return f"lists of {type_in_words(schema['items'], True)}"
+        return type_in_words(schema["items"], True)
+    if "enum" in schema:
+        return ", ".join(f"`{word}`" for word in schema["enum"])
+    if "multipleOf" in schema:
+        return f"multiple{'s' * several} of {schema['multipleOf']}"
+    named = {"string": "text", "null": "nothing", "object": "mapping"}
+    reference = schema.get("$ref", "").rpartition("/")[2]
+    kind = reference or ("name" if "registered" in schema else str(schema.get("type")))
+    words = named.get(kind, kind) + "s" * several
+    low, high = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    if None not in (low, high):
+        return f"{words} in ({low}, {high})"
+    if "minimum" in schema and high is not None:
+        return f"{words} in [{schema['minimum']}, {high})"
+    bounds = {">": low, ">=": schema.get("minimum"), "<=": schema.get("maximum")}
+    told = [f"{sign} {bound}" for sign, bound in bounds.items() if bound is not None]
+    return " ".join([words, " and ".join(told)]).strip()
+
+
+def keys_of(schema: dict[str, Any], prefix: str = "") -> Iterator[list[str]]:
+    """Key, type and meaning of all that a schema allows, whatever lies in mappings included."""
+    inner = schema.get("additionalProperties")
+    if isinstance(inner, dict):
+        yield from keys_of(inner, f"{prefix}{schema['title']}.")
+    for key, of in schema.get("properties", {}).items():
+        if "properties" in of or isinstance(of.get("additionalProperties"), dict):
+            yield from keys_of(of, f"{prefix}{key}.")
+        else:
+            yield [f"`{prefix}{key}`", type_in_words(of), of["description"]]
+
+
+def keys_table(schema: dict[str, Any]) -> list[str]:
+    return table(["key", "type", "meaning"], [*keys_of(schema)])
+
+
+def profile_keys() -> str:
+    """Every key of a profile: those of all, then a table for each experiment's section."""
+    declared = experiments()
+    whole = config_schema(declared.values())
+    shared = {k: v for k, v in whole["properties"].items() if k not in declared}
+    lines = keys_table({"properties": shared})
+    for name, experiment in declared.items():
+        if section := whole["properties"].get(name):
+            grids = section.get("additionalProperties")
+            keys = grids if isinstance(grids, dict) else section
+            place = f"{name}.{section['title']}" if keys is grids else name
+            lines += [f"**`{place}`** ({experiment.title}): {keys['description']}.", ""]
+            lines += keys_table(keys)
+    return "\n".join(lines)
+
+
+def claims_keys() -> str:
+    return "\n".join(keys_table(read_yaml(CLAIMS_SCHEMA)))
+
+
+def datasets_keys() -> str:
+    return "\n".join(keys_table(read_yaml(DATASETS_SCHEMA)["additionalProperties"]))
+
+
+PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
+    "declared": {
+        "experiments": (README, experiments_table),
+        "profile": (CONFIG, profile_keys),
+        "claims": (CONFIG, claims_keys),
+        "datasets": (CONFIG, datasets_keys),
+        "metrics": (DVC, metrics),
+    },
+    "results": {"results": (README, results)},
+}
+
+
+def with_part(text: str, name: str, part: str, comment: str) -> str:
+    """The text with ``part`` between the markers of that name."""
+    start, end = (
+        comment.format(f"{name}: made by workflow/scripts/documents.py"),
+        comment.format(f"end of {name}"),
+    )
+    before, _, rest = text.partition(start)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"error: there are no markers {start!r} and {end!r}")
+    return f"{before}{start}{part}{end}{after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="?", choices=PARTS, default="declared")
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    args = parser.parse_args()
+    for name, (file, make) in PARTS[args.parts].items():
+        text = file.read_text(encoding="utf-8")
+        comment = "# {}\n" if file.suffix == ".yaml" else "<!-- {} -->\n"
+        part = make() if file.suffix == ".yaml" else f"\n{make()}"
+        new = with_part(text, name, part, comment)
+        if new != text and args.check:
+            raise SystemExit(
+                f"error: {file} does not say what it should of its {name}; "
+                f"`python workflow/scripts/documents.py {args.parts}` writes it anew"
+            )
+        file.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

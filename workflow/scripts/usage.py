@@ -1,0 +1,80 @@
+"""What each rule's jobs used, from the last line of their logs.
+
+python workflow/scripts/usage.py [LOGS]          prints CPU seconds and memory, rule by rule
+python workflow/scripts/usage.py LOGS FILE       writes the rules' largest jobs, which the rules'
+                                                 resources are derived from
+Start-up is what a job spends before its work begins: starting the interpreter and importing
+libraries. Snakemake's own time is not counted.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+USAGE = re.compile(r"^usage: (\{.*\})$", re.MULTILINE)
+COLUMNS = ["rule", "cpu_seconds", "startup_seconds", "peak_mb"]
+HEADER = """# The longest and the largest job of each rule, in the default profile, on a shared machine of 2
+# cores; made by `make resources`. workflow/rules/common.smk says what the rules ask for.
+"""
+
+
+def usage_by_rule(logs: Path) -> pd.DataFrame:
+    """One row per rule, the most expensive first: its jobs, the sums of their CPU seconds and of
+    the start-up seconds among them, the longest job, and the largest peak of memory in MB.
+
+    Reads the last ``usage:`` line of ``logs/RULE.log`` and ``logs/RULE/**/*.log``; logs without
+    one, such as those of failed jobs, do not count.
+    """
+    jobs = []
+    for log in sorted(logs.rglob("*.log")):
+        if lines := USAGE.findall(log.read_text(errors="replace")):
+            rule = log.relative_to(logs).parts[0].removesuffix(".log")
+            jobs.append({"rule": rule, **json.loads(lines[-1])})
+    by_rule = (
+        pd.DataFrame(jobs, columns=COLUMNS)
+        .groupby("rule")
+        .agg(
+            jobs=("cpu_seconds", "size"),
+            cpu_seconds=("cpu_seconds", "sum"),
+            startup_seconds=("startup_seconds", "sum"),
+            longest=("cpu_seconds", "max"),
+            peak_mb=("peak_mb", "max"),
+        )
+    )
+    return by_rule.sort_values("cpu_seconds", ascending=False, kind="stable")
+
+
+def as_yaml(usage: pd.DataFrame) -> str:
+    lines = (
+        f"{rule}: {{ cpu_seconds: {row['longest']:.0f}, peak_mb: {row['peak_mb']:.0f} }}\n"
+        for rule, row in usage.sort_index().iterrows()
+    )
+    return HEADER + "".join(lines)
+
+
+def as_text(usage: pd.DataFrame) -> str:
+    usage.loc["all"] = {**usage.sum(), **usage[["longest", "peak_mb"]].max()}
+    lines = [f"{'rule':22} {'jobs':>5} {'CPU seconds':>12} {'of them start-up':>17} {'peak MB':>8}"]
+    lines += [
+        f"{rule:22} {row['jobs']:5.0f} {row['cpu_seconds']:12.1f} "
+        f"{row['startup_seconds']:17.1f} {row['peak_mb']:8.0f}"
+        for rule, row in usage.iterrows()
+    ]
+    return "\n".join(lines)
+
+
+def main(logs: str = "logs", file: str = "") -> None:
+    usage = usage_by_rule(Path(logs))
+    if usage.empty:
+        raise SystemExit(f"error: no job's usage below {logs}; `make reproduce` runs all jobs")
+    if file:
+        Path(file).write_text(as_yaml(usage))
+    else:
+        print(as_text(usage))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
