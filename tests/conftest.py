@@ -1,9 +1,11 @@
 """Shared by all tests: one thread, reproducible hypothesis, the real digits, fresh interpreters."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,64 @@ hypothesis.settings.register_profile(
     "repeatable", derandomize=True, deadline=None, database=None, max_examples=60
 )
 hypothesis.settings.load_profile("repeatable")
+
+MARKER = "starts_interpreter"
+STARTING = {"run_python", "clones", "first", "second", "workspace", "reports"}
+"""Fixtures that start interpreters; ``reports`` asks for a clone by its name only."""
+EVENTS = {"subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.system"}
+"""Python's audit events of a program that is started."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test that starts an interpreter by a fixture."""
+    for item in items:
+        if STARTING & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(MARKER)
+
+
+def command_words(args: Iterable[Any]) -> Iterator[str]:
+    """The words of the command that an audit event tells of, wherever they stand."""
+    for arg in args:
+        if isinstance(arg, str | bytes | os.PathLike):
+            yield from os.fsdecode(arg).split()
+        elif isinstance(arg, list | tuple):
+            yield from command_words(arg)
+
+
+def is_python(word: str) -> bool:
+    """Whether it names an interpreter, or a script of one such as ``snakemake``."""
+    if re.fullmatch(r"python[0-9.]*", Path(word).name):
+        return True
+    script = shutil.which(word)
+    return script is not None and re.match(rb"#!.*python", Path(script).read_bytes()[:200]) is not None
+
+
+class Guard:
+    """Fails a test that starts an interpreter without the marker, so that ``make check`` leaves
+    out all that do. Sees every start there is, in fixtures as well.
+    """
+
+    test: pytest.Item | None = None
+
+    def __call__(self, event: str, args: tuple[Any, ...]) -> None:
+        if event in EVENTS and self.test and not self.test.get_closest_marker(MARKER):
+            for word in command_words(args[:2]):
+                if is_python(word):
+                    pytest.fail(f"starts {word}; such a test needs the marker {MARKER}")
+
+
+guard = Guard()
+sys.addaudithook(guard)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    guard.test = item
+    try:
+        return (yield)
+    finally:
+        guard.test = None
 
 
 @pytest.fixture(scope="session")
@@ -54,16 +114,18 @@ def no_figure_left_open() -> Iterator[None]:
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_python() -> RunPython:
     """Run this interpreter with arguments, in a user's environment: nothing pinned."""
     pinned = environment("portable", 1)
     unpinned = {name: value for name, value in os.environ.items() if name not in pinned}
 
-    def run(*args: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *args: str | Path, cwd: Path = ROOT, **extra: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, *args],
-            cwd=ROOT,
+            [sys.executable, *map(str, args)],
+            cwd=cwd,
             env={**unpinned, "PYTHONPATH": str(ROOT / "src"), **extra},
             capture_output=True,
             text=True,

@@ -71,7 +71,7 @@ def standardized(name: str, layer: nn.Module, x: Tensor) -> Standardized:
         values = x.numel() // x.shape[1]
         if values < 2:
             raise BadInput(
-                f"layer {name!r} needs at least 2 values a channel to take statistics of; "
+                f"layer {name!r} needs at least 2 values per channel to take statistics of; "
                 f"found features of shape {tuple(x.shape)}"
             )
         y, sigma = standardize(x, layer.eps)

@@ -35,8 +35,8 @@ class SampleLoss:
         if not isinstance(losses, Tensor) or losses.shape != z.shape[:1]:
             found = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise BadInput(
-                f"the loss must give one number a sample, shape ({len(z)},); found {found}. A loss "
-                "of torch does so with reduction='none'"
+                f"the loss must give one number per sample, shape ({len(z)},); found {found}. "
+                "A loss of torch does so with reduction='none'"
             )
         return losses
 
@@ -90,13 +90,15 @@ class CrossEntropy(SampleLoss):
     def value(self, z: Tensor, target: Tensor) -> Tensor:
         if target.is_floating_point() or target.dim() != 1:
             raise BadInput(
-                "cross_entropy needs integer targets of shape (n,), one class a sample; found "
+                "cross_entropy needs integer targets of shape (n,), one class per sample; found "
                 f"{target.dtype} of shape (n, {', '.join(map(str, target.shape[1:]))})"
             )
         target = target.long()
         wrong = target[(target < 0) | (target >= z.shape[1])]
         if len(wrong):
-            raise BadInput(f"target {wrong[0].item()} is no class; allowed: 0 to {z.shape[1] - 1}")
+            raise BadInput(
+                f"target {wrong[0].item()} is not a class; allowed: 0 to {z.shape[1] - 1}"
+            )
         return super().value(z, target)
 
     def curvature(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -172,14 +172,14 @@ class BlindnessProbe:
         return f"(batch norm {place})" if node._saved_input.shape[0] > 1 else None
 
     def table(self) -> "pd.DataFrame":
-        """One row a layer, in the order of the model.
+        """One row per layer, in the order of the model.
 
         Columns:
             layer: the module's name; ``(model)`` for the model itself; ``(batch norm 3)`` for
                 a call without weight and running statistics of its own, the third batch norm in
                 the forward pass behind its backward call. Such calls follow the layers.
             channels: C.
-            pooled: how many values a channel's statistics pool, n times the positions, in the
+            pooled: how many values per channel's statistics pool, n times the positions, in the
                 layer's last call; 0 in evaluation mode.
             mean_share, scale_share, passing: the shares of ``|G|^2`` that the centering blocks,
                 that the scaling blocks, and that passes (:func:`bnblind.blocked`); they add to

@@ -186,7 +186,7 @@ def check_options(hdiag: str | int, dtype: torch.dtype) -> None:
 
 
 def check_tensors(**arguments: object) -> None:
-    """Raise BadInput for an argument that is no tensor."""
+    """Raise BadInput for an argument that is not a tensor."""
     for name, found in arguments.items():
         if not isinstance(found, Tensor):
             raise BadInput(f"{name} must be a torch.Tensor; found {type(found).__name__}")
@@ -256,7 +256,7 @@ def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, 
     """The terms of a batch, how they were computed, and the kinks found at the point."""
     if batch.target.dim() == 0 or len(batch.target) != len(batch.y):
         raise BadInput(
-            f"there must be one target a sample, {len(batch.y)}; found "
+            f"there must be one target per sample, {len(batch.y)}; found "
             f"{len(batch.target) if batch.target.dim() else 'a single number'}"
         )
     generator = torch.Generator().manual_seed(seed)

@@ -37,7 +37,7 @@ def standardize(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
         ``y`` of the shape and dtype of ``x``, and ``sigma = sqrt(var + eps)`` of shape (C,).
 
     Raises:
-        BadInput: ``x`` has fewer than two axes or values a channel or is not floating point,
+        BadInput: ``x`` has fewer than two axes or values per channel or is not floating point,
             ``eps`` is negative, or ``eps`` is 0 and a channel is constant (y would be 0/0).
 
     Source: arXiv:2205.15146, the standardization phase; one batch is one expansion point.
@@ -49,7 +49,7 @@ def standardize(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
         )
     if x.numel() < 2 * x.shape[1]:
         raise BadInput(
-            "at least 2 values a channel are needed to take statistics of; found features of "
+            "at least 2 values per channel are needed to take statistics of; found features of "
             f"shape {tuple(x.shape)}"
         )
     if eps < 0:

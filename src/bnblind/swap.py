@@ -120,7 +120,7 @@ def _check(layer: _BatchNorm, norm: str, shapes: list[tuple[int, ...]]) -> None:
     few = [shape for shape in shapes if variant.needs_positions and prod(shape[1:]) < 2]
     if few:
         raise BadInput(
-            f"{norm!r} needs at least 2 positions a channel; found features {few[0]} a sample; "
+            f"{norm!r} needs at least 2 positions per channel; found features {few[0]} per sample; "
             f"use another norm or a larger example_input"
         )
     if issubclass(variant, BatchStatistics):

@@ -7,7 +7,7 @@
   with C rows. No second derivative, no D x D matrix; memory O((n + C) D).
 - ``row_by_row_terms``: the same where the head differs from sample to sample (a skip connection
   around the layer); C + 2 backward passes.
-- ``exact_terms``: any twice differentiable head, by Hessian-vector products: one a sample for
+- ``exact_terms``: any twice differentiable head, by Hessian-vector products: one per sample for
   the second order, and for its diagonal D for each distinct target, or random ones (Hutchinson
   1990; Bekas et al. 2007).
 """

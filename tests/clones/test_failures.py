@@ -62,7 +62,7 @@ def test_a_changed_raw_file_is_refused_and_the_prepared_data_stay(second: Clone)
 def test_a_clone_runs_its_own_code_and_a_failing_step_keeps_the_old_page(second: Clone) -> None:
     """Both clones share one installed environment, whose package is a third tree."""
     before = second.hashes()
-    file, line = "src/bnblind/pipeline/index.py", "    page = fill("
+    file, line = "src/bnblind/pipeline/steps/index.py", "    page = fill("
     second.edit(file, line, f"    raise OSError('code of the second clone')\n{line}")
     code, printed = second.attempt("snakemake", "--cores", "1")
     assert code != 0
@@ -81,7 +81,7 @@ def test_a_diverging_run_names_itself_and_is_tried_again(second: Clone) -> None:
     assert code != 0
     assert "error: digits head bn random lr 0.01 seed 0 epoch 1 step" in printed
     assert second.hashes() == before
-    assert second.planned()["train"] == 2
+    assert second.planned()["train_classification"] == 2
     second.edit("config/config.yaml", "weight_decay: 1.0e+30", "weight_decay: 0.01")
     recover(second, before)
 
@@ -129,7 +129,7 @@ def test_an_interrupted_run_leaves_nothing_half_written_and_goes_on(second: Clon
     changed = [Path(file) for file, found in second.hashes().items() if found != before[file]]
     assert sorted(f.suffix for f in changed) in ([], [".parquet", ".safetensors"])
     assert len({file.stem for file in changed}) <= 1
-    assert second.planned()["train"] >= 1
+    assert second.planned()["train_classification"] >= 1
     second.edit("config/config.yaml", "momentum: 0.8", "momentum: 0.9")
     recover(second, before)
 
@@ -187,7 +187,7 @@ def test_a_failure_is_explained_in_quiet_mode_too(second: Clone) -> None:
     finally:
         second.edit("config/config.yaml", trained.replace("ln", "in"), trained)
     assert code != 0
-    assert "error: norm 'in' needs features (C, *spatial) a sample; found (32,)" in printed
+    assert "error: norm 'in' needs features (C, *spatial) per sample; found (32,)" in printed
     recover(second, before)
 
 

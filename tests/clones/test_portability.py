@@ -57,35 +57,52 @@ def run_steps(clone: Clone, folder: Path, *emulator: str) -> dict[str, bytes]:
     """
     folder.mkdir()
     prepared = str(clone.path / "data/prepared/digits.safetensors")
-    steps = {
-        "train": {
-            "cells": json.dumps([CELL]),
-            "prepared": prepared,
-            **{name: name for name in ("checkpoint", "weights", "results")},
-        },
-        "train_flow": {
-            "cells": json.dumps([FLOW]),
-            "prepared": prepared,
-            "checkpoint": "flow-checkpoint",
-            **{name: f"flow-{name}" for name in ("weights", "results", "samples")},
-        },
-        "derivatives": {
-            "probing": json.dumps(PROBING),
-            "prepared": prepared,
-            **{name: name for name in ("weights", "terms", "blocked")},
-        },
-        "features": {
-            "tsne": json.dumps({"norms": [CELL["norm"]], "seed": CELL["seeds"][0], "samples": 40}),
-            "prepared": prepared,
-            **{name: name for name in ("weights", "measures", "plane")},
-        },
-        "linear_signal": {"settings": json.dumps(TOY), "table": "table"},
-        "theorems": {
-            "settings": json.dumps(CHECK),
-            **{name: name for name in ("passing", "errors", "leak", "metrics")},
-        },
-    }
-    for step, options in steps.items():
+    steps: list[tuple[str, dict[str, str]]] = [
+        (
+            "train",
+            {
+                "kind": "networks",
+                "cells": json.dumps([CELL]),
+                "prepared": prepared,
+                **{name: name for name in ("checkpoint", "weights", "results")},
+            },
+        ),
+        (
+            "train",
+            {
+                "kind": "flows",
+                "cells": json.dumps([FLOW]),
+                "prepared": prepared,
+                "checkpoint": "flow-checkpoint",
+                **{name: f"flow-{name}" for name in ("weights", "results", "samples")},
+            },
+        ),
+        (
+            "split_networks",
+            {
+                "probing": json.dumps(PROBING),
+                "prepared": prepared,
+                **{name: name for name in ("weights", "terms", "blocked")},
+            },
+        ),
+        (
+            "measure_features",
+            {
+                "tsne": json.dumps({"norms": [CELL["norm"]], "seed": 0, "samples": 40}),
+                "prepared": prepared,
+                **{name: name for name in ("weights", "measures", "plane")},
+            },
+        ),
+        ("train_first_order_task", {"settings": json.dumps(TOY), "table": "table"}),
+        (
+            "check_theorems",
+            {
+                "settings": json.dumps(CHECK),
+                **{name: name for name in ("passing", "errors", "leak", "metrics")},
+            },
+        ),
+    ]
+    for step, options in steps:
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         subprocess.run(
             [*emulator, sys.executable, "-m", "bnblind.pipeline", step, *words],

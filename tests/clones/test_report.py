@@ -5,18 +5,17 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bnblind.pipeline.artifacts import artifacts
+from bnblind.pipeline.configuration.schema import datasets, read_yaml
+from bnblind.pipeline.discovery import experiments
 from tests.helpers.clones import ROOT, Clone
 
-PAGES = (
-    "reports/index.html",
-    *(
-        f"reports/pages/{name}.html"
-        for name in (
-            *("claims", "scope", "pipeline", "theorems", "linear_signal"),
-            *("classification", "features", "purity", "derivatives", "flow"),
-        )
-    ),
-)
+SMOKE = read_yaml(ROOT / "config/smoke.yaml") | {"root": "."}
+PAGES = [
+    artifact.path
+    for artifact in artifacts(SMOKE, experiments().values(), datasets())
+    if artifact.path.endswith(".html")
+]
 
 
 class References(HTMLParser):

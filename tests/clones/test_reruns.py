@@ -9,26 +9,28 @@ JUDGED = {"claims": 1, "index": 1}
 COMPARED = {**JUDGED, "scope_page": 1}
 ABOUT = {"about": 1}
 """The page that shows the whole configuration."""
+SWEPT = {
+    **{"train_rates": 1, "collect_rates": 1},
+    **{"train_purity": 1, "collect_purity": 1, "purity_page": 1},
+}
 ONE_GRID = {
-    **{"train": 2, "list_weights": 1, "collect": 1, "classification_page": 1},
-    **{"derivatives": 1, "derivatives_page": 1},
-    **{"sweep": 2, "collect_sweep": 2, "purity_page": 1},
+    **{"train_classification": 2, "list_weights": 1, "collect_classification": 1},
+    **{"classification_page": 1, "derivatives": 1, "derivatives_page": 1},
     **{"features": 1, "features_page": 1},
+    **SWEPT,
     **COMPARED,
 }
-TRAINING = {**ONE_GRID, "train": 5, "derivatives": 2}
-DATA = {
-    "export_data": 1,
-    "prepare_data": 1,
-    "contact_sheet": 1,
-    **TRAINING,
-    "train_flow": 3,
-    "collect_flows": 1,
-    "flow_page": 1,
-}
+TRAINING = {**ONE_GRID, "train_classification": 5, "derivatives": 2}
+FLOWS = {"train_flows": 3, "collect_flows": 1, "flows_page": 1}
+DATA = {"export_data": 1, "prepare_data": 1, "contact_sheet": 1, **TRAINING, **FLOWS}
 TOY = {"linear_signal": 1, "linear_signal_page": 1}
 THEOREMS = {"theorems": 1, "theorems_page": 1}
 EVERYTHING = {**DATA, **TOY, **THEOREMS, **ABOUT}
+PAGES = {
+    **{"theorems_page": 1, "linear_signal_page": 1, "classification_page": 1, "purity_page": 1},
+    **{"derivatives_page": 1, "features_page": 1, "flows_page": 1, "scope_page": 1},
+    "index": 1,
+}
 
 CHANGES = {
     "the optimizer's momentum": (
@@ -75,17 +77,42 @@ CHANGES = {
         {"theorems_page": 1, "index": 1},
     ),
     "the training loop": (
-        "src/bnblind/experiments/training.py",
-        "model.train()",
-        "model.train(True)",
+        "src/bnblind/experiments/networks/training.py",
+        "return self.data.train.images",
+        "return (self.data.train.images)",
         TRAINING,
+    ),
+    "the flows' training": (
+        "src/bnblind/experiments/flows/training.py",
+        "self.cell, self.parts = cell",
+        "self.cell, self.parts = (cell)",
+        {**FLOWS, "list_weights": 1, **COMPARED},
+    ),
+    "a norm of one grid": (
+        "src/bnblind/norms/bn_detached.py",
+        "mean.detach(), scale.detach()",
+        "mean.detach(), (scale.detach())",
+        {
+            **{"train_classification": 1, "list_weights": 1, "collect_classification": 1},
+            **{"derivatives": 1, "claims": 1},
+            **TOY,
+            **THEOREMS,
+            **PAGES,
+        },
+    ),
+    "another experiment's declaration": (
+        "src/bnblind/pipeline/declarations/purity.py",
+        "between random and label-pure.",
+        "from random to label-pure.",
+        {"purity_page": 1, "index": 1},
     ),
     "the flows' learning rate": (
         "config/config.yaml",
         "lr: 0.001",
         "lr: 0.002",
         {
-            **{"train_flow": 3, "list_weights": 1, "collect_flows": 1, "flow_page": 1},
+            **FLOWS,
+            "list_weights": 1,
             **COMPARED,
             **ABOUT,
         },
@@ -114,6 +141,10 @@ def test_a_change_reruns_what_depends_on_it(first: Clone, change: str) -> None:
         assert first.planned() == expected
     finally:
         first.edit(file, new, old)
+
+
+def test_changes_that_were_taken_back_rerun_nothing(first: Clone) -> None:
+    """After all of those above."""
     assert first.planned() == {}
 
 

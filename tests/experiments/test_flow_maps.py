@@ -189,7 +189,7 @@ def test_a_batch_of_one_sample():
     """Refused where a statistic has one value only, whichever of the two norms takes it."""
     x = images(1, dtype=torch.float32)
     for norm, coupling_norm, message in (
-        ("bn", "none", "at least 2 values a channel"),
+        ("bn", "none", "at least 2 values per channel"),
         ("ln", "bn", "at least 2 values to take statistics of"),
     ):
         with pytest.raises(BadInput, match=message):

@@ -207,7 +207,7 @@ def test_a_class_of_one_image_makes_a_batch_of_one(digits):
     lone = (train.labels == 8).nonzero().flatten()[:1]
     rows = torch.cat([(train.labels == 9).nonzero().flatten(), lone])
     data = dataclasses.replace(digits, train=Part(train.images[rows], train.labels[rows]))
-    with pytest.raises(BadInput, match="at least 2 values a channel"):
+    with pytest.raises(BadInput, match="at least 2 values per channel"):
         train_flow(cell(epochs=1), 0, data)
     assert train_flow(cell(norm="ln", epochs=1), 0, data).metrics
 

@@ -13,7 +13,7 @@ from bnblind.experiments.first_order_task import (
     LinearSignal,
     layer_of,
     loss_of,
-    train_linear_signal,
+    train_first_order_task,
 )
 from bnblind.norms import norm_names
 from bnblind.norms.bn_affine import AffineOnly
@@ -25,7 +25,7 @@ FORWARD_CENTERS = {*AT_REST, "bn_detached"}
 
 
 def rows(norm: str, seed: int = 10) -> pd.DataFrame:
-    return pd.DataFrame(train_linear_signal(norm, TASK, seed))
+    return pd.DataFrame(train_first_order_task(norm, TASK, seed))
 
 
 @pytest.mark.parametrize("seed", [10, 11, 12])

@@ -1,4 +1,4 @@
-"""From scaled images to dequantized pixels, and likelihoods in bits a dimension."""
+"""From scaled images to dequantized pixels, and likelihoods in bits per dimension."""
 
 import math
 

@@ -189,7 +189,7 @@ def test_batch_statistics_refuse_a_class_of_one_sample_and_others_train(batching
     alone = torch.cat([(labels != 9).nonzero()[:, 0], (labels == 9).nonzero()[:1, 0]])
     few = Part(digits.train.images[alone], labels[alone])
     data = dataclasses.replace(digits, train=few)
-    with pytest.raises(BadInput, match=r"at least 2 values a channel .*found .*\(1, 32\)"):
+    with pytest.raises(BadInput, match=r"at least 2 values per channel .*found .*\(1, 32\)"):
         train(cell(norm="bn", batching=batching), 0, data)
     assert len(train(cell(norm="ln", batching=batching), 0, data).weights) == 2
 

@@ -53,14 +53,14 @@ class Clone:
         return printed
 
     def planned(self, *options: str) -> dict[str, int]:
-        """Rule -> number of its jobs that Snakemake would run; ``all`` itself not counted."""
+        """Rule -> number of its jobs that Snakemake would run; the default targets not counted."""
         printed = self.run("snakemake", "--dry-run", "--quiet", "host", *options)
         table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", printed, re.DOTALL | re.MULTILINE)
         if table is None:
             assert "Nothing to be done" in printed, printed
             return {}
         counts = dict(line.split() for line in table.group(1).splitlines() if line.strip())
-        return {rule: int(count) for rule, count in counts.items() if rule != "all"}
+        return {rule: int(n) for rule, n in counts.items() if rule not in ("all", "report")}
 
     def outputs(self) -> list[Path]:
         """Everything under data/ and reports/ but the README files, relative to the clone."""

@@ -38,7 +38,7 @@ def taylor(loss: Callable[..., Tensor], y: Tensor, y0: Tensor, *of_sample: Tenso
         loss: made of functions that `torch.func` can transform.
         y: (n, *S).
         y0: (*S).
-        of_sample: tensors (n, ...), one row a sample: targets, a skip connection's features.
+        of_sample: tensors (n, ...), one row per sample: targets, a skip connection's features.
     """
     n, D = len(y), y0.numel()
 

@@ -166,11 +166,11 @@ def test_in_without_positions_is_refused():
 def test_a_batch_of_one_sample_is_refused_in_training_mode_only(name):
     norm = ours(name, (4,))
     before = [b.clone() for b in norm.buffers()]
-    with pytest.raises(BadInput, match=r"at least 2 values a channel.*\(1, 4\)"):
+    with pytest.raises(BadInput, match=r"at least 2 values per channel.*\(1, 4\)"):
         norm(batch((4,), n=1))
     assert all(map(torch.equal, norm.buffers(), before))
     norm.eval()(batch((4,), n=1))
-    ours(name, (4, 3))(batch((4, 3), n=1))  # three positions a channel are enough
+    ours(name, (4, 3))(batch((4, 3), n=1))  # three positions per channel are enough
 
 
 @pytest.mark.parametrize("name", sorted(set(norm_names()) - set(BATCH_STATISTICS)))

@@ -63,9 +63,9 @@ class Named(nn.Module):
         ({"target": 3}, r"target must be a torch.Tensor; found int"),
         ({"y0": 0.0}, r"y0 must be a torch.Tensor; found float"),
         ({"sigma": 1.0}, r"sigma must be a torch.Tensor; found float"),
-        ({"target": TARGET[:, None]}, r"one class a sample; found torch.int64 of shape \(n, 1\)"),
-        ({"loss": nn.CrossEntropyLoss()}, r"one number a sample, .* reduction='none'"),
-        ({"loss": lambda z, t: 0.0}, r"one number a sample, .* found float"),
+        ({"target": TARGET[:, None]}, r"one class per sample; found torch.int64 of shape \(n, 1\)"),
+        ({"loss": nn.CrossEntropyLoss()}, r"one number per sample, .* reduction='none'"),
+        ({"loss": lambda z, t: 0.0}, r"one number per sample, .* found float"),
         ({"head": lambda v: (v, v)}, r"found tuple; wrap the model"),
     ],
 )
@@ -103,7 +103,7 @@ def test_bn_backward_refuses_shapes_that_do_not_fit(shapes):
 
 @pytest.mark.parametrize("shape", [(1, 3), (0, 3), (1, 3, 1, 1)])
 def test_a_single_value_a_channel_is_refused(shape):
-    with pytest.raises(BadInput, match="at least 2 values a channel"):
+    with pytest.raises(BadInput, match="at least 2 values per channel"):
         standardize(torch.ones(shape))
 
 

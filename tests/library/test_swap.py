@@ -271,7 +271,7 @@ REFUSED = {
         lambda: nn.BatchNorm2d(3),
         "in",
         IMAGES[..., :1, :1],
-        r"layer \(model\): 'in' needs at least 2 positions a channel; found features \(3, 1, 1\)",
+        r"layer \(model\): 'in' needs at least 2 positions per channel; found features \(3, 1, 1\)",
     ),
     "momentum": (
         lambda: Net(momentum=None),

@@ -124,7 +124,7 @@ def test_json_refuses_what_json_cannot_hold():
 def test_truncated_tensors_are_refused(tmp_path, kept):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(tensors_bytes(TENSORS, DESCRIPTION)[:kept])
-    with pytest.raises(BadInput, match=f"{path} .*truncated or no safetensors file.*delete it"):
+    with pytest.raises(BadInput, match=f"{path} .*truncated or not a safetensors file.*delete it"):
         read_tensors(path)
 
 

@@ -53,7 +53,7 @@ def hashes(folder):
 
 
 def test_results_are_long_and_tidy(folder):
-    """One row a (cell, seed, epoch, metric, share); the share is there for mixtures only."""
+    """One row per (cell, seed, epoch, metric, share); the share is there for mixtures only."""
     table = pd.read_parquet(folder / "results")
     assert table.columns.tolist() == [*collect_flows.ORDER, "value"]
     assert not table.duplicated(collect_flows.ORDER).any()

@@ -16,7 +16,7 @@ PROOFS = Proofs(("T1", "T2"), ())
 
 
 def accuracies(**by_norm: list[float]) -> pd.DataFrame:
-    """Two epochs a run; only the last counts."""
+    """Two epochs per run; only the last counts."""
     return pd.DataFrame(
         [
             {"norm": norm, "seed": 30 + i, "epoch": epoch, "value": value if epoch == 2 else -9.0}

@@ -129,7 +129,7 @@ def test_a_source_that_is_not_there_is_refused(source, message):
 
 
 def test_results_are_long_and_tidy(folder):
-    """One row a (dataset, model, norm, batching, lr, seed, epoch, metric)."""
+    """One row per (dataset, model, norm, batching, lr, seed, epoch, metric)."""
     table = pd.read_parquet(folder / "results")
     assert table.columns.tolist() == [*collect.ORDER, "value", "batch_order"]
     assert not table.duplicated(collect.ORDER).any()

@@ -78,16 +78,22 @@ def templates(*names):
     return [f"src/bnblind/pipeline/formats/templates/{name}" for name in names]
 
 
+def usage_of(name, what):
+    """What the largest job of a rule needs; of a rule not measured yet, what any needs."""
+    measured = [USAGE[name]] if name in USAGE else USAGE.values()
+    return max(usage[what] for usage in measured)
+
+
 def megabytes(name):
     """Half as much again as the largest job of the rule was measured to need."""
-    return round(1.5 * USAGE[name]["peak_mb"])
+    return round(1.5 * usage_of(name, "peak_mb"))
 
 
 def minutes(name):
     """Twenty times the longest job of the rule, as profiles other than the measured one are
     larger; doubled where a try was too short.
     """
-    least = 10 + round(20 * USAGE[name]["cpu_seconds"] / 60)
+    least = 10 + round(20 * usage_of(name, "cpu_seconds") / 60)
     return lambda wildcards, attempt: least * 2 ** (attempt - 1)
 
 

@@ -1,6 +1,6 @@
 rule linear_signal:
     input:
-        code=code_of("train_linear_signal"),
+        code=code_of("train_first_order_task"),
         norms=code_of_norms(config["linear_signal"]["norms"]),
     output:
         table=kept(PATHS.table("linear_signal")),
@@ -15,5 +15,5 @@ rule linear_signal:
         settings=settings_of("linear_signal"),
     shell:
         step(
-            "train_linear_signal --settings {params.settings:q} --table {output.table}"
+            "train_first_order_task --settings {params.settings:q} --table {output.table}"
         )

@@ -16,8 +16,8 @@ import pandas as pd
 
 USAGE = re.compile(r"^usage: (\{.*\})$", re.MULTILINE)
 COLUMNS = ["rule", "cpu_seconds", "startup_seconds", "peak_mb"]
-HEADER = """# The longest and the largest job of each rule, in the default profile, on a shared machine of 2
-# cores; made by `make resources`. workflow/rules/common.smk says what the rules ask for.
+HEADER = """# The longest and the largest job of each rule in the default profile, on a machine with
+# 2 shared cores. Made by `make resources`; workflow/rules/common.smk says what rules ask for.
 """
 
 

@@ -106,8 +106,8 @@ def loss_of(layer: Norm, weights: Tensor, inputs: Tensor, direction: Tensor) -> 
     return -(layer(x).flatten(1) @ direction).mean()
 
 
-def train_linear_signal(norm: str, task: LinearSignal, seed: int) -> Iterator[Mapping[str, Any]]:
-    """Train W under ``norm``; one row a step, before the step is taken.
+def train_first_order_task(norm: str, task: LinearSignal, seed: int) -> Iterator[Mapping[str, Any]]:
+    """Train W under ``norm``; one row per step, before the step is taken.
 
     Yields:
         ``step``; ``label`` of its batch; ``loss`` of it; ``gradient``, |dL/dW|; ``displacement``,

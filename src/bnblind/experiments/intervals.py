@@ -15,7 +15,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean, and the ends of Student's t interval for it, covering 95 %.
 
     Args:
-        values: one a seed, taken as independent and normal; of a single one, no interval is
+        values: one per seed, taken as independent and normal; of a single one, no interval is
             known, and the ends are infinite.
     """
     if not values:

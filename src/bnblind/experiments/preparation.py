@@ -17,7 +17,7 @@ from bnblind.experiments.datasets import SPLITS, Dataset, Part
 
 
 def read_digits(raw: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """The digits of scikit-learn: gzipped CSV, 64 pixels of 0 to 16 and the label a row."""
+    """The digits of scikit-learn: gzipped CSV, 64 pixels of 0 to 16 and the label per row."""
     table = np.loadtxt(io.BytesIO(gzip.decompress(raw)), delimiter=",")
     return table[:, :-1].reshape(-1, 1, 8, 8) / 16, table[:, -1].astype(np.int64)
 

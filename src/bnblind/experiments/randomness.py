@@ -1,4 +1,4 @@
-"""Named random streams: one seed a run, one independent stream for each use of it."""
+"""Named random streams: one seed per run, one independent stream for each use of it."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The results of one seed of a cell, whatever is trained."""
+"""The results of one seed of any cell."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -57,7 +57,7 @@ class Case:
         return POINTS[self.y0](y, stream(self.seed, "y0", self.dim))
 
     def feature_shape(self) -> tuple[int, ...]:
-        """One sample's features as the norm sees them: ``in`` gets 8 positions a channel."""
+        """One sample's features as the norm sees them: ``in`` gets 8 positions per channel."""
         if not norm_class(self.norm).needs_positions:
             return (self.dim,)
         if self.dim % POSITIONS:

@@ -54,7 +54,7 @@ def by_model(results: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFra
     place = found["model"].map(order).fillna(len(order))
     for _, key in found.assign(place=place).sort_values("place", kind="stable").iterrows():
         rows = results[(results[keys] == key[keys]).all(axis=1)]
-        yield key[keys].to_dict(), rows
+        yield {name: key[name] for name in keys}, rows
 
 
 def seeds_by_batching(results: pd.DataFrame) -> str:
@@ -98,7 +98,7 @@ def _column_titles(panels: list[Axes], batchings: list[str]) -> None:
 
 
 def _legend(figure: Figure) -> None:
-    """One entry a norm, whatever the panels that show it."""
+    """One entry per norm, whatever the panels that show it."""
     named: dict[str, Any] = {}
     for axes in figure.axes:
         handles, names = axes.get_legend_handles_labels()
@@ -184,7 +184,7 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
 
 
 def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Final test accuracy, mean and range over the seeds: a row a (batching, norm)."""
+    """Final test accuracy, mean and range over the seeds: one row per (batching, norm)."""
     last = last_epochs(results)
     columns = {}
     for mode, title in MODE_TITLES.items():

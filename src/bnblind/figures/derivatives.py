@@ -90,7 +90,7 @@ def _draw_terms(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _draw_shares(axes: Axes, labels: list[str], shares: pd.DataFrame) -> None:
-    """A bar a label, cut into the shares that are blocked and that pass."""
+    """One bar per label, cut into the shares that are blocked and that pass."""
     left = np.zeros(len(labels))
     for name, (label, color) in SHARES.items():
         axes.barh(labels, shares[name], left=left, color=color, label=label, height=0.7)
@@ -175,7 +175,7 @@ def passing_table(terms: pd.DataFrame) -> pd.DataFrame:
         terms: splits of one grid; those trained and probed on label-pure batches are taken.
 
     Returns:
-        A row a (norm, layer): mean over seeds and batches of each term.
+        One row per (norm, layer): mean over seeds and batches of each term.
     """
     pure = terms[(terms["batching"] == "label") & (terms["probed"] == "label")]
     last = defined(pure[pure["epoch"] == pure["epoch"].max()])

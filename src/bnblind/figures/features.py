@@ -103,7 +103,7 @@ def _stage_handles(drawn: pd.DataFrame) -> list[Line2D]:
 
 
 def measures_table(measures: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the seeds before training → after it (smallest to largest): a row a (batching,
+    """Mean over the seeds before training → after it (smallest to largest): one row per (batching,
     norm, mode).
     """
     rows = measures[measures["metric"].isin(list(METRICS))]
@@ -152,7 +152,7 @@ def _draw_plane(axes: Axes, points: pd.DataFrame) -> None:
 
 
 def tsne_panels(plane: pd.DataFrame, measures: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """t-SNE of the test images' features: a panel a norm (columns) and batching (rows).
+    """t-SNE of the test images' features: one panel per norm (columns) and batching (rows).
 
     Args:
         plane: one grid at one learning rate, one seed; columns norm, batching, seed, epoch,

@@ -44,7 +44,7 @@ def _norm_legend(figure: Figure, norms: list[str], *others: Line2D) -> None:
 
 
 def training_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Bits a dimension of training and validation images against the epoch, every seed.
+    """Bits per dimension of training and validation images against the epoch, every seed.
 
     Args:
         results: columns pair, norm, batching, seed, epoch, metric, value; one data set, coupling
@@ -72,7 +72,7 @@ def training_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         lowest = of_pair["value"].min()
         # The first epochs, far above, would flatten the rest.
         row[0].set_ylim(lowest - 0.05, lowest + 1.2)
-        row[0].set_ylabel(f"{pair_title(pair)}\nbits a dimension")
+        row[0].set_ylabel(f"{pair_title(pair)}\nbits per dimension")
     for axes, batching in zip(panels[0], batchings, strict=True):
         axes.set_title(batching_title(batching))
     for axes in panels[-1]:

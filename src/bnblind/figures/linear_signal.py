@@ -19,7 +19,7 @@ ROUNDING = 1e-9
 
 
 def by_cycle(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a (norm, seed, cycle through the classes): ``displacement`` at its first step, and
+    """One row per (norm, seed, cycle through the classes): ``displacement`` at its first step, and
     ``fall``, the size of the change of its mean loss since the first cycle.
     """
     classes = rows["label"].max() + 1
@@ -103,7 +103,7 @@ def linear_signal(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 def displacement_table(rows: pd.DataFrame) -> pd.DataFrame:
     """After the last step drawn: displacement of the weights and change of the loss, median
-    (smallest to largest) over the seeds; a row a norm.
+    (smallest to largest) over the seeds; one row per norm.
     """
     cycles = by_cycle(rows)
     last = cycles[cycles["step"] == cycles["step"].max()]

@@ -8,7 +8,7 @@ from bnblind.figures.style import COLUMN, SHARES
 
 
 def share_bars(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """A bar a layer, cut into the shares of the gradient that are blocked and that pass.
+    """One bar per layer, cut into the shares of the gradient that are blocked and that pass.
 
     Args:
         table: columns layer, mean_share, scale_share, passing; drawn from top to bottom. A

@@ -22,7 +22,7 @@ def _place(metric: str) -> list[tuple[int, str]]:
 
 
 def blocked_shares(results: pd.DataFrame) -> pd.DataFrame:
-    """What the first batch norm blocks before and after training, a row a run and epoch.
+    """What the first batch norm blocks before and after training, one row per run and epoch.
 
     Args:
         results: runs of one model in long form, with metrics ``LAYER.passing``.

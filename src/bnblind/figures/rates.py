@@ -25,7 +25,7 @@ def with_the_grid(rates: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
 
 
 def final_values(results: pd.DataFrame, metric: str, settings: list[str]) -> pd.DataFrame:
-    """``metric`` after each run's last epoch, a row a run; NaN for a run that diverged.
+    """``metric`` after each run's last epoch, one row per run; NaN for a run that diverged.
 
     Args:
         settings: columns that, with norm and seed, tell the runs apart.
@@ -40,7 +40,7 @@ def final_values(results: pd.DataFrame, metric: str, settings: list[str]) -> pd.
 
 
 def accuracy_by_rate(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
-    """Final test accuracy in evaluation mode against the learning rate, a panel a batching.
+    """Final test accuracy in evaluation mode against the learning rate, one panel per batching.
 
     Args:
         results: runs of one data set and model at several rates, in long form.
@@ -67,7 +67,7 @@ def accuracy_by_rate(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
 
 
 def rate_table(results: pd.DataFrame) -> pd.DataFrame:
-    """The same as numbers: mean and range over the seeds, a row a (batching, rate)."""
+    """The same as numbers: mean and range over the seeds, one row per (batching, rate)."""
     drawn = final_values(results, "test.eval.accuracy", ["batching", "lr"])
     cells = drawn.groupby(["batching", "lr", "norm"])["value"]
     text = cells.agg(

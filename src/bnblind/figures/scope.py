@@ -34,7 +34,7 @@ def erasure_table(terms: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         norm, seed, passing (share of the first-order term's squared gradient, mean over
-        batches), loss (nats), accuracy; a row a (norm, seed).
+        batches), loss (nats), accuracy; one row per (norm, seed).
     """
     pure = terms[(terms["batching"] == "label") & (terms["probed"] == "label")]
     pure = pure[(pure["kinks"] == 0) & (pure["epoch"] == pure["epoch"].max())]
@@ -51,7 +51,7 @@ def erasure_figure(table: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFr
     """Test accuracy after label-pure batches, norms in order of the first-order share passing.
 
     Args:
-        table: as :func:`erasure_table` gives it. A point a seed; below each norm, the share.
+        table: as :func:`erasure_table` gives it. A point per seed; below each norm, the share.
         classes: of the data set, for the line at chance.
     """
     figure, axes = plt.subplots(figsize=(1.5 * COLUMN, 0.9 * COLUMN))
@@ -83,13 +83,13 @@ def erasure_figure(table: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFr
 
 
 def by_norm(table: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFrame:
-    """Mean (smallest to largest) over seeds of each column, a row a combination of ``keys``."""
+    """Mean (smallest to largest) over seeds of each column, one row per combination of ``keys``."""
     found = table.groupby(keys, sort=False)[columns].agg(spread).reset_index()
     return with_labels(rows_in_order(found, {"norm": LOOKS}))
 
 
 def modes_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracy of BN in the three modes: a row a (data set, model, rate, batches)."""
+    """Test accuracy of BN in the three modes: one row per (data set, model, rate, batches)."""
     rows = results[(results["norm"] == "bn") & results["metric"].isin(MODES)]
     rows = last_epochs(rows)
     keys = [*comparison_in(rows), "batching", "metric"]
@@ -99,7 +99,7 @@ def modes_table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def rates_table(rates: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    """Final test accuracy against the learning rate: a row a (data set, model, batches, rate).
+    """Final test accuracy against the learning rate: one row per (data set, model, batches, rate).
 
     Args:
         rates: the ablation, in long form.
@@ -116,7 +116,7 @@ def rates_table(rates: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
 
 def gaps_table(flows: pd.DataFrame) -> pd.DataFrame:
     """Real minus mixed log-likelihood of test images, nats, mean over the seeds (95 % t
-    interval): a row a (coupling, its norm, pair, batches, norm).
+    interval): one row per (coupling, its norm, pair, batches, norm).
     """
     names = {
         "test.plain.gap": "running statistics",

@@ -14,7 +14,7 @@ def draw_against(axes: Axes, rows: pd.DataFrame, setting: str) -> None:
     """For each norm the seeds as points and their mean as a line.
 
     Args:
-        rows: columns norm, value and ``setting``, a row a seed. A value that is NaN (a run that
+        rows: columns norm, value and ``setting``, one row per seed. A value that is NaN (a run that
             diverged) counts for no mean, and is a cross at the foot of the panel.
     """
     for norm in norms_in(rows):

@@ -141,7 +141,7 @@ def leak_curve(leak: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """T2's leak against the channel's standard deviation: measured points, stated curves.
 
     Args:
-        leak: columns eps, std, measured, stated; one row a channel.
+        leak: columns eps, std, measured, stated; one row per channel.
     """
     figure, axes = plt.subplots(figsize=(COLUMN, 0.75 * COLUMN))
     shades = dict(zip(sorted(leak["eps"].unique()), cycle(("-", "--", ":", "-.")), strict=False))

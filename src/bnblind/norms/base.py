@@ -33,7 +33,7 @@ class Norm(nn.Module):
     - ``needs_positions``: defined for features (C, *spatial) only.
     - ``control``: not a norm in use, but isolates what in BN blocks.
     - ``centers_batch``: subtracts the batch mean of each channel in training mode.
-    - ``affine_by_element``: weight and bias have one entry a feature, not one a channel.
+    - ``affine_by_element``: weight and bias have one entry per feature, not one per channel.
 
     Args:
         shape: shape of one sample's features, (D,) or (C, *spatial).
@@ -123,11 +123,11 @@ class BatchStatistics(StoredStatistics):
     momentum = 0.1
 
     def values_per_channel(self, x: Tensor) -> int:
-        """How many values a channel's statistics pool; raises BadInput below 2."""
+        """How many values per channel's statistics pool; raises BadInput below 2."""
         count = x.numel() // x.shape[1]
         if count < 2:
             raise BadInput(
-                f"{type(self).__name__}{self.shape} needs at least 2 values a channel to take "
+                f"{type(self).__name__}{self.shape} needs at least 2 values per channel to take "
                 f"statistics of; found features of shape {tuple(x.shape)}"
             )
         return count

@@ -19,7 +19,9 @@ class InstanceNorm(Fused):
 
     def __init__(self, shape: Sequence[int], eps: float = 1e-5) -> None:
         if len(shape) < 2:
-            raise BadInput(f"norm 'in' needs features (C, *spatial) a sample; found {tuple(shape)}")
+            raise BadInput(
+                f"norm 'in' needs features (C, *spatial) per sample; found {tuple(shape)}"
+            )
         super().__init__(shape, eps)
 
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:

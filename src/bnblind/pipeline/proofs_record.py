@@ -41,7 +41,7 @@ def read_proofs(record: Path = RECORD) -> Proofs:
     """The record, held against the Coq sources beside it and what checked them.
 
     Raises:
-        BadInput: there is no such file, or it is no record, or it lists what is not stated so.
+        BadInput: there is no such file, or it is not a record, or it lists what is not stated so.
     """
     folder = record.parent
     try:
@@ -51,7 +51,7 @@ def read_proofs(record: Path = RECORD) -> Proofs:
     except FileNotFoundError as error:
         raise BadInput(f"there is no record of the proofs, {record}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{record} is no record of proofs: {error!r}") from error
+        raise BadInput(f"{record} is not a record of proofs: {error!r}") from error
     found = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for pattern in CHECKED

@@ -57,7 +57,7 @@ def load_model(spec: str, seed: int) -> "nn.Module":
     """The model ``package.module:factory`` or ``torchvision:NAME``, initialized from the seed.
 
     Raises:
-        BadInput: there is no such factory or model, or the factory gives no model.
+        BadInput: there is no such factory or model, or the factory does not return a model.
     """
     from torch import nn
 
@@ -103,7 +103,7 @@ def _checked_pairs(spec: str, batches: Iterable[Any]) -> "Iterator[tuple[Tensor,
         x, target = pair
         if target.dim() != 1 or target.is_floating_point() or len(x) != len(target):
             raise BadInput(
-                f"--data {spec}: target must be one integer class a sample; found x of shape "
+                f"--data {spec}: target must be one integer class per sample; found x of shape "
                 f"{tuple(x.shape)} and target of {target.dtype}, shape {tuple(target.shape)}"
             )
         yield x, target.long()
@@ -113,7 +113,7 @@ def _gathered(spec: str) -> "tuple[Tensor, Tensor]":
     """The first samples of the user's batches, as two tensors.
 
     Raises:
-        BadInput: these are no pairs of tensors, or they do not fit together.
+        BadInput: these are not pairs of tensors, or they do not fit together.
     """
     import torch
 

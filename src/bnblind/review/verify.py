@@ -54,7 +54,7 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
     """The rows that a run wrote.
 
     Raises:
-        BadInput: there is no such file, or it is no ledger.
+        BadInput: there is no such file, or it is not a ledger.
     """
     if not path.is_file():
         raise BadInput(f"there is no ledger {path}; `make reproduce` writes it")
@@ -66,7 +66,9 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
     except (ValueError, TypeError) as error:
         if isinstance(error, BadInput):
             raise
-        raise BadInput(f"{path} is no ledger: {error}; delete it to have it made again") from error
+        raise BadInput(
+            f"{path} is not a ledger: {error}; delete it to have it made again"
+        ) from error
     return rows
 
 
@@ -100,7 +102,7 @@ def _printed(row: dict[str, Any]) -> str:
 
 
 def table(rows: list[dict[str, Any]], *, everything: bool) -> str:
-    """The ledger as text, a line a claim, or a line a row."""
+    """The ledger as text, one line per claim, or one line per row."""
     shown = [row for row in rows if everything or "." not in row["id"]]
     columns = [
         ("claim", [row["id"] for row in shown]),

@@ -29,7 +29,7 @@ class NoCouplingNorm(Invertible):
 
 
 class BatchCouplingNorm(Invertible):
-    """``bn``: one mean and variance a channel, without an affine phase."""
+    """``bn``: one mean and variance per channel, without an affine phase."""
 
     eps = 1e-5
     momentum = 0.1

@@ -24,7 +24,7 @@ def channel_half(shape: Sequence[int]) -> Tensor:
 class AffineCoupling(Invertible):
     """Masked features stay; the others become x exp(s) + t, s and t functions of the masked ones.
 
-    ``s = gain * tanh(s')``, one gain a feature, where the network gives s' and t.
+    ``s = gain * tanh(s')``, one gain per feature, where the network gives s' and t.
     Source: Dinh et al., arXiv:1605.08803, equations 7 to 9.
 
     Args:

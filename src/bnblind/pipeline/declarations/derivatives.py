@@ -42,8 +42,8 @@ def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
     yield "positions", {}
     for grid in config["derivatives"]:
         controls = has_controls(config["classification"][grid]["norms"])
-        for group in ("norms", *(["controls"] if controls else [])):
-            yield "terms", {"grid": grid, "group": group}
+        for variants in ("norms", *(["controls"] if controls else [])):
+            yield "terms", {"grid": grid, "variants": variants}
         yield "blocked", {"grid": grid}
 
 
@@ -66,7 +66,7 @@ EXPERIMENT = Experiment(
     ),
     page=Page(
         figures={
-            "terms": "{grid}-{group}",
+            "terms": "{grid}-{variants}",
             "blocked": "{grid}-blocked",
             "positions": "positions",
         },

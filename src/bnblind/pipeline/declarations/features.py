@@ -70,7 +70,7 @@ EXPERIMENT = Experiment(
         inputs=inputs,
         shown=("features/digits-mini_vgg-*-measures", "features/*-measures"),
         sentence="Silhouette, nearest class mean and linear probe of the penultimate features; "
-        "each mark a seed, grey bars before training. Whether training moves a norm's marks to the "
-        "right of its own bars, and BN's as far on label-pure batches as on random ones.",
+        "one mark per seed, grey bars before training. Whether training moves a norm's marks to "
+        "the right of its own bars, and BN's as far on label-pure batches as on random ones.",
     ),
 )

@@ -22,7 +22,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """A Parquet table.
 
     Raises:
-        BadInput: the file is truncated or no Parquet file.
+        BadInput: the file is truncated or not a Parquet file.
     """
     if not path.is_file():
         raise BadInput(f"there is no table {path}")

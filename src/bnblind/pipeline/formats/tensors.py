@@ -23,7 +23,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and description of a safetensors file.
 
     Raises:
-        BadInput: the file is truncated or no safetensors file.
+        BadInput: the file is truncated or not a safetensors file.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -31,7 +31,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise BadInput(
-            f"{path} ({path.stat().st_size} bytes) is truncated or no safetensors file: {error}; "
-            f"delete it to have it made again"
+            f"{path} ({path.stat().st_size} bytes) is truncated or not a safetensors file: "
+            f"{error}; delete it to have it made again"
         ) from error
     return tensors, json.loads(metadata.get("description", "{}"))

@@ -25,7 +25,7 @@ def cases(settings: dict[str, Any], norms: list[str]) -> list[Case]:
 
 
 def passing_table(settings: dict[str, Any]) -> pd.DataFrame:
-    """One row a (case, term): the share of the term's gradient that passes the norm."""
+    """One row per (case, term): the share of the term's gradient that passes the norm."""
     return pd.DataFrame(
         [
             {**vars(case), "term": term, "passing": share}
@@ -36,7 +36,7 @@ def passing_table(settings: dict[str, Any]) -> pd.DataFrame:
 
 
 def errors_table(settings: dict[str, Any]) -> pd.DataFrame:
-    """One row a (case of BN, theorem): deviation of autograd from the closed form."""
+    """One row per (case of BN, theorem): deviation of autograd from the closed form."""
     return pd.DataFrame(
         [
             {**vars(case), "theorem": theorem, "error": error}
@@ -47,7 +47,7 @@ def errors_table(settings: dict[str, Any]) -> pd.DataFrame:
 
 
 def leak_table(settings: dict[str, Any]) -> pd.DataFrame:
-    """One row a channel: T2's leak, measured and stated, at each positive eps."""
+    """One row per channel: T2's leak, measured and stated, at each positive eps."""
     leak = settings["leak"]
     stds = torch.logspace(-4, 1, leak["channels"], dtype=torch.float64)
     rows = [

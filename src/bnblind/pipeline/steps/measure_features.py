@@ -39,7 +39,7 @@ def measure_rows(model: nn.Module, data: Dataset, batch_size: int, seed: int) ->
 
 
 def plane_rows(model: nn.Module, part: Part, seed: int) -> Iterator[Row]:
-    """t-SNE of a part's features in evaluation mode, one row a sample."""
+    """t-SNE of a part's features in evaluation mode, one row per sample."""
     features = penultimate(model, part, "eval", len(part.labels), seed).double().numpy()
     for sample, (x, y) in enumerate(embed(features, seed).tolist()):
         yield {"sample": sample, "label": part.labels[sample].item(), "x": x, "y": y}

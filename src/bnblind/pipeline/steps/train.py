@@ -31,7 +31,7 @@ def results_table(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFram
 
 
 class Progress:
-    """A bar on a terminal, a line per epoch elsewhere; ``epochs`` of all runs together."""
+    """A bar on a terminal, one line per epoch elsewhere; ``epochs`` of all runs together."""
 
     def __init__(self, epochs: int) -> None:
         self.bar = tqdm(total=epochs, unit="epoch") if sys.stderr.isatty() else None
