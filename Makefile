@@ -32,8 +32,7 @@ $(STAMP):
 	touch $@
 
 reproduce: env
-	python workflow/scripts/timed.py logs/benchmarks/runs.jsonl \
-	  snakemake --cores $(CORES) --quiet rules host
+	snakemake --cores $(CORES) --quiet rules host
 	dvc repro --quiet
 	python -m bnblind.review.published
 
@@ -50,7 +49,7 @@ lint: env
 	snakefmt --check $(SMK)
 	snakemake --lint
 	mypy
-	python workflow/scripts/documents.py --check
+	python scripts/documents.py --check
 
 # Needs Coq, and no Python package; COQCHK=1 also runs Coq's second checker.
 proofs:
@@ -60,7 +59,7 @@ bench: env
 	python -m bnblind.numerics portable 1 python benchmarks/norms.py
 	python benchmarks/engine.py
 	python benchmarks/plan.py
-	python workflow/scripts/usage.py
+	python scripts/usage.py
 
 # Refresh requirements.lock to the newest versions that pyproject.toml allows.
 lock: env
@@ -69,20 +68,20 @@ lock: env
 
 # Refresh what the documents say of the declarations and schemas.
 documents: env
-	python workflow/scripts/documents.py
+	python scripts/documents.py
 
 # Refresh the pictures and numbers of the README from a finished run.
 pictures: env
 	mkdir -p docs/images
-	snakemake --rulegraph --quiet all | python workflow/scripts/rulegraph.py docs/images/rulegraph.svg
+	snakemake --rulegraph --quiet all | python scripts/rulegraph.py docs/images/rulegraph.svg
 	cp reports/figures/classification/digits-head-lr0.01-curves.svg docs/images/classification.svg
 	cp reports/figures/derivatives/digits-head-norms.svg docs/images/derivatives.svg
-	python workflow/scripts/documents.py results
+	python scripts/documents.py results
 
 # Whether the README says what the last run found.
 numbers: env
-	python workflow/scripts/documents.py results --check
+	python scripts/documents.py results --check
 
 # Refresh the memory and time that the rules declare, from a finished run of the default profile.
 resources: env
-	python workflow/scripts/usage.py logs workflow/usage.yaml
+	python scripts/usage.py logs workflow/usage.yaml

@@ -67,7 +67,7 @@ def test_an_experiment_is_its_own_files_and_one_declaration(finished: Clone) -> 
     assert finished.planned() == {"claims": 1, "index": 1}
 
     # The documents list it as soon as they are made again, and say so before.
-    documents = ("env", "PYTHONPATH=src", "python", "workflow/scripts/documents.py")
+    documents = ("env", "PYTHONPATH=src", "python", "scripts/documents.py")
     code, printed = finished.attempt(*documents, "--check")
     assert code == 1
     assert "README.md does not say what it should of its experiments" in printed

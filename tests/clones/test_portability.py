@@ -80,7 +80,7 @@ def run_steps(clone: Clone, folder: Path, *emulator: str) -> dict[str, bytes]:
         (
             "split_networks",
             {
-                "probing": json.dumps(PROBING),
+                "settings": json.dumps(PROBING),
                 "prepared": prepared,
                 **{name: name for name in ("weights", "terms", "blocked")},
             },
@@ -88,7 +88,9 @@ def run_steps(clone: Clone, folder: Path, *emulator: str) -> dict[str, bytes]:
         (
             "measure_features",
             {
-                "tsne": json.dumps({"norms": [CELL["norm"]], "seed": 0, "samples": 40}),
+                "settings": json.dumps(
+                    {"tsne": {"norms": [CELL["norm"]], "seed": 0, "samples": 40}}
+                ),
                 "prepared": prepared,
                 **{name: name for name in ("weights", "measures", "plane")},
             },

@@ -106,6 +106,6 @@ def test_notebooks_are_stored_without_outputs(notebook) -> None:
 def test_the_picture_of_the_rules_is_that_of_the_rules(workspace: Clone) -> None:
     """The README and the report show docs/images/rulegraph.svg; `make pictures` refreshes it."""
     drawn = workspace.path / "drawn.svg"
-    pipe = f"snakemake --rulegraph --quiet all | python workflow/scripts/rulegraph.py {drawn}"
+    pipe = f"snakemake --rulegraph --quiet all | python scripts/rulegraph.py {drawn}"
     workspace.run("bash", "-c", f"export PYTHONPATH=src; {pipe}")
     assert drawn.read_bytes() == (ROOT / "docs/images/rulegraph.svg").read_bytes()

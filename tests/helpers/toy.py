@@ -33,24 +33,6 @@ def main(argv: list[str]) -> None:
     publish({args.table: table_bytes(pd.DataFrame(spread(**args.settings)))})
 '''
 
-RULE = """rule spread:
-    input:
-        code=code_of("measure_spread"),
-    output:
-        table=kept(PATHS.table("spread")),
-    log:
-        PATHS.log("spread"),
-    params:
-        numerics=NUMERICS,
-        failed=last_failure("spread"),
-        settings=settings_of("spread"),
-    resources:
-        mem_mb=megabytes("spread"),
-        runtime=minutes("spread"),
-    shell:
-        step("measure_spread --settings {params.settings:q} --table {output.table}")
-"""
-
 FIGURES = '''"""Figure of the distances between labels."""
 
 import pandas as pd
@@ -68,7 +50,7 @@ def distances(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 DECLARATION = '''"""How far labels lie apart."""
 
 from bnblind.pipeline.configuration.keys import integer, mapping, seeds
-from bnblind.pipeline.declaration import Experiment, Page, Table
+from bnblind.pipeline.declaration import Computing, Experiment, Page
 
 EXPERIMENT = Experiment(
     name="spread",
@@ -78,7 +60,8 @@ EXPERIMENT = Experiment(
         "the distances between labels",
         {"least": integer("the smallest distance"), "seeds": seeds("of the distances")},
     ),
-    tables=(Table(name="spread", rows="one seed"),),
+    tables={"table": "spread"},
+    computing=Computing("measure_spread"),
     page=Page(
         figures={"distances": "distances"},
         drawn=lambda config: [("distances", {})],
@@ -141,7 +124,6 @@ FILES = {
     "src/bnblind/pipeline/steps/measure_spread.py": STEP,
     "src/bnblind/pipeline/declarations/spread.py": DECLARATION,
     "src/bnblind/figures/spread.py": FIGURES,
-    "workflow/rules/spread.smk": RULE,
     "notebooks/spread.ipynb": _notebook(),
 }
 """Path -> content of each of its files, the declaration among them."""

@@ -1,4 +1,4 @@
-"""``workflow/scripts/timed.py`` leaves the command the time to stop."""
+"""``workflow/timed.py`` leaves the command the time to stop."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def test_ctrl_c_waits_for_the_command(tmp_path: Path) -> None:
     """
     log = tmp_path / "timed.json"
     process = subprocess.Popen(
-        [sys.executable, ROOT / "workflow/scripts/timed.py", log, sys.executable, "-c", COMMAND],
+        [sys.executable, ROOT / "workflow/timed.py", log, sys.executable, "-c", COMMAND],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -48,15 +48,17 @@ def step(command):
     )
 
 
-def last_failure(name, *wildcards):
-    """When the job with that log last failed, 0 if it never did."""
+def shared(name, *wildcards):
+    """Parameters of every step: how numbers are computed, and when the job with that log last
+    failed, 0 if it never did.
+    """
     path = PATHS.log(name, *wildcards)
 
-    def when(wildcards):
+    def last_failure(wildcards):
         note = Path(f"{path.format(**wildcards)}.failed")
         return note.stat().st_mtime_ns if note.exists() else 0
 
-    return when
+    return {"numerics": NUMERICS, "failed": last_failure}
 
 
 def file_of(module):
@@ -74,39 +76,49 @@ def code_of_norms(norms):
     return import_closure([file_of(norm_module(norm)) for norm in norms])
 
 
-def templates(*names):
-    return [f"src/bnblind/pipeline/formats/templates/{name}" for name in names]
+def templates(name):
+    """A page's template and what all of them have in common."""
+    folder = "src/bnblind/pipeline/formats/templates"
+    return [f"{folder}/{file}" for file in (name, "base.html.j2", "style.css")]
 
 
-def usage_of(name, what):
-    """What the largest job of a rule needs; of a rule not measured yet, what any needs."""
-    measured = [USAGE[name]] if name in USAGE else USAGE.values()
-    return max(usage[what] for usage in measured)
+def asked(name):
+    """Resources of a rule, by what its largest job was measured to need; one that was not measured
+    yet asks for what any rule needs.
 
-
-def megabytes(name):
-    """Half as much again as the largest job of the rule was measured to need."""
-    return round(1.5 * usage_of(name, "peak_mb"))
-
-
-def minutes(name):
-    """Twenty times the longest job of the rule, as profiles other than the measured one are
-    larger; doubled where a try was too short.
+    Half as much memory again, and twenty times the CPU seconds, since other profiles than the
+    measured one are larger; twice the time where a try was too short.
     """
-    least = 10 + round(20 * usage_of(name, "cpu_seconds") / 60)
-    return lambda wildcards, attempt: least * 2 ** (attempt - 1)
+    measured = [USAGE[name]] if name in USAGE else USAGE.values()
+    minutes = 10 + max(usage["cpu_seconds"] for usage in measured) * 20 // 60
+    return {
+        "mem_mb": max(usage["peak_mb"] for usage in measured) * 3 // 2,
+        "runtime": lambda wildcards, attempt: minutes * 2 ** (attempt - 1),
+    }
 
 
 def settings_of(experiment):
-    return json.dumps(config[experiment])
+    """Its section of the configuration, or of that the job's grid, for its step."""
+    section = config[experiment.name]
+    if experiment.computing.of_networks:
+        return lambda wildcards: json.dumps(section[wildcards.grid])
+    return json.dumps(section)
 
 
-def prepared_of(section):
-    """The prepared data of a grid of ``section``."""
-    return lambda wildcards: PATHS.prepared(config[section][wildcards.grid]["dataset"])
+def norms_of(experiment):
+    """Code of the norms that its section names, or of those of the grid that it reads."""
+    if experiment.computing.of_networks:
+        grids = config["classification"]
+        return lambda wildcards: code_of_norms(grids[wildcards.grid]["norms"])
+    return code_of_norms({"bn", *config[experiment.name].get("norms", [])})
 
 
-def weights_of(wildcards):
+def prepared_of_grid(wildcards):
+    """The data of a grid of ``classification``."""
+    return PATHS.prepared(config["classification"][wildcards.grid]["dataset"])
+
+
+def weights_of_grid(wildcards):
     """The weights that the jobs of a grid of ``classification`` keep."""
     jobs = by_job(CELLS["classification"][wildcards.grid])
     return [
@@ -114,8 +126,12 @@ def weights_of(wildcards):
     ]
 
 
-def norms_of_grid(wildcards):
-    return code_of_norms(config["classification"][wildcards.grid]["norms"])
+def file_options(wildcards, input, output):
+    """The options of a step that name files: data and weights to read, all outputs."""
+    named = {k: v for k, v in input.items() if k in ("prepared", "weights")}
+    return " ".join(
+        f"--{name} {path}" for name, path in {**named, **dict(output.items())}.items()
+    )
 
 
 def cells_of(experiment, wildcards):
@@ -140,10 +156,6 @@ def cell_settings(experiment):
     )
 
 
-def output_options(wildcards, output):
-    return " ".join(f"--{name} {path}" for name, path in output.items())
-
-
 def prepared_of_cells(experiment):
     return lambda wildcards: PATHS.prepared(cells_of(experiment, wildcards)[0].dataset)
 
@@ -166,7 +178,7 @@ def code_of_page(name):
     what is drawn with what.
     """
     executing = code_of("notebook")
-    shown = templates("page.html.j2", "style.css")
+    shown = templates("page.html.j2")
     norms = code_of_norms(schema.registered_names("norm"))
     return sorted(
         {*executing, *shown, *norms, *import_closure([f"notebooks/{name}.ipynb"])}

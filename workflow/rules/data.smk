@@ -6,11 +6,9 @@ rule export_data:
     log:
         PATHS.log("export_data", "{dataset}-{file}"),
     resources:
-        mem_mb=megabytes("export_data"),
-        runtime=minutes("export_data"),
+        **asked("export_data"),
     params:
-        numerics=NUMERICS,
-        failed=last_failure("export_data", "{dataset}-{file}"),
+        **shared("export_data", "{dataset}-{file}"),
         registered=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
     shell:
         step("export_data --registered {params.registered:q} --raw {output.raw}")
@@ -28,11 +26,9 @@ rule prepare_data:
     log:
         PATHS.log("prepare_data", "{dataset}"),
     resources:
-        mem_mb=megabytes("prepare_data"),
-        runtime=minutes("prepare_data"),
+        **asked("prepare_data"),
     params:
-        numerics=NUMERICS,
-        failed=last_failure("prepare_data", "{dataset}"),
+        **shared("prepare_data", "{dataset}"),
         registered=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
         split=lambda wildcards: json.dumps(config["data"][wildcards.dataset]),
     shell:
@@ -52,11 +48,9 @@ rule contact_sheet:
     log:
         PATHS.log("contact_sheet", "{dataset}"),
     resources:
-        mem_mb=megabytes("contact_sheet"),
-        runtime=minutes("contact_sheet"),
+        **asked("contact_sheet"),
     params:
-        numerics=NUMERICS,
-        failed=last_failure("contact_sheet", "{dataset}"),
+        **shared("contact_sheet", "{dataset}"),
         figures=lambda wildcards: PATHS.figures(),
     shell:
         step(

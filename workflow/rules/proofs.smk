@@ -8,8 +8,7 @@ rule proofs:
     log:
         "logs/proofs.log",
     resources:
-        mem_mb=megabytes("proofs"),
-        runtime=minutes("proofs"),
+        **asked("proofs"),
     shell:
         "python proofs/check.py --record {output.record} > {log} 2>&1"
         " || {{ cat {log} >&2; exit 1; }}"

@@ -24,11 +24,9 @@ for experiment, shown in PAGES.items():
         log:
             PATHS.log(page_rule),
         resources:
-            mem_mb=megabytes(page_rule),
-            runtime=minutes(page_rule),
+            **asked(page_rule),
         params:
-            numerics=NUMERICS,
-            failed=last_failure(page_rule),
+            **shared(page_rule),
             parameters=json.dumps(
                 {
                     "numerics": NUMERICS,
@@ -47,7 +45,7 @@ for experiment, shown in PAGES.items():
 rule claims:
     input:
         code=code_of("claims"),
-        templates=templates("claims.html.j2", "style.css"),
+        templates=templates("claims.html.j2"),
         claims="config/claims.yaml",
         schema="workflow/schemas/claims.schema.yaml",
         proofs="proofs/record.json",
@@ -55,7 +53,7 @@ rule claims:
         tables=[
             PATHS.table(name)
             for experiment in EXPERIMENTS.values()
-            for name in experiment.table_names(config, judged=True)
+            for name in experiment.of_config(experiment.judged_tables(), config)
         ],
     output:
         ledger=kept(PATHS.ledger()),
@@ -64,11 +62,9 @@ rule claims:
     log:
         PATHS.log("claims"),
     resources:
-        mem_mb=megabytes("claims"),
-        runtime=minutes("claims"),
+        **asked("claims"),
     params:
-        numerics=NUMERICS,
-        failed=last_failure("claims"),
+        **shared("claims"),
         profile=config["profile"],
         kinds=lambda wildcards: judged_tables(EXPERIMENTS.values()),
         results=lambda wildcards: PATHS.results(),
@@ -83,18 +79,16 @@ rule claims:
 rule about:
     input:
         code=code_of("about"),
-        templates=templates("about.html.j2", "style.css"),
+        templates=templates("about.html.j2"),
         graph="docs/images/rulegraph.svg",
     output:
         page=kept(PATHS.page("pipeline")),
     log:
         PATHS.log("about"),
     resources:
-        mem_mb=megabytes("about"),
-        runtime=minutes("about"),
+        **asked("about"),
     params:
-        numerics=NUMERICS,
-        failed=last_failure("about"),
+        **shared("about"),
         settings=json.dumps(config),
     shell:
         step(
@@ -118,7 +112,7 @@ SECTIONS = [
 rule index:
     input:
         code=code_of("index"),
-        templates=templates("index.html.j2", "style.css"),
+        templates=templates("index.html.j2"),
         ledger=PATHS.ledger(),
         pages=[PATHS.page(name) for name in PAGES],
         figures=[
@@ -132,11 +126,9 @@ rule index:
     log:
         PATHS.log("index"),
     resources:
-        mem_mb=megabytes("index"),
-        runtime=minutes("index"),
+        **asked("index"),
     params:
-        numerics=NUMERICS,
-        failed=last_failure("index"),
+        **shared("index"),
         profile=config["profile"],
         sections=json.dumps(SECTIONS),
         folder=lambda wildcards: PATHS.figures(),

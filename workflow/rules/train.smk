@@ -18,18 +18,16 @@ for experiment in EXPERIMENTS.values():
             log:
                 PATHS.log(trains, "{grid}", "{job}"),
             resources:
-                mem_mb=megabytes(trains),
-                runtime=minutes(trains),
+                **asked(trains),
             params:
-                numerics=NUMERICS,
-                failed=last_failure(trains, "{grid}", "{job}"),
+                **shared(trains, "{grid}", "{job}"),
                 kind=training.kind,
                 cells=cell_settings(experiment),
-                kept=output_options,
+                files=file_options,
             shell:
                 step(
                     "train --kind {params.kind} --cells {params.cells:q} "
-                    "--prepared {input.prepared} --checkpoint {log}.checkpoint {params.kept}"
+                    "--checkpoint {log}.checkpoint {params.files}"
                 )
 
         rule:
@@ -44,11 +42,9 @@ for experiment in EXPERIMENTS.values():
             log:
                 PATHS.log(collects),
             resources:
-                mem_mb=megabytes(collects),
-                runtime=minutes(collects),
+                **asked(collects),
             params:
-                numerics=NUMERICS,
-                failed=last_failure(collects),
+                **shared(collects),
                 kind=training.kind,
             shell:
                 step(
@@ -76,11 +72,9 @@ rule list_weights:
     log:
         PATHS.log("list_weights"),
     resources:
-        mem_mb=megabytes("list_weights"),
-        runtime=minutes("list_weights"),
+        **asked("list_weights"),
     params:
-        numerics=NUMERICS,
-        failed=last_failure("list_weights"),
+        **shared("list_weights"),
         kinds=[kind for kind, _ in WEIGHTS],
     shell:
         step(

@@ -5,7 +5,7 @@ it tells cells apart, which key of a grid lists its values, and whether each val
 own. Imports no numerical library, since planning makes cells, too.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from itertools import product
 from typing import Any, Self
@@ -124,22 +124,20 @@ class Cell:
         told = self._told_apart()
         return {k: _word(k, v) if isinstance(v, tuple) else v for k, v in told.items()}
 
-    @classmethod
-    def _marked(cls, wanted: Callable[[Mapping[str, Any]], bool]) -> set[str]:
-        return {f.name for f in cls.identity_fields() if wanted(f.metadata)}
-
-    def _words(self, names: Collection[str]) -> str:
-        return "-".join(_word(k, v) for k, v in self._told_apart().items() if k in names)
+    def _words(self, names: Iterable[str]) -> str:
+        told = self._told_apart()
+        return "-".join(_word(name, told[name]) for name in names if name in told)
 
     @property
     def job(self) -> str:
         """Name of the job that trains it, among those of its grid: ``bn``."""
-        return self._words(self._marked(lambda marks: marks["own_job"]))
+        return self._words(f.name for f in self.identity_fields() if f.metadata["own_job"])
 
     @property
     def key(self) -> str:
         """Its name among the cells of its job: ``label-lr0.01``."""
-        return self._words(self._marked(lambda marks: marks["axis"] and not marks["own_job"]))
+        marked = ((f.name, f.metadata) for f in self.identity_fields())
+        return self._words(name for name, of in marked if of["axis"] and not of["own_job"])
 
     @classmethod
     def comparison_fields(cls) -> list[str]:

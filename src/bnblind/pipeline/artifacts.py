@@ -148,7 +148,7 @@ def _of_experiment(
     name = experiment.name
     yield from _of_training(experiment, config, paths)
     rule = f"collect_{name}" if experiment.training else name
-    for table in experiment.table_names(config):
+    for table in experiment.of_config(experiment.tables.values(), config):
         yield Artifact(paths.table(table), "table", "analysed", rule, name)
     if experiment.metrics:
         yield Artifact(paths.metrics(name), "metrics", "analysed", rule, name)

@@ -7,7 +7,7 @@ Imports no numerical library, since planning reads it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bnblind.experiments.cells import Cell
@@ -19,21 +19,6 @@ Grids = dict[str, dict[str, Any]]
 
 def _nothing(config: Config) -> Iterator[str]:
     yield from ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table of results, a file below ``data/results``.
-
-    Attributes:
-        name: its path there without the ending; ``{grid}`` stands for each grid of the section.
-        rows: what one row is.
-        judged: claims may read it.
-    """
-
-    name: str
-    rows: str
-    judged: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +40,22 @@ class Training:
     def cells(self, config: Config) -> dict[str, list[Cell]]:
         """All cells of each grid; those of a job follow one another."""
         return {name: [*self.cell.of_grid(grid)] for name, grid in self.grids(config).items()}
+
+
+@dataclass(frozen=True)
+class Computing:
+    """That a step of the experiment's own computes its tables.
+
+    It takes its settings as JSON, ``--settings``, and the path of each table by its option.
+
+    Attributes:
+        step: its module in :mod:`bnblind.pipeline.steps`.
+        of_networks: it reads the data and the kept networks, ``--prepared`` and ``--weights``, of a
+            grid of ``classification``, once for each grid of the section.
+    """
+
+    step: str
+    of_networks: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +88,12 @@ class Experiment:
         title: heading on the first page and in the documents.
         order: place among the others there.
         section: schema of its section of the configuration; None if it has no settings.
-        tables: what it writes below ``data/results``.
+        tables: option of the step -> table below ``data/results`` without its ending; ``{grid}``
+            stands for each grid of the section.
+        unjudged: options of the tables that no claim may read.
         metrics: it writes ``data/results/NAME.json`` for ``dvc metrics``.
-        training: what it trains; None if a rule of its own, ``workflow/rules/NAME.smk``, computes
-            its tables.
+        training: what it trains, for the one table ``table``.
+        computing: the step that computes its tables, if it does not train.
         page: its notebook; None if another experiment's page shows it.
         contradictions: one line for each key that contradicts another one, found and allowed.
     """
@@ -99,9 +102,11 @@ class Experiment:
     title: str
     order: int
     section: Mapping[str, Any] | None = None
-    tables: tuple[Table, ...] = ()
+    tables: Mapping[str, str] = field(default_factory=dict)
+    unjudged: tuple[str, ...] = ()
     metrics: bool = False
     training: Training | None = None
+    computing: Computing | None = None
     page: Page | None = None
     contradictions: Callable[[Config], Iterator[str]] = _nothing
 
@@ -116,10 +121,11 @@ class Experiment:
             return []
         return sorted({self.stem(name, **fields) for name, fields in self.page.drawn(config)})
 
-    def table_names(self, config: Config, *, judged: bool = False) -> list[str]:
-        """Its tables of a configuration; only those that claims may read if ``judged``."""
-        kinds = [table.name for table in self.tables if table.judged or not judged]
-        grids = config.get(self.name, {})
-        return list(
-            dict.fromkeys(kind.format(grid=grid) for kind in kinds for grid in grids or [""])
-        )
+    def judged_tables(self) -> list[str]:
+        """The tables that claims may read."""
+        return [table for option, table in self.tables.items() if option not in self.unjudged]
+
+    def of_config(self, tables: Iterable[str], config: Config) -> list[str]:
+        """Those of a configuration: ``{grid}`` replaced by each grid of the section."""
+        grids = config.get(self.name) or [""]
+        return list(dict.fromkeys(table.format(grid=grid) for table in tables for grid in grids))

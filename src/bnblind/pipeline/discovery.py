@@ -9,6 +9,7 @@ from bnblind.pipeline.declaration import Experiment
 
 PACKAGE = "bnblind.pipeline.declarations"
 FOLDER = Path("src", *PACKAGE.split("."))
+STEPS = FOLDER.parent / "steps"
 
 
 def _lacking(name: str, experiment: Experiment) -> Iterator[str]:
@@ -19,11 +20,12 @@ def _lacking(name: str, experiment: Experiment) -> Iterator[str]:
         yield f"has a page, and there is no notebook notebooks/{name}.ipynb"
     if experiment.page and bool(experiment.page.shown) != bool(experiment.page.sentence):
         yield "says one of `shown` and `sentence`; allowed: both or neither"
-    if experiment.training and not experiment.section:
-        yield "trains cells without a `section` of the configuration"
-    computes = experiment.tables and not experiment.training
-    if computes and not Path(f"workflow/rules/{name}.smk").is_file():
-        yield f"has tables, and there is neither `training` nor a rule workflow/rules/{name}.smk"
+    if experiment.tables and not experiment.section:
+        yield "has tables without a `section` of the configuration"
+    if bool(experiment.tables) != bool(experiment.training or experiment.computing):
+        yield "has `tables`, `training` or `computing` alone; allowed: tables and what makes them"
+    if (of := experiment.computing) and not (STEPS / f"{of.step}.py").is_file():
+        yield f"is computed by the step {of.step}, and there is no {STEPS / of.step}.py"
     if not (experiment.tables or experiment.page):
         yield "has neither `tables` nor a `page`"
 
@@ -54,4 +56,4 @@ def experiments() -> dict[str, Experiment]:
 
 def judged_tables(experiments: Iterable[Experiment]) -> list[str]:
     """Names of the tables that claims may read; ``{grid}`` stands for a grid."""
-    return [table.name for e in experiments for table in e.tables if table.judged]
+    return [table for experiment in experiments for table in experiment.judged_tables()]

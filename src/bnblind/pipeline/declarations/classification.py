@@ -5,19 +5,10 @@ from typing import Any
 
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.norm_facts import norm_facts
-from bnblind.pipeline.configuration.keys import (
-    grids,
-    integer,
-    name,
-    names,
-    optimizer,
-    positive,
-    seeds,
-    several,
-)
+from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import impure, unprepared
 from bnblind.pipeline.configuration.schema import datasets
-from bnblind.pipeline.declaration import Config, Experiment, Page, Table, Training
+from bnblind.pipeline.declaration import Config, Experiment, Page, Training
 
 BATCHINGS = (
     "`random`: shuffled; `label`: one class per batch, classes in cyclic order; `label_shuffled`: "
@@ -26,25 +17,25 @@ BATCHINGS = (
     "exactly how"
 )
 
-SECTION = grids(
+SECTION = keys.grids(
     "every combination of norm, batching and learning rate is a cell, trained once per seed. One "
     "job per norm trains all its cells, since starting a job takes as long as training a small "
     "network; another batching, rate or seed trains the grid's cells anew. `GRID` is lower-case "
     "letters, digits, `-` and `_`",
     {
-        "dataset": name("dataset", "one of `data`"),
-        "model": name("model", "network, see `src/bnblind/experiments/networks/models.py`"),
-        "loss": name("loss", "training loss; `cross_entropy` if not given"),
-        "norms": names("norm", "norm variants at the network's normalization layers"),
-        "batchings": names("batching", BATCHINGS),
-        "learning_rates": several(positive("step sizes")),
-        "optimizer": optimizer(),
-        "batch_size": integer("samples per batch, also of the evaluation in training mode", 2),
-        "epochs": integer("passes over the training part"),
-        "snapshots": several(
-            integer("epochs whose weights are kept, besides the initial and the last ones"), 0
+        "dataset": keys.name("dataset", "one of `data`"),
+        "model": keys.name("model", "network, see `src/bnblind/experiments/networks/models.py`"),
+        "loss": keys.name("loss", "training loss; `cross_entropy` if not given"),
+        "norms": keys.names("norm", "norm variants at the network's normalization layers"),
+        "batchings": keys.names("batching", BATCHINGS),
+        "learning_rates": keys.several(keys.positive("step sizes")),
+        "optimizer": keys.optimizer(),
+        "batch_size": keys.integer("samples per batch, also of the evaluation in training mode", 2),
+        "epochs": keys.integer("passes over the training part"),
+        "snapshots": keys.several(
+            keys.integer("epochs whose weights are kept, besides the initial and the last ones"), 0
         ),
-        "seeds": seeds("of initialization and batches"),
+        "seeds": keys.seeds("of initialization and batches"),
     },
     optional=("loss",),
 )
@@ -102,7 +93,7 @@ EXPERIMENT = Experiment(
     section=SECTION,
     contradictions=contradictions,
     training=TRAINING,
-    tables=(Table(name="classification", rows="one metric of one run after one epoch"),),
+    tables={"table": "classification"},
     metrics=True,
     page=Page(
         figures={

@@ -4,21 +4,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from bnblind.pipeline.artifacts import Paths
-from bnblind.pipeline.configuration.keys import grids, integer, names
+from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import impure, of_grids
-from bnblind.pipeline.declaration import Config, Experiment, Page, Table
+from bnblind.pipeline.declaration import Computing, Config, Experiment, Page
 from bnblind.pipeline.declarations.classification import has_controls
 
-SECTION = grids(
+SECTION = keys.grids(
     "the Taylor split at every norm layer of the networks kept by that grid of `classification` "
     "(initial, `snapshots`, last), which needs norm `bn` and batching `label`",
     {
-        "batchings": names(
+        "batchings": keys.names(
             "batching",
             "kinds of batches to measure on, with `label`; drawn from the training part",
         ),
-        "batch_size": integer("samples per batch; short last batches are not used", 2),
-        "batches": integer("batches of each kind for each network"),
+        "batch_size": keys.integer("samples per batch; short last batches are not used", 2),
+        "batches": keys.integer("batches of each kind for each network"),
     },
 )
 
@@ -60,10 +60,8 @@ EXPERIMENT = Experiment(
     order=30,
     section=SECTION,
     contradictions=contradictions,
-    tables=(
-        Table(name="derivatives/{grid}-terms", rows="the split at one layer, of one batch"),
-        Table(name="derivatives/{grid}-blocked", rows="what one batch norm blocks of one batch"),
-    ),
+    tables={"terms": "derivatives/{grid}-terms", "blocked": "derivatives/{grid}-blocked"},
+    computing=Computing("split_networks", of_networks=True),
     page=Page(
         figures={
             "terms": "{grid}-{variants}",

@@ -4,24 +4,24 @@ from collections.abc import Iterator
 from typing import Any
 
 from bnblind.pipeline.artifacts import Paths
-from bnblind.pipeline.configuration.keys import grids, integer, mapping, names
+from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import of_grids
-from bnblind.pipeline.declaration import Config, Experiment, Page, Table
+from bnblind.pipeline.declaration import Computing, Config, Experiment, Page
 
-SECTION = grids(
+SECTION = keys.grids(
     "silhouette, nearest class mean and linear probe of the penultimate features of that grid of "
     "`classification`, before training and after it, and t-SNE after it",
     {
-        "tsne": mapping(
+        "tsne": keys.mapping(
             "what t-SNE draws",
             {
-                "norms": names(
+                "norms": keys.names(
                     "norm",
                     "norms of that grid whose features are drawn, each for every batching and "
                     "learning rate",
                 ),
-                "seed": integer("which of that grid's seeds is drawn", 0),
-                "samples": integer("how many test images at most", 31),
+                "seed": keys.integer("which of that grid's seeds is drawn", 0),
+                "samples": keys.integer("how many test images at most", 31),
             },
         )
     },
@@ -60,10 +60,9 @@ EXPERIMENT = Experiment(
     order=60,
     section=SECTION,
     contradictions=contradictions,
-    tables=(
-        Table(name="features/{grid}-measures", rows="one measure of one network's features"),
-        Table(name="features/{grid}-plane", rows="one image in the plane of t-SNE", judged=False),
-    ),
+    tables={"measures": "features/{grid}-measures", "plane": "features/{grid}-plane"},
+    unjudged=("plane",),
+    computing=Computing("measure_features", of_networks=True),
     page=Page(
         figures={"measures": "{grid}-lr{lr}-measures", "tsne": "{grid}-lr{lr}-tsne"},
         drawn=drawn,

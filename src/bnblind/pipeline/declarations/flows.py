@@ -5,26 +5,17 @@ from typing import Any
 
 from bnblind.experiments.flows.cell import FlowCell
 from bnblind.pipeline.artifacts import Paths
-from bnblind.pipeline.configuration.keys import (
-    grids,
-    integer,
-    name,
-    names,
-    number,
-    optimizer,
-    positive,
-    seeds,
-)
+from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import unprepared
 from bnblind.pipeline.configuration.schema import datasets
-from bnblind.pipeline.declaration import Config, Experiment, Grids, Page, Table, Training
+from bnblind.pipeline.declaration import Config, Experiment, Grids, Page, Training
 
-SECTION = grids(
+SECTION = keys.grids(
     "RealNVP on pairs of classes; every combination of pair, norm, coupling norm and batching is a "
     "cell, trained once per seed. One job per norm and coupling norm trains all its cells. What "
     "these words mean: [docs/flows.md](../docs/flows.md)",
     {
-        "dataset": name("dataset", "one of `data`"),
+        "dataset": keys.name("dataset", "one of `data`"),
         "pairs": {
             "type": "array",
             "minItems": 1,
@@ -37,36 +28,36 @@ SECTION = grids(
             },
             "description": "pairs of classes; `[9, 8]`: a in the mixtures is the share of 9",
         },
-        "coupling": name(
+        "coupling": keys.name(
             "coupling",
             "`mlp`: fully connected couplings on flattened images; `conv`: multi-scale, "
             "convolutional ones",
         ),
-        "couplings": integer("how many; for `conv`, how many of a kind at each scale", 2),
-        "width": integer("of each coupling's network: hidden units, or channels"),
-        "depth": integer("of each coupling's network: hidden layers, or residual blocks"),
-        "constraint": positive(
+        "couplings": keys.integer("how many; for `conv`, how many of a kind at each scale", 2),
+        "width": keys.integer("of each coupling's network: hidden units, or channels"),
+        "depth": keys.integer("of each coupling's network: hidden layers, or residual blocks"),
+        "constraint": keys.positive(
             "of the logit: pixels x become logit(1/2 + constraint (x - 1/2))", exclusiveMaximum=1
         ),
-        "norms": names("norm", "norm variants inside the couplings' networks"),
-        "coupling_norms": names(
+        "norms": keys.names("norm", "norm variants inside the couplings' networks"),
+        "coupling_norms": keys.names(
             "coupling_norm",
             "after each coupling: nothing, batch statistics for each feature or channel, or one "
             "mean and variance for the whole batch",
         ),
-        "batchings": names("batching", "as in `classification`"),
-        "lr": positive("step size"),
-        "optimizer": optimizer(),
-        "scale_regularization": number(
+        "batchings": keys.names("batching", "as in `classification`"),
+        "lr": keys.positive("step size"),
+        "optimizer": keys.optimizer(),
+        "scale_regularization": keys.number(
             "weight of the squared gains (couplings' scales, weight normalization) in the loss",
             minimum=0,
         ),
-        "batch_size": integer("samples per batch", 2),
-        "epochs": integer("passes over the training images at most"),
-        "patience": integer("passes without a better validation likelihood that end training"),
-        "mixtures": integer("pairs of images to mix", 2),
-        "samples": integer("images to draw"),
-        "seeds": seeds("of initialization, batches, noise and pairs"),
+        "batch_size": keys.integer("samples per batch", 2),
+        "epochs": keys.integer("passes over the training images at most"),
+        "patience": keys.integer("passes without a better validation likelihood that end training"),
+        "mixtures": keys.integer("pairs of images to mix", 2),
+        "samples": keys.integer("images to draw"),
+        "seeds": keys.seeds("of initialization, batches, noise and pairs"),
     },
 )
 
@@ -120,7 +111,7 @@ EXPERIMENT = Experiment(
     section=SECTION,
     contradictions=contradictions,
     training=TRAINING,
-    tables=(Table(name="flows", rows="one metric of one run after one epoch, at one share"),),
+    tables={"table": "flows"},
     metrics=True,
     page=Page(
         figures={

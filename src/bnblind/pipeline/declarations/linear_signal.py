@@ -2,22 +2,22 @@
 
 from collections.abc import Iterator
 
-from bnblind.pipeline.configuration.keys import integer, mapping, names, positive, seeds
-from bnblind.pipeline.declaration import Config, Experiment, Page, Table
+from bnblind.pipeline.configuration import keys
+from bnblind.pipeline.declaration import Computing, Config, Experiment, Page
 
-SECTION = mapping(
+SECTION = keys.mapping(
     "the toy task whose only signal is first-order",
     {
-        "norms": names("norm", "norm variants behind the trained layer"),
-        "classes": integer("classes; every batch holds one, in cyclic order"),
-        "inputs": integer("inputs of the trained layer"),
-        "features": integer(
+        "norms": keys.names("norm", "norm variants behind the trained layer"),
+        "classes": keys.integer("classes; every batch holds one, in cyclic order"),
+        "inputs": keys.integer("inputs of the trained layer"),
+        "features": keys.integer(
             "outputs of it (`in` sees them as channels of 8 positions)", 8, multipleOf=8
         ),
-        "batch_size": integer("samples per batch", 2),
-        "lr": positive("step size of gradient descent"),
-        "steps": integer("number of its steps, at least 2 x `classes`", 2),
-        "seeds": seeds("of task, weights and batches"),
+        "batch_size": keys.integer("samples per batch", 2),
+        "lr": keys.positive("step size of gradient descent"),
+        "steps": keys.integer("number of its steps, at least 2 x `classes`", 2),
+        "seeds": keys.seeds("of task, weights and batches"),
     },
 )
 
@@ -35,7 +35,8 @@ EXPERIMENT = Experiment(
     order=20,
     section=SECTION,
     contradictions=contradictions,
-    tables=(Table(name="linear_signal", rows="one step of one run"),),
+    tables={"table": "linear_signal"},
+    computing=Computing("train_first_order_task"),
     page=Page(
         figures={"displacement": "displacement"},
         drawn=lambda config: [("displacement", {})],

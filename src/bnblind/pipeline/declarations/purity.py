@@ -5,22 +5,24 @@ from typing import Any
 
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.words import purity_word
-from bnblind.pipeline.configuration.keys import grids, integer, names, positive, seeds, several
+from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import impure, of_grids
-from bnblind.pipeline.declaration import Config, Experiment, Grids, Page, Table, Training
+from bnblind.pipeline.declaration import Config, Experiment, Grids, Page, Training
 from bnblind.pipeline.declarations.classification import class_counts
 
-SECTION = grids(
+SECTION = keys.grids(
     "the networks of that grid of `classification` again, on batches of other purities; all else "
     "is the grid's. One job per norm trains all of it and keeps results, no weights. A run whose "
     "loss is no longer finite ends there and is recorded as diverged",
     {
-        "norms": names("norm", "which of the norms"),
-        "purities": several(positive("from 1 / classes: the batchings `purity-P`", maximum=1)),
-        "batches": integer(
+        "norms": keys.names("norm", "which of the norms"),
+        "purities": keys.several(
+            keys.positive("from 1 / classes: the batchings `purity-P`", maximum=1)
+        ),
+        "batches": keys.integer(
             "training batches on which to measure, before and after training, what BN blocks"
         ),
-        "seeds": seeds("of initialization and batches"),
+        "seeds": keys.seeds("of initialization and batches"),
     },
 )
 
@@ -65,7 +67,7 @@ EXPERIMENT = Experiment(
     section=SECTION,
     contradictions=contradictions,
     training=Training(kind="networks", cell=NetworkCell, grids=swept),
-    tables=(Table(name="purity", rows="one metric of one run after one epoch"),),
+    tables={"table": "purity"},
     metrics=True,
     page=Page(
         figures={"curves": "{comparison}"},

@@ -4,19 +4,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from bnblind.experiments.networks.cell import NetworkCell
-from bnblind.pipeline.configuration.keys import grids, names, positive, seeds, several
+from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import impure, of_grids
-from bnblind.pipeline.declaration import Config, Experiment, Grids, Table, Training
+from bnblind.pipeline.declaration import Config, Experiment, Grids, Training
 
-SECTION = grids(
+SECTION = keys.grids(
     "the networks of that grid of `classification` again, at other learning rates; all else is the "
     "grid's. One job per norm trains all of it and keeps results, no weights. A run whose loss is "
     "no longer finite ends there and is recorded as diverged",
     {
-        "norms": names("norm", "which of the norms"),
-        "batchings": names("batching", "as in `classification`"),
-        "learning_rates": several(positive("step sizes that the grid does not train itself")),
-        "seeds": seeds("of initialization and batches"),
+        "norms": keys.names("norm", "which of the norms"),
+        "batchings": keys.names("batching", "as in `classification`"),
+        "learning_rates": keys.several(
+            keys.positive("step sizes that the grid does not train itself")
+        ),
+        "seeds": keys.seeds("of initialization and batches"),
     },
 )
 
@@ -52,6 +54,6 @@ EXPERIMENT = Experiment(
     section=SECTION,
     contradictions=contradictions,
     training=Training(kind="networks", cell=NetworkCell, grids=swept),
-    tables=(Table(name="rates", rows="one metric of one run after one epoch"),),
+    tables={"table": "rates"},
     metrics=True,
 )

@@ -47,14 +47,14 @@ def plane_rows(model: nn.Module, part: Part, seed: int) -> Iterator[Row]:
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="measure_features", description=__doc__)
-    parser.add_argument("--tsne", type=json.loads, required=True, help="networks to embed")
+    parser.add_argument("--settings", type=json.loads, required=True, help="what t-SNE shows")
     parser.add_argument("--prepared", type=Path, required=True, help="data set to read")
     parser.add_argument("--weights", type=Path, nargs="+", required=True, help="to read")
     parser.add_argument("--measures", type=Path, required=True, help="table to write")
     parser.add_argument("--plane", type=Path, required=True, help="table of t-SNE to write")
     args = parser.parse_args(argv)
 
-    data, tsne = read_dataset(args.prepared), args.tsne
+    data, tsne = read_dataset(args.prepared), args.settings["tsne"]
     shown = Part(data.test.images[: tsne["samples"]], data.test.labels[: tsne["samples"]])
     measured: list[Row] = []
     plane: list[Row] = []

@@ -56,7 +56,7 @@ def blocked_rows(model: nn.Module, images: Tensor, labels: Tensor, loss: str) ->
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="split_networks", description=__doc__)
-    parser.add_argument("--probing", type=json.loads, required=True, help="batches to draw")
+    parser.add_argument("--settings", type=json.loads, required=True, help="batches to draw")
     parser.add_argument("--prepared", type=Path, required=True, help="data set to read")
     parser.add_argument("--weights", type=Path, nargs="+", required=True, help="to read")
     parser.add_argument("--terms", type=Path, required=True, help="table of the splits to write")
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     data = read_dataset(args.prepared)
-    probing = Probing(**args.probing)
+    probing = Probing(**args.settings)
     terms: list[Row] = []
     blocked: list[Row] = []
     for path in args.weights:

@@ -1,7 +1,7 @@
 """What each rule's jobs used, from the last line of their logs.
 
-python workflow/scripts/usage.py [LOGS]          prints CPU seconds and memory, rule by rule
-python workflow/scripts/usage.py LOGS FILE       writes the rules' largest jobs, which the rules'
+python scripts/usage.py [LOGS]          prints CPU seconds and memory, rule by rule
+python scripts/usage.py LOGS FILE       writes the rules' largest jobs, which the rules'
                                                  resources are derived from
 Start-up is what a job spends before its work begins: starting the interpreter and importing
 libraries. Snakemake's own time is not counted.

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bnblind import BadInput, blocked, bn_backward, standardize
-from bnblind.experiments import theorems
-from bnblind.experiments.synthetic import LOSSES, quadratic, shared_loss
+from bnblind.experiments import theorem_check
+from bnblind.experiments.synthetic import SHARED_LOSSES, quadratic, shared_loss
 from bnblind.experiments.theorem_check import (
     POINTS,
     Case,
@@ -19,7 +19,7 @@ from bnblind.experiments.theorem_check import (
 
 TABLE = [
     Case("bn", loss, y0, n, dim, eps, seed)
-    for loss in LOSSES
+    for loss in SHARED_LOSSES
     for y0 in POINTS
     for n, dim in ((2, 3), (8, 4), (8, 16), (64, 16))
     for eps in (0.0, 1e-5, 1e-1)
@@ -41,13 +41,13 @@ def test_closed_forms_are_exact(case):
 @pytest.mark.parametrize("theorem", ["T1", "T2", "T3"])
 def test_a_wrong_closed_form_is_noticed(theorem, monkeypatch):
     """Off by one part in a million of the gradient that would pass without BN."""
-    term, right = theorems.THEOREMS[theorem]
+    term, right = theorem_check.THEOREMS[theorem]
 
     def wrong(at, x, eps):
         unit = standardize(x, eps)[0] / standardize(x, eps)[1]
         return right(at, x, eps) + 1e-6 * unit
 
-    monkeypatch.setitem(theorems.THEOREMS, theorem, (term, wrong))
+    monkeypatch.setitem(theorem_check.THEOREMS, theorem, (term, wrong))
     assert theorem_errors(Case("bn", "quadratic", "random", 16, 4, 1e-3, 0))[theorem] > 1e-8
 
 
@@ -82,7 +82,7 @@ def test_measured_leak_is_the_stated_one(eps):
 
 
 @pytest.mark.parametrize("eps", [0.0, 1e-5])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", SHARED_LOSSES)
 @pytest.mark.parametrize("norm", ["none", "bn_affine", "bn_detached", "bn_frozen"])
 def test_controls_pass_every_term_whole(norm, loss, eps):
     shares = passing_by_term(Case(norm, loss, "zero", 16, 8, eps, 1))
@@ -113,7 +113,7 @@ def test_of_the_second_order_bn_passes_what_it_passes_of_the_off_diagonal(loss):
     assert shares["second"] * both.item() == pytest.approx(shares["offdiag"] * one.item(), rel=1e-9)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", SHARED_LOSSES)
 def test_what_bn_passes_of_the_whole_is_what_t4_says(loss):
     case = Case("bn", loss, "zero", 16, 8, 1e-2, 4)
     y, _ = standardize(case.features(), case.eps)
@@ -174,7 +174,7 @@ def test_derivatives_read_off_a_split_are_those_of_the_dense_hessian():
 
 def test_the_leak_is_measured_and_not_computed(monkeypatch):
     """Of a layer with four times the eps the leak is four times as large; what is stated stays."""
-    monkeypatch.setattr(theorems, "standardize", lambda x, eps: standardize(x, 4 * eps))
+    monkeypatch.setattr(theorem_check, "standardize", lambda x, eps: standardize(x, 4 * eps))
     for std, measured, stated in leak_by_channel(1e-5, torch.ones(8).double(), 64, seed=1):
         assert measured == pytest.approx(4e-5 / (std**2 + 4e-5), rel=1e-6)
         assert stated == pytest.approx(1e-5 / (std**2 + 1e-5), rel=1e-12)
@@ -186,5 +186,5 @@ def test_a_wrong_closed_form_of_the_whole_is_seen(monkeypatch):
 
     case = Case("bn", "softmax_gelu", "zero", 16, 8, 1e-5, 1)
     assert theorem_errors(case)["T4"] < 1e-12
-    monkeypatch.setattr(theorems, "bn_backward", wrong)
+    monkeypatch.setattr(theorem_check, "bn_backward", wrong)
     assert theorem_errors(case)["T4"] > 1e-4

@@ -1,7 +1,7 @@
 """The parts of the documents that are made, not written: between markers in their files.
 
-python workflow/scripts/documents.py             what the declarations and schemas say
-python workflow/scripts/documents.py results     what a finished run found
+python scripts/documents.py             what the declarations and schemas say
+python scripts/documents.py results     what a finished run found
 ... --check                                      exits with 1 if a document says anything else
 """
 
@@ -211,7 +211,7 @@ PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
 def with_part(text: str, name: str, part: str, comment: str) -> str:
     """The text with ``part`` between the markers of that name."""
     start, end = (
-        comment.format(f"{name}: made by workflow/scripts/documents.py"),
+        comment.format(f"{name}: made by scripts/documents.py"),
         comment.format(f"end of {name}"),
     )
     before, _, rest = text.partition(start)
@@ -234,7 +234,7 @@ def main() -> None:
         if new != text and args.check:
             raise SystemExit(
                 f"error: {file} does not say what it should of its {name}; "
-                f"`python workflow/scripts/documents.py {args.parts}` writes it anew"
+                f"`python scripts/documents.py {args.parts}` writes it anew"
             )
         file.write_text(new, encoding="utf-8")
 

@@ -17,7 +17,7 @@ from bnblind.experiments.first_order_task import (
 )
 from bnblind.norms import norm_names
 from bnblind.norms.bn_affine import AffineOnly
-from bnblind.pipeline import linear_signal as step
+from bnblind.pipeline.steps import train_first_order_task as step
 
 TASK = LinearSignal(classes=3, inputs=5, features=16, batch_size=8, steps=12, lr=0.1)
 AT_REST = {"bn", "bn_center"}

@@ -1,6 +1,6 @@
 """Draw the pipeline's rule graph, from the dot that Snakemake prints.
 
-snakemake --rulegraph --quiet all | python workflow/scripts/rulegraph.py docs/images/rulegraph.svg
+snakemake --rulegraph --quiet all | python scripts/rulegraph.py docs/images/rulegraph.svg
 """
 
 import re
