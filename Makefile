@@ -84,4 +84,4 @@ numbers: env
 
 # Refresh the memory and time that the rules declare, from a finished run of the default profile.
 resources: env
-	python scripts/usage.py logs workflow/usage.yaml
+	python scripts/usage.py logs profiles/usage.yaml

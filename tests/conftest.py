@@ -56,7 +56,9 @@ def is_python(word: str) -> bool:
     if re.fullmatch(r"python[0-9.]*", Path(word).name):
         return True
     script = shutil.which(word)
-    return script is not None and re.match(rb"#!.*python", Path(script).read_bytes()[:200]) is not None
+    return (
+        script is not None and re.match(rb"#!.*python", Path(script).read_bytes()[:200]) is not None
+    )
 
 
 class Guard:
@@ -120,9 +122,7 @@ def run_python() -> RunPython:
     pinned = environment("portable", 1)
     unpinned = {name: value for name, value in os.environ.items() if name not in pinned}
 
-    def run(
-        *args: str | Path, cwd: Path = ROOT, **extra: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(*args: str | Path, cwd: Path = ROOT, **extra: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *map(str, args)],
             cwd=cwd,

@@ -1,19 +1,26 @@
 """An interrupted training job goes on to the same bits; nothing else takes up its checkpoint."""
 
+import dataclasses
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
-from bnblind.experiments.training import Cell, Trainer, train
-from bnblind.pipeline.train import results_table, train_runs
 
-from bnblind.errors import BadInput
+from bnblind.errors import BadInput, Diverged
+from bnblind.experiments.cells import Cell
 from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.training import NetworkTrainer
 from bnblind.experiments.runs import Run
-from bnblind.pipeline.checkpoint import Checkpoint, alone, identity_of
-from bnblind.pipeline.training_jobs import weights_bytes
+from bnblind.experiments.trainer import Trainer
+from bnblind.pipeline.checkpoint import Checkpoint, exclusive_lock, identity_of
+from bnblind.pipeline.formats.weights import weights_bytes
+from bnblind.pipeline.training_jobs import train_all
 
-CELL = Cell(
+CELL = NetworkCell(
     dataset="digits",
     model="head",
     norm="bn",
@@ -29,6 +36,19 @@ CELL = Cell(
 
 class Interrupted(Exception):
     pass
+
+
+def train_cells(
+    cells: Sequence[Cell], digits: Dataset, checkpoint: Checkpoint
+) -> list[tuple[Cell, Run]]:
+    def start(cell: Cell, seed: int) -> Trainer:
+        return NetworkTrainer(cell, seed, digits)
+
+    return train_all(cells, start, checkpoint, lambda trainer: None)
+
+
+def results(trained: list[tuple[Cell, Run]]) -> list[object]:
+    return [(cell, run.seed, run.metrics, run.batch_order) for cell, run in trained]
 
 
 @pytest.mark.parametrize("epochs_done", [1, 2, 3])
@@ -47,33 +67,78 @@ def test_an_interrupted_job_ends_with_the_same_bits(
 
     monkeypatch.setattr(Checkpoint, "save", interrupting_save)
     with pytest.raises(Interrupted):
-        train_runs([CELL], digits, checkpoint)
-    resumed = train_runs([CELL], digits, checkpoint)
+        train_cells([CELL], digits, checkpoint)
+    resumed = train_cells([CELL], digits, checkpoint)
     assert len(saved) == CELL.epochs * len(CELL.seeds), "an epoch was trained twice"
 
-    uninterrupted = [(CELL, train(CELL, seed, digits)) for seed in CELL.seeds]
-    orders = [run.batch_order for _, run in uninterrupted]
-    assert [run.batch_order for _, run in resumed] == orders
+    uninterrupted = [(CELL, NetworkTrainer(CELL, seed, digits).finish()) for seed in CELL.seeds]
+    assert results(resumed) == results(uninterrupted)
     assert weights_bytes(resumed) == weights_bytes(uninterrupted)
-    assert results_table(resumed).equals(results_table(uninterrupted))
 
 
 def test_without_the_optimizers_state_the_bits_would_differ(digits: Dataset) -> None:
     """So the test above sees a checkpoint that forgets it."""
-    ended = train(CELL, 0, digits).weights[2]
-    half, fresh = Trainer(CELL, 0, digits), Trainer(CELL, 0, digits)
+    ended = NetworkTrainer(CELL, 0, digits).finish().weights[2]
+    half, fresh = NetworkTrainer(CELL, 0, digits), NetworkTrainer(CELL, 0, digits)
     half.advance()
     state = {name: t for name, t in half.state().items() if not name.startswith("optimizer")}
+    assert len(state) < len(half.state())
     fresh.resume(state, half.run, 1)
     fresh.advance()
     assert any(not torch.equal(fresh.run.weights[2][name], ended[name]) for name in ended)
+
+
+FREE = dataclasses.replace(CELL, norm="none", seeds=(1,), snapshots=())
+DIVERGING = [
+    dataclasses.replace(FREE, lr=1e30, may_diverge=True),
+    dataclasses.replace(FREE, seeds=(1, 2)),
+]
+
+
+def test_a_diverged_run_is_a_result_and_the_next_one_follows(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    trained = train_cells(DIVERGING, digits, Checkpoint(tmp_path / "c", "job"))
+    (_, first), (own, second), _ = trained
+    lost = [row for row in first.metrics if row["metric"] == "diverged"]
+    assert lost == [{"epoch": 1, "metric": "diverged", "value": 1.0}]
+    assert list(first.weights) == [0]
+    assert (own, second.seed) == (DIVERGING[1], 1)
+    assert second.metrics == NetworkTrainer(own, 1, digits).finish().metrics
+
+
+def test_a_run_that_may_not_diverge_ends_the_job(digits: Dataset, tmp_path: Path) -> None:
+    diverging = dataclasses.replace(DIVERGING[0], may_diverge=False)
+    with pytest.raises(Diverged):
+        train_cells([diverging, DIVERGING[1]], digits, Checkpoint(tmp_path / "d", "job"))
+
+
+def test_an_interrupted_sweep_goes_on_to_the_same_bits(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a diverged run, a finished one, and an epoch of the third."""
+    whole = train_cells(DIVERGING, digits, Checkpoint(tmp_path / "w", "job"))
+    checkpoint, save = Checkpoint(tmp_path / "c", "job", interval=0), Checkpoint.save
+
+    def interrupting(self: Checkpoint, finished: list[Run], trainer: Trainer) -> None:
+        save(self, finished, trainer)
+        if len(finished) == 2:
+            raise Interrupted
+
+    monkeypatch.setattr(Checkpoint, "save", interrupting)
+    with pytest.raises(Interrupted):
+        train_cells(DIVERGING, digits, checkpoint)
+    monkeypatch.setattr(Checkpoint, "save", save)
+    resumed = train_cells(DIVERGING, digits, checkpoint)
+    assert results(resumed) == results(whole)
+    assert weights_bytes(resumed) == weights_bytes(whole)
 
 
 def test_a_checkpoint_of_another_job_or_a_damaged_one_is_not_taken_up(
     digits: Dataset, tmp_path: Path
 ) -> None:
     checkpoint = Checkpoint(tmp_path / "c", "this job")
-    trainer = Trainer(CELL, 0, digits)
+    trainer = NetworkTrainer(CELL, 0, digits)
     trainer.advance()
     checkpoint.save([], trainer)
     assert checkpoint.load() is not None
@@ -83,7 +148,7 @@ def test_a_checkpoint_of_another_job_or_a_damaged_one_is_not_taken_up(
     assert checkpoint.load() is None
 
 
-def test_the_identity_holds_numerics_settings_and_data(
+def test_the_identity_holds_numerics_code_settings_and_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a run could end with bits that are half portable and half not."""
@@ -98,12 +163,21 @@ def test_the_identity_holds_numerics_settings_and_data(
     with monkeypatch.context() as changed:
         changed.setattr(torch, "__version__", "0.0")
         assert identity_of("settings", data) != before
+    with monkeypatch.context() as changed:
+        module = ModuleType("bnblind.more")
+        module.__file__ = str(tmp_path / "more.py")
+        (tmp_path / "more.py").write_text("x = 1")
+        changed.setitem(sys.modules, "bnblind.more", module)
+        more = identity_of("settings", data)
+        (tmp_path / "more.py").write_text("x = 2")
+        assert len({before, more, identity_of("settings", data)}) == 3
+    assert identity_of("settings", data) == before
     data.write_bytes(b"2")
     assert identity_of("settings", data) != before
 
 
 def test_a_checkpoint_is_saved_when_it_is_due(digits: Dataset, tmp_path: Path) -> None:
-    trainer = Trainer(CELL, 0, digits)
+    trainer = NetworkTrainer(CELL, 0, digits)
     seldom = Checkpoint(tmp_path / "seldom", "job", interval=3600)
     seldom.save_if_due([], trainer)
     assert not seldom.path.exists()
@@ -114,8 +188,8 @@ def test_a_checkpoint_is_saved_when_it_is_due(digits: Dataset, tmp_path: Path) -
 
 def test_two_processes_cannot_train_the_same_cell(tmp_path: Path) -> None:
     with (
-        alone(tmp_path / "c"),
+        exclusive_lock(tmp_path / "c"),
         pytest.raises(BadInput, match="another process is at work"),
-        alone(tmp_path / "c"),
+        exclusive_lock(tmp_path / "c"),
     ):
         pass

@@ -6,10 +6,12 @@ import sys
 import pytest
 
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.training import Cell, Trainer
-from bnblind.pipeline.train import Progress
+from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.training import NetworkTrainer
+from bnblind.experiments.trainer import Trainer
+from bnblind.pipeline.steps.train import Progress
 
-CELL = Cell(
+CELL = NetworkCell(
     dataset="digits",
     model="head",
     norm="none",
@@ -30,7 +32,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def trainer(digits: Dataset) -> Trainer:
-    trainer = Trainer(CELL, 3, digits)
+    trainer = NetworkTrainer(CELL, 3, digits)
     trainer.advance()
     return trainer
 

@@ -1,48 +1,49 @@
-"""Sweeps over learning rates and purities: what they vary, and what they record."""
+"""Sweeps over learning rates and purities: what they vary, and what BN blocks on their batches."""
 
 import copy
-import json
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
-from bnblind.experiments.training import Cell, Run, Trainer, train
-from bnblind.pipeline.cells import cell_settings, sweep_cells, trained_cells, training_jobs
-from bnblind.pipeline.config import check_config
-from bnblind.pipeline.train import results_table, train_runs
 from torch.nn import functional as F
 
 from bnblind import blocked
-from bnblind.errors import BadInput, Diverged
+from bnblind.errors import BadInput
 from bnblind.experiments.batching import make_batches
+from bnblind.experiments.cells import Cell, by_job
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.networks.blocking import blocked_shares
+from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.models import build_model
 from bnblind.experiments.randomness import stream
-from bnblind.pipeline import sweep
-from bnblind.pipeline.checkpoint import Checkpoint
+from bnblind.pipeline.configuration.check import check_config
 from bnblind.pipeline.configuration.schema import read_yaml
-from bnblind.pipeline.formats.prepared import dataset_bytes
+from bnblind.pipeline.discovery import experiments
 from tests.conftest import ROOT
 
-SETTINGS = {
-    **{"dataset": "digits", "model": "head", "norm": "bn", "batching": "label", "lr": 0.01},
-    **{"batch_size": 32, "epochs": 2, "seeds": [1], "snapshots": []},
-    "optimizer": {"name": "sgd", "momentum": 0.9},
-}
-
-
-def cell(**changes: Any) -> Cell:
-    return Cell.from_settings({**SETTINGS, **changes})
+CELL = NetworkCell.from_settings(
+    {
+        **{"dataset": "digits", "model": "head", "norm": "bn", "batching": "label", "lr": 0.01},
+        **{"batch_size": 16, "epochs": 2, "seeds": [1], "snapshots": []},
+        "optimizer": {"name": "sgd", "momentum": 0.9},
+    }
+)
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(ROOT)
     return copy.deepcopy(read_yaml(Path("config/config.yaml")))
+
+
+def cells_of(name: str, config: dict[str, Any]) -> dict[str, list[Cell]]:
+    """The cells that the experiment trains, by grid."""
+    training = experiments()[name].training
+    assert training is not None
+    return training.cells(config)
 
 
 def test_rates_vary_the_rate_and_nothing_else(quick: dict[str, Any]) -> None:
@@ -52,23 +53,35 @@ def test_rates_vary_the_rate_and_nothing_else(quick: dict[str, Any]) -> None:
             **{"learning_rates": [0.5, 1], "seeds": [7]},
         }
     }
-    check_config(quick)
-    found = sweep_cells(quick, {"sweep": "rates", "grid": "digits-head", "norm": "ln"})
-    assert [(c["norm"], c["batching"], c["lr"]) for c in found] == [
+    check_config(quick, experiments().values())
+    found = by_job(cells_of("rates", quick)["digits-head"])["ln"]
+    assert [(c.norm, c.batching, c.lr) for c in found] == [
         ("ln", batching, lr) for batching in ("label", "random") for lr in (0.5, 1.0)
     ]
-    grid_cell = {"grid": "digits-head", "norm": "ln", "batching": "label", "lr": 0.01}
-    own = {"lr": 0.5, "seeds": [7], "snapshots": []}
-    assert found[0] == cell_settings(quick, grid_cell) | own
+    (grids_own,) = (
+        cell
+        for cell in cells_of("classification", quick)["digits-head"]
+        if (cell.norm, cell.batching, cell.lr) == ("ln", "label", 0.01)
+    )
+    swept = {"lr": 0.5, "seeds": (7,), "snapshots": (), "may_diverge": True}
+    assert found[0] == dataclasses.replace(grids_own, **swept)
 
 
 def test_purities_vary_the_batches_and_nothing_else(quick: dict[str, Any]) -> None:
     purity = {"norms": ["bn"], "purities": [0.1, 0.95, 1.0], "batches": 3, "seeds": [7]}
     quick["purity"] = {"digits-head": purity}
-    check_config(quick)
-    found = sweep_cells(quick, {"sweep": "purity", "grid": "digits-head", "norm": "bn"})
-    assert [c["batching"] for c in found] == ["purity-0.1", "purity-0.95", "purity-1"]
-    assert {(c["norm"], c["lr"], tuple(c["seeds"])) for c in found} == {("bn", 0.01, (7,))}
+    check_config(quick, experiments().values())
+    found = cells_of("purity", quick)["digits-head"]
+    assert [cell.batching for cell in found] == ["purity-0.1", "purity-0.95", "purity-1"]
+    assert {(cell.norm, cell.seeds) for cell in found} == {("bn", (7,))}
+    (grids_own,) = (
+        cell
+        for cell in cells_of("classification", quick)["digits-head"]
+        if (cell.norm, cell.batching) == ("bn", "label")
+    )
+    swept = {"seeds": (7,), "snapshots": (), "may_diverge": True, "probed": 3}
+    for cell in found:
+        assert cell == dataclasses.replace(grids_own, batching=cell.batching, **swept)
 
 
 @pytest.mark.parametrize(
@@ -100,20 +113,22 @@ def test_a_mistake_in_a_sweep_is_named(
     else:
         quick[sweep_name][grid] = quick[sweep_name]["digits-head"]
     with pytest.raises(BadInput) as caught:
-        check_config(quick)
+        check_config(quick, experiments().values())
     assert message in str(caught.value)
 
 
 def test_a_sweep_trains_nothing_that_a_grid_trains(quick: dict[str, Any]) -> None:
     """Of the published profile; so a figure that shows both counts no run twice."""
-    trained = [settings for job in training_jobs(quick) for settings in trained_cells(quick, job)]
-    of_grids = [json.dumps(settings | {"seeds": 0}) for settings in trained]
+
+    def identities(name: str) -> set[tuple[Any, ...]]:
+        grids = cells_of(name, quick).values()
+        return {tuple(cell.identity.items()) for cells in grids for cell in cells}
+
+    of_grids = identities("classification")
     for name in ("rates", "purity"):
-        for grid, settings in quick[name].items():
-            for norm in settings["norms"]:
-                job = {"sweep": name, "grid": grid, "norm": norm}
-                found = [json.dumps(c | {"seeds": 0}) for c in sweep_cells(quick, job)]
-                assert not set(found) & set(of_grids)
+        found = identities(name)
+        assert found
+        assert not found & of_grids
 
 
 def network(norm: str, data: Dataset) -> torch.nn.Module:
@@ -126,7 +141,8 @@ def test_blocked_shares_are_those_of_the_gradient_at_the_norm(digits: Dataset) -
     """By hand: G = weight * dL/dz of every batch, shares weighted by |G|^2."""
     model = network("bn", digits)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    found = blocked_shares(model, digits.train, "purity-0.9", 16, 5, 3)
+    cell = dataclasses.replace(CELL, batching="purity-0.9", probed=5)
+    found = blocked_shares(model, digits.train, cell, 3)
     assert model.training
     assert all(torch.equal(tensor, before[n]) for n, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -148,79 +164,16 @@ def test_blocked_shares_are_those_of_the_gradient_at_the_norm(digits: Dataset) -
 
 
 def test_pure_batches_block_more_and_other_norms_nothing(digits: Dataset) -> None:
+    probed = dataclasses.replace(CELL, probed=20)
     passing = [
-        blocked_shares(network("bn", digits), digits.train, f"purity-{p}", 16, 20, 0)["4.passing"]
+        blocked_shares(
+            network("bn", digits),
+            digits.train,
+            dataclasses.replace(probed, batching=f"purity-{p}"),
+            0,
+        )["4.passing"]
         for p in ("0.1", "0.5", "0.9", "1")
     ]
     assert passing == sorted(passing, reverse=True)
     assert passing[0] > 0.8 > 0.3 > passing[-1]
-    assert blocked_shares(network("ln", digits), digits.train, "label", 16, 2, 0) == {}
-
-
-DIVERGING = [cell(norm="none", lr=1e30), cell(norm="none", seeds=[1, 2])]
-
-
-def test_a_diverged_run_is_a_result_and_the_next_one_follows(
-    digits: Dataset, tmp_path: Path
-) -> None:
-    trained = train_runs(DIVERGING, digits, Checkpoint(tmp_path / "c", "job"), diverging=True)
-    (_, first), (own, second), _ = trained
-    lost = [row for row in first.metrics if row["metric"] == "diverged"]
-    assert lost == [{"epoch": 1, "metric": "diverged", "value": 1.0}]
-    assert list(first.weights) == [0]
-    assert (own, second.seed) == (DIVERGING[1], 1)
-    assert second.metrics == train(own, 1, digits).metrics
-    with pytest.raises(Diverged):
-        train_runs(DIVERGING, digits, Checkpoint(tmp_path / "d", "job"))
-
-
-class Interrupted(Exception):
-    pass
-
-
-def test_an_interrupted_sweep_goes_on_to_the_same_bits(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a diverged run, a finished one, and an epoch of the third."""
-    whole = train_runs(DIVERGING, digits, Checkpoint(tmp_path / "w", "job"), diverging=True)
-    checkpoint, save = Checkpoint(tmp_path / "c", "job", interval=0), Checkpoint.save
-
-    def interrupting(self: Checkpoint, finished: list[Run], trainer: Trainer) -> None:
-        save(self, finished, trainer)
-        if len(finished) == 2:
-            raise Interrupted
-
-    monkeypatch.setattr(Checkpoint, "save", interrupting)
-    with pytest.raises(Interrupted):
-        train_runs(DIVERGING, digits, checkpoint, diverging=True)
-    monkeypatch.setattr(Checkpoint, "save", save)
-    resumed = train_runs(DIVERGING, digits, checkpoint, diverging=True)
-    assert results_table(whole).equals(results_table(resumed))
-
-
-def test_the_step_writes_every_run_and_what_bn_blocks(digits: Dataset, tmp_path: Path) -> None:
-    (tmp_path / "prepared").write_bytes(dataset_bytes(digits, {}))
-    swept = [SETTINGS | {"batching": f"purity-{p}", "epochs": 1} for p in ("0.5", "1")]
-    options = {name: str(tmp_path / name) for name in ("prepared", "checkpoint", "results")}
-    words = [word for name, path in options.items() for word in (f"--{name}", path)]
-    sweep.main(["--cells", json.dumps(swept), "--probed", "4", *words])
-    table = pd.read_parquet(tmp_path / "results")
-    assert not table.duplicated(["batching", "seed", "epoch", "metric"]).any()
-    passing = table[table["metric"] == "4.passing"].set_index(["batching", "epoch"])["value"]
-    assert set(passing.index) == {(f"purity-{p}", e) for p in ("0.5", "1") for e in (0, 1)}
-    assert passing["purity-1", 0] < passing["purity-0.5", 0]
-    assert table.groupby("batching")["batch_order"].nunique().eq(1).all()
-    assert table["batch_order"].nunique() == 2
-    assert not (tmp_path / "checkpoint").exists()
-
-
-def test_the_step_notes_a_diverged_run(digits: Dataset, tmp_path: Path) -> None:
-    (tmp_path / "prepared").write_bytes(dataset_bytes(digits, {}))
-    options = {name: str(tmp_path / name) for name in ("prepared", "checkpoint", "results")}
-    words = [word for name, path in options.items() for word in (f"--{name}", path)]
-    settings = [SETTINGS | {"norm": "none", "lr": 1e30}]
-    sweep.main(["--cells", json.dumps(settings), "--probed", "0", *words])
-    table = pd.read_parquet(tmp_path / "results")
-    assert table.loc[table["metric"] == "diverged", "value"].tolist() == [1.0] * len(
-        SETTINGS["seeds"]
-    )
+    assert blocked_shares(network("ln", digits), digits.train, probed, 0) == {}

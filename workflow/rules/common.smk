@@ -21,7 +21,7 @@ PROOFS_CHECK = [
     "proofs/mutations.toml",
     "proofs/_CoqProject",
 ]
-USAGE = schema.read_yaml(Path("workflow/usage.yaml"))
+USAGE = schema.read_yaml(Path("profiles/usage.yaml"))
 
 
 wildcard_constraints:
@@ -43,14 +43,21 @@ def step(command):
     failure is a parameter, too, and noted before that: so the job stays planned until it succeeds.
     """
     return (
-        f"python -m bnblind.pipeline {command} --numerics {{params.numerics}} > {{log}} 2>&1"
-        " || {{ touch {log}.failed; tail -n 40 {log} >&2; exit 1; }}"
+        f"python -m bnblind.pipeline {command} {{params.files}} --numerics {{params.numerics}}"
+        " > {log} 2>&1 || {{ touch {log}.failed; tail -n 40 {log} >&2; exit 1; }}"
     )
 
 
+def file_options(wildcards, input, output):
+    """A step's options that name files: its named inputs, but code and the like, and outputs."""
+    unread = ("code", "norms", "templates", "schema", "sources")
+    named = {k: v for k, v in input.items() if k not in unread} | dict(output.items())
+    return " ".join(f"--{name} {path}" for name, path in named.items())
+
+
 def shared(name, *wildcards):
-    """Parameters of every step: how numbers are computed, and when the job with that log last
-    failed, 0 if it never did.
+    """Parameters of every step: how numbers are computed, the options that name files, and when
+    the job with that log last failed, 0 if it never did.
     """
     path = PATHS.log(name, *wildcards)
 
@@ -58,7 +65,7 @@ def shared(name, *wildcards):
         note = Path(f"{path.format(**wildcards)}.failed")
         return note.stat().st_mtime_ns if note.exists() else 0
 
-    return {"numerics": NUMERICS, "failed": last_failure}
+    return {"numerics": NUMERICS, "files": file_options, "failed": last_failure}
 
 
 def file_of(module):
@@ -124,14 +131,6 @@ def weights_of_grid(wildcards):
     return [
         PATHS.trained("weights", "classification", wildcards.grid, job) for job in jobs
     ]
-
-
-def file_options(wildcards, input, output):
-    """The options of a step that name files: data and weights to read, all outputs."""
-    named = {k: v for k, v in input.items() if k in ("prepared", "weights")}
-    return " ".join(
-        f"--{name} {path}" for name, path in {**named, **dict(output.items())}.items()
-    )
 
 
 def cells_of(experiment, wildcards):

@@ -33,6 +33,5 @@ for experiment in EXPERIMENTS.values():
                 **shared(experiment.name, *grid),
                 step=computing.step,
                 settings=settings_of(experiment),
-                files=file_options,
             shell:
-                step("{params.step} --settings {params.settings:q} {params.files}")
+                step("{params.step} --settings {params.settings:q}")

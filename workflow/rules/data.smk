@@ -11,7 +11,7 @@ rule export_data:
         **shared("export_data", "{dataset}-{file}"),
         registered=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
     shell:
-        step("export_data --registered {params.registered:q} --raw {output.raw}")
+        step("export_data --registered {params.registered:q}")
 
 
 rule prepare_data:
@@ -34,8 +34,7 @@ rule prepare_data:
     shell:
         step(
             "prepare_data --dataset {wildcards.dataset} --registered {params.registered:q} "
-            "--split {params.split:q} --raw {input.raw} --prepared {output.prepared} "
-            "--manifest {output.manifest}"
+            "--split {params.split:q}"
         )
 
 
@@ -53,7 +52,4 @@ rule contact_sheet:
         **shared("contact_sheet", "{dataset}"),
         figures=lambda wildcards: PATHS.figures(),
     shell:
-        step(
-            "contact_sheet --dataset {wildcards.dataset} --prepared {input.prepared} "
-            "--figures {params.figures}"
-        )
+        step("contact_sheet --dataset {wildcards.dataset} --figures {params.figures}")

@@ -10,7 +10,7 @@ for experiment, shown in PAGES.items():
         name:
             page_rule
         input:
-            **{name: flat(value) for name, value in page_inputs.items()},
+            flat(page_inputs),
             code=code_of_page(experiment),
             notebook=f"notebooks/{experiment}.ipynb",
         output:
@@ -36,10 +36,7 @@ for experiment, shown in PAGES.items():
                 }
             ),
         shell:
-            step(
-                "notebook --notebook {input.notebook} --parameters {params.parameters:q} "
-                "--executed {output.executed} --page {output.page}"
-            )
+            step("notebook --parameters {params.parameters:q}")
 
 
 rule claims:
@@ -70,9 +67,7 @@ rule claims:
         results=lambda wildcards: PATHS.results(),
     shell:
         step(
-            "claims --claims {input.claims} --proofs {input.proofs} --results {params.results} "
-            "--tables {input.tables} --kinds {params.kinds:q} --profile {params.profile} "
-            "--ledger {output.ledger} --verdicts {output.verdicts} --page {output.page}"
+            "claims --results {params.results} --kinds {params.kinds:q} --profile {params.profile}"
         )
 
 
@@ -91,10 +86,7 @@ rule about:
         **shared("about"),
         settings=json.dumps(config),
     shell:
-        step(
-            "about --settings {params.settings:q} --graph {input.graph} "
-            "--page {output.page}"
-        )
+        step("about --settings {params.settings:q}")
 
 
 SECTIONS = [
@@ -111,10 +103,10 @@ SECTIONS = [
 
 rule index:
     input:
+        [PATHS.page(name) for name in PAGES],
         code=code_of("index"),
         templates=templates("index.html.j2"),
         ledger=PATHS.ledger(),
-        pages=[PATHS.page(name) for name in PAGES],
         figures=[
             PATHS.figure(stem)[0]
             for name in PAGES
@@ -135,6 +127,5 @@ rule index:
     shell:
         step(
             "index --profile {params.profile} --sections {params.sections:q} "
-            "--ledger {input.ledger} --folder {params.folder} --figures {input.figures} "
-            "--manifests {input.manifests} --index {output.index}"
+            "--folder {params.folder}"
         )

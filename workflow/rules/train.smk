@@ -23,11 +23,9 @@ for experiment in EXPERIMENTS.values():
                 **shared(trains, "{grid}", "{job}"),
                 kind=training.kind,
                 cells=cell_settings(experiment),
-                files=file_options,
             shell:
                 step(
-                    "train --kind {params.kind} --cells {params.cells:q} "
-                    "--checkpoint {log}.checkpoint {params.files}"
+                    "train --kind {params.kind} --cells {params.cells:q} --checkpoint {log}.checkpoint"
                 )
 
         rule:
@@ -47,10 +45,7 @@ for experiment in EXPERIMENTS.values():
                 **shared(collects),
                 kind=training.kind,
             shell:
-                step(
-                    "collect --kind {params.kind} --cells {input.cells} "
-                    "--table {output.table} --metrics {output.metrics}"
-                )
+                step("collect --kind {params.kind}")
 
 
 WEIGHTS = [
@@ -77,7 +72,4 @@ rule list_weights:
         **shared("list_weights"),
         kinds=[kind for kind, _ in WEIGHTS],
     shell:
-        step(
-            "list_weights --kinds {params.kinds} --weights {input.weights} "
-            "--listing {output.listing}"
-        )
+        step("list_weights --kinds {params.kinds}")

@@ -25,7 +25,18 @@ class Optimizer(Protocol):
     def load(self, state: dict[str, Tensor]) -> None: ...
 
 
-class SGD:
+class _Parameters:
+    """The parameters that an optimizer steps."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self.parameters = list(parameters)
+
+    def zero_grad(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+
+class SGD(_Parameters):
     """Stochastic gradient descent with heavy-ball momentum and L2 weight decay.
 
     ``v <- momentum * v + (gradient + weight_decay * p)``, ``p <- p - lr * v``, v starting at
@@ -39,13 +50,9 @@ class SGD:
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ) -> None:
-        self.parameters = list(parameters)
+        super().__init__(parameters)
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.velocities: dict[int, Tensor] = {}
-
-    def zero_grad(self) -> None:
-        for parameter in self.parameters:
-            parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
@@ -68,7 +75,7 @@ class SGD:
         self.velocities = {int(i): velocity.clone() for i, velocity in state.items()}
 
 
-class Adamax:
+class Adamax(_Parameters):
     """Adam with the largest recent gradient in place of its second moment.
 
     ``m <- m + (1 - beta1) (gradient - m)``, ``u <- max(beta2 u, |gradient| + eps)``,
@@ -83,14 +90,10 @@ class Adamax:
         betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        self.parameters = list(parameters)
+        super().__init__(parameters)
         self.lr, self.betas, self.eps = lr, tuple(betas), eps
         self.moments: dict[int, tuple[Tensor, Tensor]] = {}
         self.steps: dict[int, int] = {}
-
-    def zero_grad(self) -> None:
-        for parameter in self.parameters:
-            parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:

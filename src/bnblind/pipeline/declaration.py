@@ -89,10 +89,10 @@ class Experiment:
         order: place among the others there.
         section: schema of its section of the configuration; None if it has no settings.
         tables: option of the step -> table below ``data/results`` without its ending; ``{grid}``
-            stands for each grid of the section.
+            stands for each grid of the section. One that trains has a table of its own name.
         unjudged: options of the tables that no claim may read.
-        metrics: it writes ``data/results/NAME.json`` for ``dvc metrics``.
-        training: what it trains, for the one table ``table``.
+        metrics: it writes ``data/results/NAME.json`` for ``dvc metrics``, as all do that train.
+        training: what it trains.
         computing: the step that computes its tables, if it does not train.
         page: its notebook; None if another experiment's page shows it.
         contradictions: one line for each key that contradicts another one, found and allowed.
@@ -109,6 +109,11 @@ class Experiment:
     computing: Computing | None = None
     page: Page | None = None
     contradictions: Callable[[Config], Iterator[str]] = _nothing
+
+    def __post_init__(self) -> None:
+        if self.training:
+            object.__setattr__(self, "tables", {"table": self.name})
+            object.__setattr__(self, "metrics", True)
 
     def stem(self, figure: str, **fields: object) -> str:
         """Path of a figure below ``reports/figures``, without its ending."""

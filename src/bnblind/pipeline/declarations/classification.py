@@ -93,8 +93,6 @@ EXPERIMENT = Experiment(
     section=SECTION,
     contradictions=contradictions,
     training=TRAINING,
-    tables={"table": "classification"},
-    metrics=True,
     page=Page(
         figures={
             "curves": "{comparison}{group}-curves",

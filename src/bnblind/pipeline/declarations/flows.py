@@ -111,8 +111,6 @@ EXPERIMENT = Experiment(
     section=SECTION,
     contradictions=contradictions,
     training=TRAINING,
-    tables={"table": "flows"},
-    metrics=True,
     page=Page(
         figures={
             "gap": "{comparison}-gap",

@@ -67,8 +67,6 @@ EXPERIMENT = Experiment(
     section=SECTION,
     contradictions=contradictions,
     training=Training(kind="networks", cell=NetworkCell, grids=swept),
-    tables={"table": "purity"},
-    metrics=True,
     page=Page(
         figures={"curves": "{comparison}"},
         drawn=drawn,

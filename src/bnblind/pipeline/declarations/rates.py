@@ -54,6 +54,4 @@ EXPERIMENT = Experiment(
     section=SECTION,
     contradictions=contradictions,
     training=Training(kind="networks", cell=NetworkCell, grids=swept),
-    tables={"table": "rates"},
-    metrics=True,
 )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import nbformat
 import papermill
@@ -33,16 +34,8 @@ def _private_jupyter() -> Iterator[None]:
             json.dumps({"argv": command, "display_name": "Python 3", "language": "python"})
         )
         names = ("JUPYTER_PATH", "JUPYTER_CONFIG_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
-        before = {name: os.environ.get(name) for name in names}
-        os.environ.update(dict.fromkeys(names, folder))
-        try:
+        with patch.dict(os.environ, dict.fromkeys(names, folder)):
             yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
 
 
 def _short_folder() -> str:

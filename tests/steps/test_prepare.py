@@ -1,0 +1,95 @@
+"""Raw and prepared data: as registered, or refused with what was there before left alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bnblind import BadInput
+from bnblind.experiments.datasets import SPLITS, Dataset
+from bnblind.pipeline.formats.prepared import read_dataset
+from bnblind.pipeline.steps import export_data, prepare_data
+from tests.steps.conftest import call, hashes
+
+SPLIT = {"seed": 0, "validation": 0.15, "test": 0.2}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, registered: dict[str, Any]) -> Path:
+    """Raw and prepared digits."""
+    folder = tmp_path_factory.mktemp("digits")
+    call(export_data, registered=registered, raw=folder / "raw")
+    prepare(folder, registered)
+    return folder
+
+
+def prepare(folder: Path, registered: dict[str, Any], **changes: Any) -> None:
+    options = {
+        **{"dataset": "digits", "registered": registered, "split": SPLIT, "raw": folder / "raw"},
+        **{"prepared": folder / "prepared", "manifest": folder / "manifest"},
+    }
+    call(prepare_data, **{**options, **changes})
+
+
+def test_the_raw_file_is_the_registered_one(folder: Path, registered: dict[str, Any]) -> None:
+    assert hashes(folder)["raw"] == registered["sha256"]
+
+
+def test_prepared_data_are_the_split_data_set(folder: Path, digits: Dataset) -> None:
+    prepared = read_dataset(folder / "prepared")
+    for name in SPLITS:
+        found, expected = getattr(prepared, name), getattr(digits, name)
+        assert torch.equal(found.images, expected.images)
+        assert torch.equal(found.labels, expected.labels)
+    assert torch.equal(prepared.mean, digits.mean)
+    assert torch.equal(prepared.std, digits.std)
+
+
+def test_the_manifest_describes_the_prepared_data(folder: Path, registered: dict[str, Any]) -> None:
+    manifest = json.loads((folder / "manifest").read_text())
+    assert manifest["prepared_sha256"] == hashes(folder)["prepared"]
+    assert manifest["raw_sha256"] == registered["sha256"]
+    assert manifest["licence"] == registered["licence"]
+    assert manifest["split"] == SPLIT
+    prepared = read_dataset(folder / "prepared")
+    for name in SPLITS:
+        part, labels = manifest["parts"][name], getattr(prepared, name).labels
+        assert part["samples"] == len(labels) == len(part["rows"]) == sum(part["by_class"])
+        assert part["by_class"][3] == (labels == 3).sum()
+
+
+@pytest.mark.parametrize("position", [0, 100, -1])
+def test_a_raw_file_of_which_one_byte_was_changed_is_refused(
+    folder: Path, registered: dict[str, Any], position: int
+) -> None:
+    content = bytearray((folder / "raw").read_bytes())
+    content[position] ^= 1
+    damaged = folder.parent / "damaged.csv.gz"
+    damaged.write_bytes(content)
+    before = hashes(folder)
+    with pytest.raises(BadInput, match=r"damaged\.csv\.gz: sha256 is .*, registered is 09f66e6d"):
+        prepare(folder, registered, raw=damaged)
+    assert hashes(folder) == before
+
+
+def test_data_of_another_shape_than_registered_are_refused(
+    folder: Path, registered: dict[str, Any]
+) -> None:
+    before = hashes(folder)
+    with pytest.raises(BadInput, match=r"\[1, 8, 8\].*registered is .*\[3, 8, 8\]"):
+        prepare(folder, {**registered, "shape": [3, 8, 8]})
+    assert hashes(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("https://example.org/x", "unknown source 'https://example.org/x'; allowed: package:"),
+        ("package:sklearn.datasets.data/x.csv", "package sklearn.datasets.data holds no file x"),
+    ],
+)
+def test_a_source_that_is_not_there_is_refused(source: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        export_data.fetch(source)
