@@ -182,11 +182,7 @@ def inspect(
 
 
 def _second_derivative(
-    head: Callable[[Tensor], Tensor],
-    along: Tensor,
-    point: Tensor,
-    first: Tensor,
-    direction: Tensor,
+    head: Callable[[Tensor], Tensor], along: Tensor, point: Tensor, first: Tensor, direction: Tensor
 ) -> Tensor:
     """Backward twice; where torch has no formula for that, from two first derivatives. Their
     difference is exactly 0 where the head is linear from one point to the other.

@@ -13,12 +13,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from bnblind.errors import BadInput
 from bnblind.norms import BatchStatistics, Norm, is_variant
 from bnblind.norms.bn import BatchNorm
-from bnblind.standardization import (
-    bn_backward,
-    per_channel,
-    pooled_axes,
-    standardize,
-)
+from bnblind.standardization import bn_backward, per_channel, pooled_axes, standardize
 
 ANALYSED = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _InstanceNorm, Norm)
 """Layers whose two phases are known."""

@@ -72,7 +72,7 @@ def test_prune_removes_what_no_job_makes_and_nothing_else(first: Clone) -> None:
     for file in (stale, outside):
         file.write_bytes(b"stale")
     before = set(first.outputs())
-    printed = first.run("python", "workflow/prune.py", "data/models", "config")
+    printed = first.run("python", "scripts/prune.py", "data/models", "config")
     outside.unlink()
     assert "old-grid" in printed
     assert before - set(first.outputs()) == {f.relative_to(first.path) for f in (stale, outside)}

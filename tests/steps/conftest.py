@@ -1,5 +1,6 @@
 """What the steps' tests share: a step called in this process, and jobs trained once for all."""
 
+import copy
 import hashlib
 import json
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 
 from bnblind.experiments.datasets import Dataset
+from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.formats.prepared import dataset_bytes
 from bnblind.pipeline.steps import train
+from tests.conftest import ROOT
 
 NETWORK = {
     **{"dataset": "digits", "model": "head", "norm": "ln", "batching": "label", "lr": 0.01},
@@ -71,3 +74,16 @@ def flows(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
     folder = tmp_path_factory.mktemp("flows")
     train_in(folder, "flows", FLOWS, "weights", "samples", prepared=prepared)
     return folder
+
+
+@pytest.fixture(scope="session")
+def published() -> dict[str, Any]:
+    """The profile of the published results."""
+    return read_yaml(ROOT / "config/config.yaml")
+
+
+@pytest.fixture
+def quick(published: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A copy of it to change; the test runs in the project's folder."""
+    monkeypatch.chdir(ROOT)
+    return copy.deepcopy(published)

@@ -1,38 +1,27 @@
 """The configuration: complete profiles, and one clear error for every mistake."""
 
-import copy
-import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bnblind.pipeline.cells import (
-    flow_cells,
-    flow_jobs,
-    result_tables,
-    trained_cells,
-    training_jobs,
-)
-from bnblind.pipeline.config import check_config
 
 from bnblind.errors import BadInput
 from bnblind.experiments.batching import BATCHINGS
 from bnblind.experiments.flows.coupling_norms import COUPLING_NORMS
 from bnblind.experiments.flows.realnvp import COUPLINGS
-from bnblind.experiments.flows.training import FlowCell
+from bnblind.experiments.networks.losses import TRAINING_LOSSES
 from bnblind.experiments.networks.models import MODELS
 from bnblind.experiments.optimizers import OPTIMIZERS
 from bnblind.experiments.preparation import READERS
-from bnblind.experiments.synthetic import LOSSES
+from bnblind.experiments.synthetic import SHARED_LOSSES
 from bnblind.experiments.theorem_check import POINTS
-from bnblind.norms import NORMS
-from bnblind.pipeline import config, schema
+from bnblind.norms import norm_names
+from bnblind.pipeline.configuration import check, schema
 from bnblind.pipeline.configuration.claims_file import read_claims
-from bnblind.pipeline.configuration.schema import read_yaml, registered_names
-from tests.conftest import ROOT
+from bnblind.pipeline.configuration.schema import REGISTRIES, read_yaml, registered_names
+from bnblind.pipeline.discovery import experiments, judged_tables
+from tests.conftest import ROOT, RunPython
 
 PROFILES = [
     path for path in sorted((ROOT / "config").glob("*.yaml")) if "profile" in read_yaml(path)
@@ -44,9 +33,19 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-@pytest.fixture
-def quick() -> dict[str, Any]:
-    return copy.deepcopy(read_yaml(Path("config/config.yaml")))
+def check_config(config: dict[str, Any]) -> None:
+    check.check_config(config, experiments().values())
+
+
+def trained(name: str, config: dict[str, Any]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Settings of the cells of each job, (grid, job), of an experiment that trains."""
+    training = experiments()[name].training
+    assert training is not None
+    jobs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for grid, cells in training.cells(config).items():
+        for cell in cells:
+            jobs.setdefault((grid, cell.job), []).append(cell.settings())
+    return jobs
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
@@ -58,24 +57,16 @@ def test_every_profile_is_complete_and_names_where_it_writes(path: Path) -> None
     assert profile["root"] == ("." if quick else f"runs/{path.stem}")
 
 
-@pytest.mark.parametrize(
-    ("kind", "registry"),
-    [
-        ("norm", NORMS),
-        ("model", MODELS),
-        ("batching", BATCHINGS),
-        ("optimizer", OPTIMIZERS),
-        ("loss", LOSSES),
-        ("point", POINTS),
-        ("dataset", READERS),
-        ("coupling", COUPLINGS),
-        ("coupling_norm", COUPLING_NORMS),
-    ],
-)
-def test_names_read_from_the_source_are_those_of_the_running_code(
-    kind: str, registry: dict[str, Any]
-) -> None:
-    assert registered_names(kind) == list(registry)
+NAMES = {
+    **{"norm": norm_names(), "model": MODELS, "batching": BATCHINGS, "optimizer": OPTIMIZERS},
+    **{"loss": TRAINING_LOSSES, "shared_loss": SHARED_LOSSES, "point": POINTS},
+    **{"dataset": READERS, "coupling": COUPLINGS, "coupling_norm": COUPLING_NORMS},
+}
+
+
+@pytest.mark.parametrize("kind", ["norm", "dataset", *REGISTRIES])
+def test_names_read_from_the_source_are_those_of_the_running_code(kind: str) -> None:
+    assert registered_names(kind) == list(NAMES[kind])
 
 
 GRID = "classification/digits-head"
@@ -83,7 +74,7 @@ FLOW = "flows/digits-mlp"
 MISTAKES = {
     "unknown key at the top": ("colour", "red", "unknown key 'colour'; allowed: profile, root"),
     "unknown key in a grid": (f"{GRID}/epoch", 3, "digits-head: unknown key 'epoch'; allowed:"),
-    "unknown norm": (f"{GRID}/norms", ["bm"], "norms[0]: found 'bm'; allowed: none, bn, ln"),
+    "unknown norm": (f"{GRID}/norms", ["bm"], "norms[0]: found 'bm'; allowed: bn, bn_affine, bn_"),
     "unknown model": (f"{GRID}/model", "vgg", "model: found 'vgg'; allowed: head"),
     "unknown data set": (f"{GRID}/dataset", "mnist", "dataset: found 'mnist'; allowed: digits"),
     "unknown batching": (f"{GRID}/batchings", ["x"], "found 'x'; allowed: random, label"),
@@ -153,9 +144,9 @@ MISTAKES = {
         "features.digits: no such grid; allowed: digits-head",
     ),
     "a norm that its grid does not train": (
-        "features/digits-mini-vgg/tsne/norms",
+        "features/digits-mini_vgg/tsne/norms",
         ["gn"],
-        "features.digits-mini-vgg.tsne.norms: found ['gn']; allowed: none, bn, ln",
+        "features.digits-mini_vgg.tsne.norms: found ['gn']; allowed: none, bn, ln",
     ),
     "a seed that its grid does not train": (
         "features/digits-head/tsne/seed",
@@ -219,25 +210,30 @@ def test_data_cannot_be_left_out(quick: dict[str, Any]) -> None:
 
 def test_a_cell_depends_on_its_own_settings_only(quick: dict[str, Any]) -> None:
     """Adding a norm to a grid leaves the other cells' settings, and so their results, alone."""
-    before = {str(job): trained_cells(quick, job) for job in training_jobs(quick)}
+    before = trained("classification", quick)
     quick["classification"]["digits-head"]["norms"].append("in")
-    after = {str(job): trained_cells(quick, job) for job in training_jobs(quick)}
+    after = trained("classification", quick)
     (added,) = after.keys() - before.keys()
+    assert added == ("digits-head", "in")
     assert [cell["batching"] for cell in after[added]] == ["random", "label"]
     assert before.items() <= after.items()
 
 
-def test_a_flow_cells_settings_are_what_the_training_step_takes(quick: dict[str, Any]) -> None:
-    registry = {"digits": {"levels": 17}}
-    before = {str(job): flow_cells(quick, job, registry) for job in flow_jobs(quick)}
+def test_a_flow_cells_settings_are_all_that_its_step_takes(quick: dict[str, Any]) -> None:
+    """With the grey values of its data set; and a further norm leaves the others' alone."""
+    before = trained("flows", quick)
     assert len(before) == 3  # norms
+    flow = experiments()["flows"].training
+    assert flow is not None
     for settings in before.values():
-        cells = [FlowCell.from_settings(own) for own in settings]
+        cells = [flow.cell.from_settings(own) for own in settings]
+        assert [cell.settings() for cell in cells] == settings
         assert [(cell.pair, cell.batching) for cell in cells] == [
             (pair, batching) for pair in ((9, 8), (1, 0)) for batching in ("random", "label")
         ]
+        assert {cell.levels for cell in cells} == {17}
     quick["flows"]["digits-mlp"]["norms"].append("gn")
-    after = {str(job): flow_cells(quick, job, registry) for job in flow_jobs(quick)}
+    after = trained("flows", quick)
     assert len(after) == len(before) + 1
     assert before.items() <= after.items()
 
@@ -256,7 +252,7 @@ def test_a_flow_cells_settings_are_what_the_training_step_takes(quick: dict[str,
             "flows",
             "digits-mlp",
             {"width": 8, "norms": ["ln"], "pairs": [[1, 0]], "batchings": ["random"]},
-            "flows.twin: found digits, mlp, ln, scalar, [1, 0], random, which flows.digits-mlp",
+            "flows.twin: found digits, 1v0, mlp, ln, scalar, random, which flows.digits-mlp",
         ),
     ],
 )
@@ -291,22 +287,41 @@ def test_sweeps_of_two_grids_of_one_network_train_nothing_twice(quick: dict[str,
         assert found in str(caught.value)
 
 
+def claims_on(tables: list[str]) -> str:
+    """A claims' file with a row that reads each of the tables."""
+    row = "{{ scope: s, table: {}, where: {{}}, largest: x, at_most: 1, figure: f }}"
+    rows = "".join(f"    x{i}: {row.format(table)}\n" for i, table in enumerate(tables))
+    return f"C1:\n  claim: a\n  required: true\n  rows:\n{rows}"
+
+
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
-def test_claims_may_name_every_table_of_a_profile(path: Path) -> None:
-    """The pattern that refuses a misspelt table knows all that there are."""
-    schema = read_yaml(ROOT / "workflow/schemas/claims.schema.yaml")
-    pattern = re.compile(schema["$defs"]["row"]["properties"]["table"]["pattern"])
-    tables = result_tables(read_yaml(path))
-    assert "features/digits-head-measures" in tables
-    assert [table for table in tables if not pattern.search(table)] == []
-    assert not any(pattern.search(wrong) for table in tables for wrong in (table[:-1], f"x{table}"))
+def test_claims_may_name_every_judged_table_of_a_profile_and_no_other(
+    path: Path, tmp_path: Path
+) -> None:
+    profile, declared = read_yaml(path), experiments().values()
+    kinds, claims = judged_tables(declared), tmp_path / "claims.yaml"
+    judged = [t for e in declared for t in e.of_config(e.judged_tables(), profile)]
+    others = {t for e in declared for t in e.of_config(e.tables.values(), profile)} - {*judged}
+    assert "features/digits-head-measures" in judged
+    assert "features/digits-head-plane" in others
+    claims.write_text(claims_on(judged))
+    read_claims(kinds, claims)
+    misspelt = [name for table in judged for name in (table[:-1], f"x{table}", f"{table}/x")]
+    wrong = [*others, *misspelt]
+    claims.write_text(claims_on(wrong))
+    with pytest.raises(BadInput) as caught:
+        read_claims(kinds, claims)
+    for i, table in enumerate(wrong):
+        assert f"C1.rows.x{i}.table: found {table!r}; allowed: theorems/pass" in str(caught.value)
 
 
 def test_the_projects_claims_are_judged_by_tables_that_a_profile_has() -> None:
     """A misspelt grid would otherwise be a row that is never run."""
-    tables = {table for path in PROFILES for table in result_tables(read_yaml(path))}
-    rows = [row for claim in read_claims().values() for row in claim["rows"].values()]
-    assert {row["table"] for row in rows} <= tables
+    declared = experiments().values()
+    profiles = [read_yaml(path) for path in PROFILES]
+    tables = {t for p in profiles for e in declared for t in e.of_config(e.judged_tables(), p)}
+    claims = read_claims(judged_tables(declared)).values()
+    assert {row["table"] for claim in claims for row in claim["rows"].values()} <= tables
 
 
 @pytest.mark.parametrize(
@@ -318,35 +333,27 @@ def test_a_file_that_is_no_yaml_is_named_with_the_place(
 ) -> None:
     path = tmp_path / "broken.yaml"
     path.write_bytes(content)
-    with pytest.raises(BadInput, match=f"{path} is no YAML: .*{found}"):
+    with pytest.raises(BadInput, match=f"{path} is not valid YAML: .*{found}"):
         read_yaml(path)
 
 
-def test_planning_names_the_default_profile_where_it_is_no_yaml(tmp_path: Path) -> None:
+def test_planning_names_the_default_profile_where_it_is_not_valid_yaml(
+    tmp_path: Path, run_python: RunPython
+) -> None:
     for name in ("Snakefile", "profiles", "src", "workflow"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "config", tmp_path / "config")
     (tmp_path / "config/config.yaml").write_text("profile: quick\nroot: [\n")
-    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "all"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    ended = run_python("-m", "snakemake", "-n", "--quiet", "all", cwd=tmp_path)
     assert ended.returncode == 1
-    assert "config/config.yaml is no YAML" in ended.stdout
+    assert "config/config.yaml is not valid YAML" in ended.stdout
     assert "line 3, column 1" in ended.stdout
 
 
 def test_the_full_profile_is_a_plan_of_a_thousand_runs() -> None:
     """What benchmarks/plan.py times the planning of."""
-    full = read_yaml(Path("config/full.yaml"))
-    jobs = training_jobs(full)
-    assert sum(len(cell["seeds"]) for job in jobs for cell in trained_cells(full, job)) >= 1000
-
-
-def test_planning_loads_no_numerical_library() -> None:
-    modules = "bnblind.pipeline.cells, bnblind.pipeline.config, bnblind.pipeline.closure"
-    slow = "{'torch', 'numpy', 'pandas'}"
-    code = f"import sys, {modules}; print(*sorted({slow} & set(sys.modules)))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (loaded.stdout, loaded.stderr) == ("\n", "")
+    jobs = trained("classification", read_yaml(Path("config/full.yaml"))).values()
+    assert sum(len(cell["seeds"]) for cells in jobs for cell in cells) >= 1000
 
 
 @pytest.mark.parametrize(
@@ -358,22 +365,20 @@ def test_planning_loads_no_numerical_library() -> None:
     ],
 )
 def test_a_mistake_in_the_registry_of_data_sets_is_named(
-    quick: dict[str, Any], tmp_path: Path, monkeypatch, old: str, new: str, message: str
+    quick: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    old: str,
+    new: str,
+    message: str,
 ) -> None:
     wrong = tmp_path / "datasets.yaml"
     wrong.write_text((ROOT / "config/datasets.yaml").read_text().replace(old, new))
-    monkeypatch.setattr(config, "DATASETS", wrong)
+    monkeypatch.setattr(schema, "DATASETS", wrong)
+    monkeypatch.setattr(check, "DATASETS", wrong)
     with pytest.raises(BadInput) as caught:
         check_config(quick)
     assert message in str(caught.value)
-
-
-def test_a_norm_without_a_colour_is_named(quick: dict[str, Any], monkeypatch) -> None:
-    known = config.registered_names
-    more = {"norm": ["rms"]}
-    monkeypatch.setattr(config, "registered_names", lambda kind: known(kind) + more.get(kind, []))
-    with pytest.raises(BadInput, match=r"style.py: LOOKS holds no colour for the norm rms"):
-        check_config(quick)
 
 
 def test_only_the_published_profile_writes_over_its_results(quick: dict[str, Any]) -> None:

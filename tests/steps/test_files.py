@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from bnblind.pipeline.collect import read_table
 
 from bnblind import BadInput
-from bnblind.pipeline.formats.files import json_bytes, publish, table_bytes
+from bnblind.pipeline.formats.files import json_bytes, publish
+from bnblind.pipeline.formats.tables import read_table, table_bytes
 from bnblind.pipeline.formats.tensors import read_tensors, tensors_bytes
 
 TENSORS = {"b": torch.arange(6.0).view(2, 3), "a": torch.tensor([1, 2], dtype=torch.int64)}

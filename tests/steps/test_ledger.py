@@ -8,11 +8,14 @@ import pytest
 
 from bnblind import BadInput
 from bnblind.pipeline.configuration.claims_file import read_claims
+from bnblind.pipeline.discovery import experiments, judged_tables
 from bnblind.pipeline.ledger import counts, judge, ledger, measure, overall, select
 from bnblind.pipeline.proofs_record import Proofs, read_proofs
+from tests.conftest import ROOT
 
 CLAIM = {"claim": "a claim", "required": True}
 PROOFS = Proofs(("T1", "T2"), ())
+KINDS = ["theorems/passing", "flows", "features/{grid}-measures"]
 
 
 def accuracies(**by_norm: list[float]) -> pd.DataFrame:
@@ -243,8 +246,9 @@ def test_a_column_that_is_not_there_or_no_number_is_named(changes, found):
         verdict(row(**changes), table)
 
 
-def test_the_projects_own_claims_name_theorems_and_the_theorems_are_required():
-    claims = read_claims()
+def test_the_projects_own_claims_name_theorems_and_the_theorems_are_required(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    claims = read_claims(judged_tables(experiments().values()))
     rows = ledger(claims, lambda name: None, read_proofs())
     assert {r["id"] for r in rows if r["proof"] == "proved in Coq"} >= {"C1", "C2", "C3", "C4"}
     assert list(claims) == [f"C{i}" for i in range(1, 9)]
@@ -263,13 +267,17 @@ def test_the_projects_own_claims_name_theorems_and_the_theorems_are_required():
             "found at_least, at_most; allowed",
         ),
         ("required: true", "required: perhaps", "allowed: boolean"),
-        ("table: flows", "table: flow", "x.table: found 'flow'; allowed: theorems/passing"),
+        (
+            "table: flows",
+            "table: flow",
+            "x.table: found 'flow'; allowed: theorems/passing, flows, features/GRID-measures",
+        ),
         (
             "where: {}",
             "where: { epoch: { lst: 3 } }",
             r"a number or text, last, \{ last: k",
         ),
-        ("where: {}", "where: {", r"claims.yaml is no YAML: .*line"),
+        ("where: {}", "where: {", r"claims.yaml is not valid YAML: .*line"),
     ],
 )
 def test_an_unclear_claim_is_refused(old, new, found, tmp_path):
@@ -281,7 +289,7 @@ def test_an_unclear_claim_is_refused(old, new, found, tmp_path):
     path = tmp_path / "claims.yaml"
     path.write_text(text.replace(old, new).replace("      figure: f\n", "", "figure: a" in new))
     with pytest.raises(BadInput, match=found):
-        read_claims(path)
+        read_claims(KINDS, path)
 
 
 @pytest.mark.parametrize("text", ["", "- C1", "C1"])
@@ -289,4 +297,4 @@ def test_a_claims_file_that_holds_no_claims_is_refused(text, tmp_path):
     path = tmp_path / "claims.yaml"
     path.write_text(text)
     with pytest.raises(BadInput, match=r"claims.yaml: top level: found .*; allowed: object"):
-        read_claims(path)
+        read_claims(KINDS, path)

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +19,7 @@ from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.models import build_model
 from bnblind.experiments.randomness import stream
 from bnblind.pipeline.configuration.check import check_config
-from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.discovery import experiments
-from tests.conftest import ROOT
 
 CELL = NetworkCell.from_settings(
     {
@@ -31,12 +28,6 @@ CELL = NetworkCell.from_settings(
         "optimizer": {"name": "sgd", "momentum": 0.9},
     }
 )
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.chdir(ROOT)
-    return copy.deepcopy(read_yaml(Path("config/config.yaml")))
 
 
 def cells_of(name: str, config: dict[str, Any]) -> dict[str, list[Cell]]:

@@ -174,6 +174,6 @@ def test_the_norms_code_is_loaded_before_the_checkpoint_is_looked_for(
 
     monkeypatch.setattr(train, "norm_class", loaded.append)
     monkeypatch.setattr(train, "identity_of", looked_for)
+    cells = [NETWORK | {"norm": norm} for norm in norms]
     with pytest.raises(InterruptedError):
-        cells = [NETWORK | {"norm": norm} for norm in norms]
         train_in(tmp_path, "networks", cells, prepared=prepared)

@@ -4,7 +4,7 @@ PAGES = {name: e.page for name, e in EXPERIMENTS.items() if e.page}
 
 for experiment, shown in PAGES.items():
     page_rule = f"{experiment}_page"
-    page_inputs = shown.inputs(config, PATHS)
+    page_inputs = EXPERIMENTS[experiment].page_inputs(config, PATHS)
 
     rule:
         name:

@@ -4,8 +4,9 @@ They repeat torch.optim's arithmetic, bit for bit, because using torch.optim loa
 compiler: 3.5 seconds a process, more than it takes to train the smaller networks.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,20 +14,8 @@ from torch import Tensor, nn
 from bnblind.errors import unknown
 
 
-class Optimizer(Protocol):
+class Optimizer(ABC):
     """What the training loop needs of an optimizer."""
-
-    def zero_grad(self) -> None: ...
-
-    def step(self) -> None: ...
-
-    def state(self) -> dict[str, Tensor]: ...
-
-    def load(self, state: dict[str, Tensor]) -> None: ...
-
-
-class _Parameters:
-    """The parameters that an optimizer steps."""
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         self.parameters = list(parameters)
@@ -35,8 +24,20 @@ class _Parameters:
         for parameter in self.parameters:
             parameter.grad = None
 
+    @abstractmethod
+    def step(self) -> None:
+        """Change the parameters by their gradients."""
 
-class SGD(_Parameters):
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """What the next steps depend on, by the parameters' positions."""
+
+    @abstractmethod
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take over another optimizer's :meth:`state`."""
+
+
+class SGD(Optimizer):
     """Stochastic gradient descent with heavy-ball momentum and L2 weight decay.
 
     ``v <- momentum * v + (gradient + weight_decay * p)``, ``p <- p - lr * v``, v starting at
@@ -75,7 +76,7 @@ class SGD(_Parameters):
         self.velocities = {int(i): velocity.clone() for i, velocity in state.items()}
 
 
-class Adamax(_Parameters):
+class Adamax(Optimizer):
     """Adam with the largest recent gradient in place of its second moment.
 
     ``m <- m + (1 - beta1) (gradient - m)``, ``u <- max(beta2 u, |gradient| + eps)``,

@@ -66,10 +66,7 @@ def split_dataset(
         everything, test_size=round(test * len(labels)), stratify=labels, random_state=seed
     )
     trained, validated = train_test_split(
-        kept,
-        test_size=round(validation * len(labels)),
-        stratify=labels[kept],
-        random_state=seed,
+        kept, test_size=round(validation * len(labels)), stratify=labels[kept], random_state=seed
     )
     rows = {
         name: np.sort(part) for name, part in zip(SPLITS, (trained, validated, tested), strict=True)

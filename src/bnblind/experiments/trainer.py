@@ -139,6 +139,6 @@ class Kind:
     """
 
     cell: type[Cell]
-    start: Callable[[Any, int, Dataset], Trainer]
+    start: Callable[..., Trainer]
     judge: Callable[[Any, Run, Dataset], tuple[list[Row], dict[str, Tensor]]]
     columns: tuple[str, ...]

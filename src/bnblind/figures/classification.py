@@ -20,7 +20,7 @@ from bnblind.figures.naming import (
     spread,
     with_labels,
 )
-from bnblind.figures.seeds import mark_level
+from bnblind.figures.panels import mark_level
 from bnblind.figures.style import COLUMN, LOOKS
 
 MODEL_NOTES = {

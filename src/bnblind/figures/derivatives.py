@@ -11,16 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bnblind.figures.naming import batch_title, in_order, norms_in, rows_in_order, with_labels
+from bnblind.figures.panels import legend_below
 from bnblind.figures.style import COLUMN, FLOOR, LOOKS, SHARES, TERM_LABELS
 
 PROBED = ("label", "random")
 """Batchings that were probed, in the order of the panels; others follow."""
-TERM_COLORS = {
-    "first": "#0072B2",
-    "diag": "#D55E00",
-    "offdiag": "#009E73",
-    "remainder": "#999999",
-}
+TERM_COLORS = {"first": "#0072B2", "diag": "#D55E00", "offdiag": "#009E73", "remainder": "#999999"}
 
 
 def defined(terms: pd.DataFrame) -> pd.DataFrame:
@@ -100,11 +96,6 @@ def _draw_shares(axes: Axes, labels: list[str], shares: pd.DataFrame) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _share_legend(figure: Figure, axes: Axes) -> None:
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(SHARES))
-
-
 def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """What each batch norm of a network blocks of the whole gradient, first and last epoch.
 
@@ -131,7 +122,7 @@ def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         _draw_shares(axes, labels, chosen)
         axes.set(xlabel="share of |dL/dY|²", title=batch_title(batching))
     panels[0][0].invert_yaxis()
-    _share_legend(figure, panels[0][0])
+    legend_below(figure, panels[0][0])
     return figure, drawn
 
 
@@ -164,7 +155,7 @@ def blocked_by_term(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         _draw_shares(axes, places, chosen)
         axes.set(title=title, xlabel="share of its |gradient|²")
     panels[0].invert_yaxis()
-    _share_legend(figure, panels[0])
+    legend_below(figure, panels[0])
     return figure, drawn
 
 

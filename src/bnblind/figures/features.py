@@ -19,11 +19,7 @@ from bnblind.figures.naming import (
 )
 from bnblind.figures.style import COLUMN, LOOKS
 
-METRICS = {
-    "silhouette": "silhouette",
-    "ncm": "nearest class mean",
-    "probe": "linear probe",
-}
+METRICS = {"silhouette": "silhouette", "ncm": "nearest class mean", "probe": "linear probe"}
 MODES = {"eval": "evaluation mode", "random": "training mode, random batches"}
 # Okabe & Ito's eight colours, then two of Brewer's that they leave room for.
 CLASS_COLORS = (

@@ -190,12 +190,7 @@ def gap_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """
     drawn = gaps(results)
     pairs, views, norms = _pairs(drawn), _views(drawn), norms_in(drawn)
-    figure, panels = plt.subplots(
-        1,
-        len(pairs),
-        figsize=(2 * COLUMN, 0.95 * COLUMN),
-        squeeze=False,
-    )
+    figure, panels = plt.subplots(1, len(pairs), figsize=(2 * COLUMN, 0.95 * COLUMN), squeeze=False)
     step = 0.7 / len(norms)
     for axes, pair in zip(panels[0], pairs, strict=True):
         for i, norm in enumerate(norms):

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from bnblind.experiments.words import purity_of
 from bnblind.figures.naming import norms_in, spread
+from bnblind.figures.panels import draw_against, mark_level
 from bnblind.figures.rates import final_values
-from bnblind.figures.seeds import draw_against, mark_level
 from bnblind.figures.style import COLUMN, LOOKS
 
 

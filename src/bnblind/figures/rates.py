@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from bnblind.figures.classification import last_epochs
 from bnblind.figures.naming import batching_title, batchings_in, identity_in, norms_in, spread
-from bnblind.figures.seeds import draw_against, mark_level
+from bnblind.figures.panels import draw_against, legend_below, mark_level
 from bnblind.figures.style import COLUMN, LOOKS
 
 
@@ -61,8 +61,7 @@ def accuracy_by_rate(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
         axes.set_title(batching_title(batching))
     mark_level(panels[0], 1 / classes, "chance", "left")
     panels[0][0].set_ylabel("final test accuracy")
-    handles, names = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    legend_below(figure, panels[0][0])
     return figure, drawn
 
 

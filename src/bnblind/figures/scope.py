@@ -14,8 +14,8 @@ from bnblind.figures.naming import (
     spread,
     with_labels,
 )
+from bnblind.figures.panels import mark_level
 from bnblind.figures.rates import with_the_grid
-from bnblind.figures.seeds import mark_level
 from bnblind.figures.style import COLUMN, LOOKS
 
 MODES = {

@@ -12,8 +12,6 @@ from bnblind import numerics
 from bnblind.errors import BadInput, Diverged
 from bnblind.pipeline import steps
 
-MEGABYTE = 1024  # of the kilobytes in which Linux counts memory
-
 
 def _usage() -> tuple[float, float]:
     """CPU seconds, and megabytes at the peak, of this process and the children that it has waited
@@ -21,7 +19,7 @@ def _usage() -> tuple[float, float]:
     """
     own, children = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     seconds = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-    return seconds, max(own.ru_maxrss, children.ru_maxrss) / MEGABYTE
+    return seconds, max(own.ru_maxrss, children.ru_maxrss) / 1024  # from kilobytes
 
 
 def main(argv: list[str]) -> None:

@@ -16,12 +16,8 @@ if TYPE_CHECKING:
 
 FIGURE_FORMATS = ("svg", "pdf", "png", "csv")
 
-STAGES = {
-    "prepared": "raw and prepared data",
-    "trained": "the runs' weights, results and samples",
-    "analysed": "tables of results",
-    "reported": "figures and pages",
-}
+STAGES = ("prepared", "trained", "analysed", "reported")
+"""Raw and prepared data; what runs leave; tables of results; figures and pages."""
 
 
 @dataclass(frozen=True)
@@ -169,9 +165,7 @@ def _of_report(paths: Paths) -> Iterator[Artifact]:
 
 
 def artifacts(
-    config: Mapping[str, Any],
-    experiments: Iterable["Experiment"],
-    datasets: Mapping[str, Any],
+    config: Mapping[str, Any], experiments: Iterable["Experiment"], datasets: Mapping[str, Any]
 ) -> list[Artifact]:
     """Every file of a configuration; ``datasets`` is the registry.
 

@@ -41,6 +41,9 @@ class Training:
         """All cells of each grid; those of a job follow one another."""
         return {name: [*self.cell.of_grid(grid)] for name, grid in self.grids(config).items()}
 
+    def all_cells(self, config: Config) -> list[Cell]:
+        return [cell for cells in self.cells(config).values() for cell in cells]
+
 
 @dataclass(frozen=True)
 class Computing:
@@ -65,7 +68,8 @@ class Page:
     Attributes:
         figures: name -> stem below ``reports/figures/NAME``, with fields in braces.
         drawn: the figures of a configuration: a name, and the values of its stem's fields.
-        inputs: the notebook's parameters that are files: a path, a list or a mapping of them.
+        inputs: the notebook's parameters that are files: a path, a list or a mapping of them. If
+            not given, the experiment's tables by their options, those of a grid by its name.
         parameters: its further ones, but ``numerics`` and ``figures``, which all have.
         shown: patterns of stems; the first page shows the first that fits. Empty: none.
         sentence: what to see in it.
@@ -73,7 +77,7 @@ class Page:
 
     figures: Mapping[str, str]
     drawn: Callable[[Config], Iterable[tuple[str, Mapping[str, Any]]]]
-    inputs: Callable[[Config, Paths], Mapping[str, Any]]
+    inputs: Callable[[Config, Paths], Mapping[str, Any]] | None = None
     parameters: Callable[[Config], Mapping[str, Any]] = lambda config: {}
     shown: tuple[str, ...] = ()
     sentence: str = ""
@@ -125,6 +129,18 @@ class Experiment:
         if self.page is None:
             return []
         return sorted({self.stem(name, **fields) for name, fields in self.page.drawn(config)})
+
+    def page_inputs(self, config: Config, paths: Paths) -> Mapping[str, Any]:
+        """The parameters of its notebook that are files."""
+        assert self.page is not None
+        if self.page.inputs:
+            return self.page.inputs(config, paths)
+        return {
+            option: {grid: paths.table(table.format(grid=grid)) for grid in config[self.name]}
+            if "{grid}" in table
+            else paths.table(table)
+            for option, table in self.tables.items()
+        }
 
     def judged_tables(self) -> list[str]:
         """The tables that claims may read."""

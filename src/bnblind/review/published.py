@@ -29,15 +29,11 @@ def hashes(lock: Mapping[str, Any], kind: str) -> dict[str, str]:
 
 def differences(published: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     """One line for each path whose hash differs or that only one side has."""
-    lines = []
-    for path in sorted({*published, *found}):
-        if path not in found:
-            lines.append(f"{path}: missing in this run")
-        elif path not in published:
-            lines.append(f"{path}: not among the published outputs")
-        elif published[path] != found[path]:
-            lines.append(f"{path}: published {published[path]}, this run {found[path]}")
-    return lines
+    return [
+        f"{path}: published {published.get(path, 'none')}, this run {found.get(path, 'none')}"
+        for path in sorted({*published, *found})
+        if published.get(path) != found.get(path)
+    ]
 
 
 def compare(published: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -17,17 +17,8 @@ SAME = 1e-6
 
 
 KEYS = {
-    "id",
-    "claim",
-    "required",
-    "value",
-    "interval",
-    "seeds",
-    "verdict",
-    "undecided",
-    "scope",
-    "theorem",
-    "artifact",
+    *("id", "claim", "required", "value", "interval", "seeds", "verdict", "undecided", "scope"),
+    *("theorem", "artifact"),
 }
 """What is read of a row of the ledger."""
 
@@ -104,22 +95,16 @@ def _printed(row: dict[str, Any]) -> str:
 def table(rows: list[dict[str, Any]], *, everything: bool) -> str:
     """The ledger as text, one line per claim, or one line per row."""
     shown = [row for row in rows if everything or "." not in row["id"]]
+    found = [_printed(row) if everything else _held(rows, row) for row in shown]
     columns = [
-        ("claim", [row["id"] for row in shown]),
-        ("verdict", ["undecided" if row["undecided"] else row["verdict"] for row in shown]),
-        ("required", ["yes" if row["required"] else "" for row in shown]),
-        ("found", [_printed(row) for row in shown])
-        if everything
-        else ("rows that hold", [_held(rows, row) for row in shown]),
+        ["claim", *(row["id"] for row in shown)],
+        ["verdict", *("undecided" if row["undecided"] else row["verdict"] for row in shown)],
+        ["required", *("yes" if row["required"] else "" for row in shown)],
+        ["found" if everything else "rows that hold", *found],
     ]
-    last = ["what is claimed", *map(_claimed, shown)]
-    widths = [max(map(len, [name, *cells])) for name, cells in columns]
-    lines = []
-    for i, text in enumerate(last):
-        cells = [name if i == 0 else cells[i - 1] for name, cells in columns]
-        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        lines.append("  ".join([*padded, text]))
-    return "\n".join(lines)
+    padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
+    lines = zip(*padded, ["what is claimed", *map(_claimed, shown)], strict=True)
+    return "\n".join(map("  ".join, lines))
 
 
 def _held(rows: list[dict[str, Any]], claim: dict[str, Any]) -> str:

@@ -5,10 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from bnblind.experiments.flows.cell import FlowCell
+from bnblind.experiments.flows.cell import CELL
 from bnblind.experiments.intervals import t_interval
 
-CELL = FlowCell
 REPORTED = ("gap", "auc", "real.mean")
 
 

@@ -31,16 +31,9 @@ def noisy(cell: FlowCell, part: Part, seed: int, *names: str | int) -> Tensor:
 def initial_flow(cell: FlowCell, seed: int, images: Tensor) -> RealNVP:
     """The untrained flow; the same weights for a seed under every norm and batching."""
     with global_stream(seed, "init"):
-        flow = build_flow(
-            cell.coupling,
-            images.shape[1:],
-            couplings=cell.couplings,
-            width=cell.width,
-            depth=cell.depth,
-            norm=cell.norm,
-            coupling_norm=cell.coupling_norm,
-            constraint=cell.constraint,
-        )
+        names = ("couplings", "width", "depth", "norm", "coupling_norm", "constraint")
+        sizes = {name: getattr(cell, name) for name in names}
+        flow = build_flow(cell.coupling, images.shape[1:], **sizes)
     freeze_statistics(flow, images)
     return flow
 

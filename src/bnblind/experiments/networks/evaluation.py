@@ -41,12 +41,7 @@ def batches_of(part: Part, mode: str, batch_size: int, seed: int) -> Batches:
 
 
 def evaluate(
-    model: nn.Module,
-    part: Part,
-    mode: str,
-    batch_size: int,
-    seed: int,
-    loss: str = "cross_entropy",
+    model: nn.Module, part: Part, mode: str, batch_size: int, seed: int, loss: str = "cross_entropy"
 ) -> tuple[float, float]:
     """Mean loss per sample in nats, and accuracy as a share, of ``model`` on ``part``.
 

@@ -3,12 +3,14 @@
 To add one, write a function with this signature and name it in ``MODELS``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
-from torch import nn
+from torch import Tensor, nn
 
 from bnblind.errors import unknown
+from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.resnet import resnet
 from bnblind.norms import NormFactory, build_norm
 
@@ -116,3 +118,10 @@ def build_model(model: str, norm: str, input_shape: Sequence[int], classes: int)
     if model not in MODELS:
         raise unknown("model", model, MODELS)
     return MODELS[model](input_shape, classes, lambda shape: build_norm(norm, shape))
+
+
+def kept_model(cell: NetworkCell, data: Dataset, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The network of a cell with the weights of some epoch."""
+    model = build_model(cell.model, cell.norm, data.input_shape, data.classes)
+    model.load_state_dict(dict(weights))
+    return model

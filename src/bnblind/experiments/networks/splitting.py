@@ -12,7 +12,7 @@ from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Dataset, Part
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.losses import split_loss_of
-from bnblind.experiments.networks.models import build_model
+from bnblind.experiments.networks.models import kept_model
 from bnblind.experiments.randomness import stream
 from bnblind.layers import normalization_layers
 from bnblind.model_split import split_loss
@@ -49,9 +49,7 @@ def trained_model(cell: NetworkCell, data: Dataset, weights: Mapping[str, Tensor
 
     The running averages of training lag behind, and at initialization say nothing.
     """
-    built = build_model(cell.model, cell.norm, data.input_shape, data.classes)
-    built.load_state_dict(dict(weights))
-    built.train()
+    built = kept_model(cell, data, weights).train()
     averaging = [m for m in built.modules() if isinstance(m, BatchStatistics)]
     for layer in averaging:
         layer.momentum = 1.0

@@ -4,9 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from bnblind.experiments.networks.cell import NetworkCell
-
-CELL = NetworkCell
+from bnblind.experiments.networks.cell import CELL
 
 
 def summary(table: pd.DataFrame) -> dict[str, Any]:

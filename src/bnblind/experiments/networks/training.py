@@ -10,7 +10,7 @@ from bnblind.experiments.networks.blocking import blocked_shares
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.evaluation import MODES, evaluate
 from bnblind.experiments.networks.losses import training_loss
-from bnblind.experiments.networks.models import build_model
+from bnblind.experiments.networks.models import build_model, kept_model
 from bnblind.experiments.randomness import global_stream
 from bnblind.experiments.runs import Run
 from bnblind.experiments.trainer import Row, Trainer
@@ -75,8 +75,7 @@ def judge(cell: NetworkCell, run: Run, data: Dataset) -> tuple[list[Row], dict[s
     """
     rows: list[Row] = []
     for epoch, weights in run.weights.items() if cell.probed else ():
-        model = build_model(cell.model, cell.norm, data.input_shape, data.classes)
-        model.load_state_dict(weights)
+        model = kept_model(cell, data, weights)
         for metric, value in blocked_shares(model, data.train, cell, run.seed).items():
             rows.append({"epoch": epoch, "metric": metric, "value": value})
     return rows, {}

@@ -42,6 +42,12 @@ def several(item: Schema, least: int = 1) -> Schema:
     }
 
 
+def pair(meaning: str, **bounds: float) -> Schema:
+    """Two integers from 0, or two numbers within ``bounds``."""
+    item = number("", **bounds) if bounds else integer("", 0)
+    return {"type": "array", "minItems": 2, "maxItems": 2, "items": item, "description": meaning}
+
+
 def names(kind: str, meaning: str) -> Schema:
     return several(name(kind, meaning))
 
@@ -80,13 +86,7 @@ def optimizer() -> Schema:
             "name": name("optimizer", "`sgd` or `adamax`"),
             "momentum": number("of `sgd`; 0 if not given", minimum=0, exclusiveMaximum=1),
             "weight_decay": number("of `sgd`; 0 if not given", minimum=0),
-            "betas": {
-                "type": "array",
-                "minItems": 2,
-                "maxItems": 2,
-                "items": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
-                "description": "of `adamax`; 0.9 and 0.999 if not given",
-            },
+            "betas": pair("of `adamax`; 0.9 and 0.999 if not given", minimum=0, exclusiveMaximum=1),
             "eps": positive("of `adamax`; 1e-8 if not given"),
         },
         optional=("momentum", "weight_decay", "betas", "eps"),

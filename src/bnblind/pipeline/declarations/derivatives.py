@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import impure, of_grids
 from bnblind.pipeline.declaration import Computing, Config, Experiment, Page
@@ -14,8 +13,7 @@ SECTION = keys.grids(
     "(initial, `snapshots`, last), which needs norm `bn` and batching `label`",
     {
         "batchings": keys.names(
-            "batching",
-            "kinds of batches to measure on, with `label`; drawn from the training part",
+            "batching", "kinds of batches to measure on, with `label`; drawn from the training part"
         ),
         "batch_size": keys.integer("samples per batch; short last batches are not used", 2),
         "batches": keys.integer("batches of each kind for each network"),
@@ -47,13 +45,6 @@ def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
         yield "blocked", {"grid": grid}
 
 
-def inputs(config: Config, paths: Paths) -> dict[str, Any]:
-    return {
-        kind: {grid: paths.table(f"derivatives/{grid}-{kind}") for grid in config["derivatives"]}
-        for kind in ("terms", "blocked")
-    }
-
-
 EXPERIMENT = Experiment(
     name="derivatives",
     title="What passes in trained networks",
@@ -69,7 +60,6 @@ EXPERIMENT = Experiment(
             "positions": "positions",
         },
         drawn=drawn,
-        inputs=inputs,
         shown=("derivatives/digits-head-norms", "derivatives/*-norms"),
         sentence="Networks trained on label-pure batches: each Taylor term's gradient after the "
         "first norm (dotted) and before it (line). On label-pure batches the first-order term "

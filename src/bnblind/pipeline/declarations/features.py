@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import of_grids
 from bnblind.pipeline.declaration import Computing, Config, Experiment, Page
@@ -46,14 +45,6 @@ def drawn(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield figure, {"grid": grid, "lr": float(lr)}
 
 
-def inputs(config: Config, paths: Paths) -> dict[str, Any]:
-    kinds = {"measures": "measures", "planes": "plane"}
-    return {
-        name: {grid: paths.table(f"features/{grid}-{kind}") for grid in config["features"]}
-        for name, kind in kinds.items()
-    }
-
-
 EXPERIMENT = Experiment(
     name="features",
     title="The features that training leaves",
@@ -66,7 +57,6 @@ EXPERIMENT = Experiment(
     page=Page(
         figures={"measures": "{grid}-lr{lr}-measures", "tsne": "{grid}-lr{lr}-tsne"},
         drawn=drawn,
-        inputs=inputs,
         shown=("features/digits-mini_vgg-*-measures", "features/*-measures"),
         sentence="Silhouette, nearest class mean and linear probe of the penultimate features; "
         "one mark per seed, grey bars before training. Whether training moves a norm's marks to "

@@ -16,18 +16,9 @@ SECTION = keys.grids(
     "these words mean: [docs/flows.md](../docs/flows.md)",
     {
         "dataset": keys.name("dataset", "one of `data`"),
-        "pairs": {
-            "type": "array",
-            "minItems": 1,
-            "uniqueItems": True,
-            "items": {
-                "type": "array",
-                "minItems": 2,
-                "maxItems": 2,
-                "items": {"type": "integer", "minimum": 0},
-            },
-            "description": "pairs of classes; `[9, 8]`: a in the mixtures is the share of 9",
-        },
+        "pairs": keys.several(
+            keys.pair("pairs of classes; `[9, 8]`: a in the mixtures is the share of 9")
+        ),
         "coupling": keys.name(
             "coupling",
             "`mlp`: fully connected couplings on flattened images; `conv`: multi-scale, "
@@ -85,18 +76,15 @@ TRAINING = Training(kind="flows", cell=FlowCell, grids=whole, keeps=("weights", 
 
 def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
     """A set of figures for each data set, coupling and coupling norm; samples for each pair."""
-    for grid in TRAINING.cells(config).values():
-        for cell in grid:
-            comparison = cell.comparison(cell.identity)
-            for figure in ("curves", "interpolation", "gap"):
-                yield figure, {"comparison": comparison}
-            yield "samples", {"comparison": comparison, "pair": cell.identity["pair"]}
+    for cell in TRAINING.all_cells(config):
+        fields = {"comparison": cell.comparison(cell.identity), "pair": cell.identity["pair"]}
+        yield from ((figure, fields) for figure in ("curves", "interpolation", "gap", "samples"))
 
 
 def inputs(config: Config, paths: Paths) -> dict[str, Any]:
     grids = TRAINING.cells(config)
     jobs = {(grid, cell.job): None for grid, cells in grids.items() for cell in cells}
-    used = sorted({cell.dataset for cells in grids.values() for cell in cells})
+    used = sorted({cell.dataset for cell in TRAINING.all_cells(config)})
     return {
         "results": paths.table("flows"),
         "samples": [paths.trained("samples", "flows", *job) for job in jobs],

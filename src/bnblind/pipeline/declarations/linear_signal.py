@@ -40,7 +40,6 @@ EXPERIMENT = Experiment(
     page=Page(
         figures={"displacement": "displacement"},
         drawn=lambda config: [("displacement", {})],
-        inputs=lambda config, paths: {"table": paths.table("linear_signal")},
         shown=("linear_signal/displacement",),
         sentence="How far training moves the weights before the norm: BN and centering alone leave "
         "them at rest.",

@@ -54,11 +54,7 @@ def contradictions(config: Config) -> Iterator[str]:
     return of_grids("purity", config, of_grid)
 
 
-def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
-    for grid in EXPERIMENT.training.cells(config).values() if EXPERIMENT.training else ():
-        for cell in grid:
-            yield "curves", {"comparison": cell.comparison(cell.identity)}
-
+TRAINING = Training(kind="networks", cell=NetworkCell, grids=swept)
 
 EXPERIMENT = Experiment(
     name="purity",
@@ -66,11 +62,13 @@ EXPERIMENT = Experiment(
     order=70,
     section=SECTION,
     contradictions=contradictions,
-    training=Training(kind="networks", cell=NetworkCell, grids=swept),
+    training=TRAINING,
     page=Page(
         figures={"curves": "{comparison}"},
-        drawn=drawn,
-        inputs=lambda config, paths: {"results": paths.table("purity")},
+        drawn=lambda config: [
+            ("curves", {"comparison": cell.comparison(cell.identity)})
+            for cell in TRAINING.all_cells(config)
+        ],
         parameters=class_counts,
         shown=("purity/digits-head-*", "purity/*"),
         sentence="Test accuracy, and what BN blocks, against the share of a batch's samples that "

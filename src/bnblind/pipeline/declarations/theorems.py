@@ -42,9 +42,6 @@ EXPERIMENT = Experiment(
     page=Page(
         figures={"passing": "passing", "points": "points", "leak": "leak"},
         drawn=lambda config: [("passing", {}), ("points", {}), ("leak", {})],
-        inputs=lambda config, paths: {
-            name: paths.table(f"theorems/{name}") for name in ("passing", "errors", "leak")
-        },
         shown=("theorems/passing",),
         sentence="Share of each Taylor term's gradient that passes each norm: 1 where all passes, "
         "about 1e-16 (rounding) where nothing does. Float64, synthetic features, losses shared by "

@@ -9,12 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from bnblind.experiments.theorem_check import (
-    Case,
-    leak_by_channel,
-    passing_by_term,
-    theorem_errors,
-)
+from bnblind.experiments.theorem_check import Case, leak_by_channel, passing_by_term, theorem_errors
 from bnblind.pipeline.formats.files import json_bytes, publish
 from bnblind.pipeline.formats.tables import table_bytes
 

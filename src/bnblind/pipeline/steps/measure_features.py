@@ -10,8 +10,7 @@ import pandas as pd
 from torch import nn
 
 from bnblind.experiments.datasets import Dataset, Part
-from bnblind.experiments.networks.cell import NetworkCell
-from bnblind.experiments.networks.models import build_model
+from bnblind.experiments.networks.models import kept_model
 from bnblind.experiments.networks.separability import embed, measures, modes_of, penultimate
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.prepared import read_dataset
@@ -19,17 +18,6 @@ from bnblind.pipeline.formats.tables import table_bytes
 from bnblind.pipeline.formats.weights import kept_networks
 
 Row = dict[str, Any]
-
-
-def networks(path: Path, data: Dataset) -> Iterator[tuple[Row, NetworkCell, nn.Module]]:
-    """A job's networks before training and after the last epoch, with what they are and their
-    cells.
-    """
-    for row, cell, weights in kept_networks(path):
-        if row["epoch"] in (0, cell.epochs):
-            model = build_model(cell.model, cell.norm, data.input_shape, data.classes)
-            model.load_state_dict(weights)
-            yield row, cell, model
 
 
 def measure_rows(model: nn.Module, data: Dataset, batch_size: int, seed: int) -> Iterator[Row]:
@@ -59,7 +47,10 @@ def main(argv: list[str]) -> None:
     measured: list[Row] = []
     plane: list[Row] = []
     for path in args.weights:
-        for row, cell, model in networks(path, data):
+        for row, cell, weights in kept_networks(path):
+            if row["epoch"] not in (0, cell.epochs):
+                continue
+            model = kept_model(cell, data, weights)
             found = measure_rows(model, data, cell.batch_size, row["seed"])
             measured += [row | values for values in found]
             if row["epoch"] and row["norm"] in tsne["norms"] and row["seed"] == tsne["seed"]:

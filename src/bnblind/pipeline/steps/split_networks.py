@@ -10,15 +10,8 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
-from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.losses import training_loss
-from bnblind.experiments.networks.splitting import (
-    Probing,
-    describe,
-    split_at,
-    trained_model,
-)
+from bnblind.experiments.networks.splitting import Probing, describe, split_at, trained_model
 from bnblind.layers import normalization_layers
 from bnblind.norms.bn import BatchNorm
 from bnblind.pipeline.formats.files import publish
@@ -28,12 +21,6 @@ from bnblind.pipeline.formats.weights import kept_networks
 from bnblind.probe import BlindnessProbe
 
 Row = dict[str, Any]
-
-
-def networks(path: Path, data: Dataset) -> Iterator[tuple[Row, NetworkCell, nn.Module]]:
-    """Every kept network of a job's weights file, with what it is and its cell, in float64."""
-    for row, cell, weights in kept_networks(path):
-        yield row, cell, trained_model(cell, data, weights).double()
 
 
 def term_rows(model: nn.Module, images: Tensor, labels: Tensor, loss: str) -> Iterator[Row]:
@@ -68,7 +55,8 @@ def main(argv: list[str]) -> None:
     terms: list[Row] = []
     blocked: list[Row] = []
     for path in args.weights:
-        for key, cell, model in networks(path, data):
+        for key, cell, weights in kept_networks(path):
+            model = trained_model(cell, data, weights).double()
             for batching, number, images, labels in probing.draw(data.train, key["seed"]):
                 where = {**key, "probed": batching, "batch": number}
                 images = images.double()

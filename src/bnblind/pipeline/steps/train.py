@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from torch import Tensor
-from tqdm import tqdm
 
 from bnblind.experiments.trainer import Kind, Trainer
 from bnblind.norms import norm_class
@@ -30,19 +29,11 @@ def results_table(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFram
     return table.astype({name: kind for name, kind in TYPES.items() if name in columns})
 
 
-class Progress:
-    """A bar on a terminal, one line per epoch elsewhere; ``epochs`` of all runs together."""
-
-    def __init__(self, epochs: int) -> None:
-        self.bar = tqdm(total=epochs, unit="epoch") if sys.stderr.isatty() else None
-
-    def __call__(self, trainer: Trainer) -> None:
-        name, state = trainer.name, trainer.report()
-        if self.bar is None:
-            print(f"{name} epoch {trainer.epoch}/{trainer.planned.epochs}: {state}", flush=True)
-        else:
-            self.bar.set_description(f"{name}: {state}")
-            self.bar.update()
+def note(trainer: Trainer) -> None:
+    print(
+        f"{trainer.name} epoch {trainer.epoch}/{trainer.planned.epochs}: {trainer.report()}",
+        flush=True,
+    )
 
 
 def main(argv: list[str]) -> None:
@@ -66,10 +57,7 @@ def main(argv: list[str]) -> None:
     rows: list[dict[str, Any]] = []
     samples: dict[str, Tensor] = {}
     with exclusive_lock(args.checkpoint):
-        progress = Progress(sum(cell.epochs * len(cell.seeds) for cell in cells))
-        trained = train_all(
-            cells, lambda cell, seed: kind.start(cell, seed, data), checkpoint, progress
-        )
+        trained = train_all(cells, partial(kind.start, data=data), checkpoint, note)
         for cell, run in trained:
             judged, drawn = kind.judge(cell, run, data)
             what = cell.identity | {"seed": run.seed, "batch_order": run.batch_order}

@@ -1,9 +1,10 @@
-"""What the seeds of a sweep reached, against the setting that it varies."""
+"""Parts of panels that several figures have: seeds, levels, legends."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from bnblind.figures.naming import norms_in
@@ -27,6 +28,12 @@ def draw_against(axes: Axes, rows: pd.DataFrame, setting: str) -> None:
         )  # fmt: skip
         lost = own[own["value"].isna()]
         axes.plot(lost[setting], [0.02] * len(lost), color=look.color, marker="x", linestyle="")
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """What is drawn in ``axes``, named in one line below all panels."""
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
 
 
 def mark_level(panels: Sequence[Axes], level: float, name: str, side: str = "right") -> None:

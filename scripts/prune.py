@@ -1,6 +1,6 @@
 """Remove from the given folders the files that no job of the present configuration makes.
 
-    python workflow/prune.py FOLDER ...
+    python scripts/prune.py FOLDER ...
 
 Shrinking a grid would otherwise leave stale results inside a folder that DVC tracks whole.
 What git tracks stays.
