@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 import torch
 import yaml
+from threadpoolctl import threadpool_limits
 
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.preparation import read_images, split_dataset
@@ -22,6 +23,7 @@ from bnblind.pipeline.steps.export_data import fetch
 ROOT = Path(__file__).parents[1]
 
 torch.set_num_threads(1)
+threadpool_limits(1)  # of NumPy's library; its threads wait for one another in small products
 hypothesis.settings.register_profile(
     "repeatable", derandomize=True, deadline=None, database=None, max_examples=60
 )
@@ -55,10 +57,10 @@ def is_python(word: str) -> bool:
     """Whether it names an interpreter, or a script of one such as ``snakemake``."""
     if re.fullmatch(r"python[0-9.]*", Path(word).name):
         return True
-    script = shutil.which(word)
-    return (
-        script is not None and re.match(rb"#!.*python", Path(script).read_bytes()[:200]) is not None
-    )
+    if (script := shutil.which(word)) is None:
+        return False
+    with Path(script).open("rb") as file:
+        return re.match(rb"#!.*python", file.read(200), re.DOTALL) is not None
 
 
 class Guard:
@@ -122,11 +124,14 @@ def run_python() -> RunPython:
     pinned = environment("portable", 1)
     unpinned = {name: value for name, value in os.environ.items() if name not in pinned}
 
-    def run(*args: str | Path, cwd: Path = ROOT, **extra: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *args: str | Path, cwd: Path = ROOT, stdin: str = "", **extra: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *map(str, args)],
             cwd=cwd,
             env={**unpinned, "PYTHONPATH": str(ROOT / "src"), **extra},
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=120,

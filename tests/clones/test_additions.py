@@ -10,15 +10,11 @@ import pytest
 import yaml
 
 from tests.helpers import toy
-from tests.helpers.clones import Clone
+from tests.helpers.clones import PAGES, Clone
 from tests.helpers.recipes import follow
 
 SHOWN = {"claims": 1, "index": 1, "about": 1}
 """The pages that list what there is: the ledger, the first page, the configuration."""
-PAGES = {
-    **{"theorems_page": 1, "linear_signal_page": 1, "classification_page": 1, "purity_page": 1},
-    **{"derivatives_page": 1, "features_page": 1, "flows_page": 1, "scope_page": 1},
-}
 
 
 @pytest.fixture
@@ -40,7 +36,10 @@ def add(clone: Clone, files: dict[str, str]) -> None:
 
 def test_an_experiment_is_its_own_files_and_one_declaration(finished: Clone) -> None:
     before = finished.hashes()
-    add(finished, toy.FILES)
+    step = "src/bnblind/pipeline/steps/measure_spread.py"
+    add(finished, {step: toy.FILES[step]})
+    assert finished.planned() == {}, "a further step is part of no other job"
+    add(finished, {name: text for name, text in toy.FILES.items() if name != step})
     config = finished.path / "config/config.yaml"
     config.write_text(config.read_text() + toy.SECTION)
     assert finished.planned() == {"spread": 1, "spread_page": 1, **SHOWN}

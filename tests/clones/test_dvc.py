@@ -2,6 +2,9 @@
 
 import yaml
 
+from bnblind.pipeline.artifacts import artifacts
+from bnblind.pipeline.configuration.schema import datasets, read_yaml
+from bnblind.pipeline.discovery import experiments
 from tests.helpers.clones import ROOT, Clone
 
 
@@ -53,12 +56,12 @@ def test_a_differing_output_is_reported(first: Clone) -> None:
 def test_stage_outs_and_rule_outputs_cover_each_other(first: Clone) -> None:
     stages = yaml.safe_load((first.path / "dvc.yaml").read_text())["stages"]
     outs = [path for stage in stages.values() for out in stage["outs"] for path in out]
-    made = [
-        line.split("\t")[0]
-        for line in first.run("snakemake", "--summary").splitlines()
-        if line.startswith(("data/", "reports/"))
-    ]
+    lines = [line.split("\t") for line in first.run("snakemake", "--summary").splitlines()]
+    made = {line[0]: line[2] for line in lines if line[0].startswith(("data/", "reports/"))}
     assert set(made) == {str(file) for file in first.outputs()}
+    profile = read_yaml(first.path / "config/config.yaml")
+    known = artifacts(profile, experiments().values(), datasets())
+    assert {artifact.path: artifact.rule for artifact in known} == made
     for file in made:
         assert sum(file == out or file.startswith(f"{out}/") for out in outs) == 1, file
     for out in outs:

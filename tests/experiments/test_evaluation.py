@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from bnblind.experiments.datasets import Part
 from bnblind.experiments.networks.evaluation import MODES, evaluate
 from bnblind.experiments.networks.models import build_model
+from bnblind.experiments.optimizers import build_optimizer
 
 
 def network(norm):
@@ -55,7 +56,7 @@ def test_label_mode_has_pure_batches(digits):
     separable = Part(F.one_hot(labels, 64).float().view(-1, 1, 8, 8) + noise, labels)
     model = network("bn")
     model[4].running_mean.zero_()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = build_optimizer("sgd", model.parameters(), 0.1)
     for _ in range(100):
         optimizer.zero_grad()
         F.cross_entropy(model(separable.images), labels).backward()

@@ -11,6 +11,7 @@ from bnblind import BadInput
 from bnblind.errors import Diverged
 from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Part
+from bnblind.experiments.flows.cell import FlowCell
 from bnblind.experiments.flows.judging import (
     SHARES,
     averaging,
@@ -21,21 +22,19 @@ from bnblind.experiments.flows.judging import (
     recalibrated,
 )
 from bnblind.experiments.flows.training import (
-    FlowCell,
     FlowTrainer,
     best_flow,
     initial_flow,
     log_likelihoods,
     noisy,
     pair_parts,
-    train_epoch,
-    train_flow,
 )
-from bnblind.experiments.optimizers import build_optimizer
+from bnblind.experiments.randomness import stream
 from bnblind.norms import norm_names
 from bnblind.norms.bn_frozen import FrozenBatchNorm
 from bnblind.pipeline.checkpoint import Checkpoint
-from bnblind.pipeline.training_jobs import train_all, weights_bytes
+from bnblind.pipeline.formats.weights import weights_bytes
+from bnblind.pipeline.training_jobs import train_all
 
 SETTINGS = {
     **{"dataset": "digits", "levels": 17, "pair": [9, 8], "coupling": "mlp", "couplings": 2},
@@ -50,6 +49,10 @@ def cell(**changes):
     return FlowCell.from_settings({**SETTINGS, **changes})
 
 
+def train(cell, seed, data):
+    return FlowTrainer(cell, seed, data).finish()
+
+
 def values(run, metric):
     return [row["value"] for row in run.metrics if row["metric"] == metric]
 
@@ -59,18 +62,25 @@ def same_weights(a, b):
 
 
 @pytest.fixture(scope="module")
-def run(digits):
-    return train_flow(cell(), 0, digits)
+def runs(digits):
+    """Of each of the cell's seeds, trained without a break."""
+    return [train(cell(), seed, digits) for seed in cell().seeds]
 
 
-def test_a_seed_gives_the_same_run_bit_for_bit(run, digits):
+@pytest.fixture(scope="module")
+def run(runs):
+    return runs[0]
+
+
+def test_a_seed_gives_the_same_run_bit_for_bit(runs, digits):
+    run, other = runs
     torch.manual_seed(123)
     before = torch.get_rng_state()
-    again = train_flow(cell(), 0, digits)
+    again = train(cell(), 0, digits)
     assert torch.equal(torch.get_rng_state(), before)
     assert again.metrics == run.metrics
     assert all(same_weights(again.weights[epoch], run.weights[epoch]) for epoch in run.weights)
-    assert train_flow(cell(), 1, digits).metrics != run.metrics
+    assert other.metrics != run.metrics
 
 
 def test_a_seed_gives_the_same_initial_weights_under_every_norm(digits):
@@ -84,15 +94,16 @@ def test_a_seed_gives_the_same_initial_weights_under_every_norm(digits):
 
 
 def test_noise_differs_between_epochs_and_parts_and_not_between_norms(digits, monkeypatch):
-    seen = []
+    seen, inputs = [], FlowTrainer.inputs
 
-    def spy(flow, optimizer, images, *rest):
-        seen.append(images)
-        return train_epoch(flow, optimizer, images, *rest)
+    def spy(trainer):
+        seen.append(inputs(trainer))
+        return seen[-1]
 
-    monkeypatch.setattr("bnblind.experiments.flows.training.train_epoch", spy)
+    monkeypatch.setattr(FlowTrainer, "inputs", spy)
     for norm in ("bn", "ln"):
-        train_flow(cell(norm=norm, epochs=2), 0, digits)
+        train(cell(norm=norm, epochs=2), 0, digits)
+    assert len(seen) == 4
     assert torch.equal(seen[0], seen[2])
     assert torch.equal(seen[1], seen[3])
     grey = pair_parts(cell(), digits)["train"].images
@@ -139,7 +150,7 @@ def test_the_best_epochs_weights_are_kept_and_patience_ends_training(digits, mon
     while not trainer.finished:
         trainer.advance()
         if trainer.epoch == 2:
-            kept = {n: t.clone() for n, t in trainer.flow.state_dict().items()}
+            kept = {n: t.clone() for n, t in trainer.model.state_dict().items()}
     assert trainer.epoch == 7
     assert list(trainer.run.weights) == [2]
     assert same_weights(trainer.run.weights[2], kept)
@@ -158,7 +169,7 @@ VALIDATION = "validation.log_likelihood"
 
 
 @pytest.mark.parametrize("saves", [1, 3, 4])
-def test_an_interrupted_job_ends_with_the_same_bits(digits, tmp_path, monkeypatch, saves):
+def test_an_interrupted_job_ends_with_the_same_bits(runs, digits, tmp_path, monkeypatch, saves):
     """Interrupted in the first seed, between the seeds, and in the second."""
     settings = cell()
     checkpoint = Checkpoint(tmp_path / "c", "this job", interval=0)
@@ -170,56 +181,57 @@ def test_an_interrupted_job_ends_with_the_same_bits(digits, tmp_path, monkeypatc
         if len(saved) == saves:
             raise KeyboardInterrupt
 
-    def train():
+    def go_on():
         return train_all([settings], partial(FlowTrainer, data=digits), checkpoint, id)
 
     monkeypatch.setattr(Checkpoint, "save", interrupting_save)
     with pytest.raises(KeyboardInterrupt):
-        train()
-    resumed = train()
+        go_on()
+    resumed = go_on()
     assert len(saved) == settings.epochs * len(settings.seeds), "an epoch was trained twice"
-    straight = [(settings, train_flow(settings, seed, digits)) for seed in settings.seeds]
-    assert weights_bytes(resumed) == weights_bytes(straight)
-    assert [run.metrics for _, run in resumed] == [run.metrics for _, run in straight]
+    assert weights_bytes(resumed) == weights_bytes([(settings, run) for run in runs])
+    assert [run.metrics for _, run in resumed] == [run.metrics for run in runs]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_divergence_stops_before_the_step_that_would_spoil_the_weights(value):
-    images = torch.rand(32, 1, 8, 8)
-    images[20] = value
-    flow = initial_flow(cell(norm="none"), 0, images)
-    optimizer = build_optimizer("adamax", flow.parameters(), 0.01)
-    batches = [torch.arange(16), torch.arange(16, 32)]
-    with pytest.raises(Diverged, match="here step 1: the training loss is nan"):
-        train_epoch(flow, optimizer, images, batches, 0.0, "here")
-    assert all(parameter.isfinite().all() for parameter in flow.parameters())
+def test_divergence_stops_before_the_step_that_would_spoil_the_weights(value, digits):
+    trainer = FlowTrainer(cell(norm="none"), 0, digits)
+    images, before = trainer.inputs(), trainer.copied_weights()
+    parameters = dict(trainer.model.named_parameters())
+    batches = make_batches("label", trainer.labels, 64, stream(0, "batches", 1))
+    images[batches[1][3]] = value
+    trainer.inputs = lambda: images
+    with pytest.raises(Diverged, match="epoch 1 step 1: the training loss is nan"):
+        trainer.advance()
+    assert all(parameter.isfinite().all() for parameter in parameters.values())
+    moved = [not torch.equal(parameter, before[name]) for name, parameter in parameters.items()]
+    assert any(moved), "the first step was not taken"
 
 
 def test_a_run_that_diverges_names_itself(digits):
     where = r"^digits 9v8 mlp none none random seed 7 epoch \d+ .* is (nan|-?inf)$"
     with pytest.raises(Diverged, match=where):
-        train_flow(cell(norm="none", coupling_norm="none", batching="random", lr=1e30), 7, digits)
+        train(cell(norm="none", coupling_norm="none", batching="random", lr=1e30), 7, digits)
 
 
 def test_a_class_of_one_image_makes_a_batch_of_one(digits):
     """BN inside the couplings refuses it; the scalar norm and LN take it."""
-    train = digits.train
-    lone = (train.labels == 8).nonzero().flatten()[:1]
-    rows = torch.cat([(train.labels == 9).nonzero().flatten(), lone])
-    data = dataclasses.replace(digits, train=Part(train.images[rows], train.labels[rows]))
+    part = digits.train
+    lone = (part.labels == 8).nonzero().flatten()[:1]
+    rows = torch.cat([(part.labels == 9).nonzero().flatten(), lone])
+    data = dataclasses.replace(digits, train=Part(part.images[rows], part.labels[rows]))
     with pytest.raises(BadInput, match="at least 2 values per channel"):
-        train_flow(cell(epochs=1), 0, data)
-    assert train_flow(cell(norm="ln", epochs=1), 0, data).metrics
+        train(cell(epochs=1), 0, data)
+    assert train(cell(norm="ln", epochs=1), 0, data).metrics
 
 
 def test_the_scale_regularization_pulls_at_the_gains_alone(digits):
-    images = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    one_step = {"optimizer": {"name": "sgd"}, "lr": 0.01, "batching": "random", "batch_size": 1000}
     flows = []
     for strength in (0.0, 1.0):
-        flow = initial_flow(cell(), 0, images)
-        optimizer = build_optimizer("sgd", flow.parameters(), 0.01)
-        train_epoch(flow, optimizer, images, [torch.arange(32)], strength, "here")
-        flows.append(dict(flow.named_parameters()))
+        trainer = FlowTrainer(cell(scale_regularization=strength, **one_step), 0, digits)
+        trainer.advance()
+        flows.append(dict(trainer.model.named_parameters()))
     free, pulled = flows
     for name in free:
         if name.endswith("gain"):
@@ -322,7 +334,7 @@ def test_a_run_is_judged_with_both_kinds_of_statistics(run, digits):
 
 def test_without_running_averages_both_kinds_are_the_same(digits):
     settings = cell(norm="ln", coupling_norm="none", epochs=1)
-    rows, samples = evaluate_run(settings, train_flow(settings, 0, digits), digits)
+    rows, samples = evaluate_run(settings, train(settings, 0, digits), digits)
     by_kind = {
         kind: [(r["metric"].replace(kind, ""), r["value"]) for r in rows if kind in r["metric"]]
         for kind in ("plain", "recalibrated")
@@ -342,7 +354,7 @@ def test_without_running_averages_both_kinds_are_the_same(digits):
 )
 def test_a_wrong_word_is_refused(changes, message, digits):
     with pytest.raises(BadInput, match=message):
-        train_flow(cell(**changes), 0, digits)
+        train(cell(**changes), 0, digits)
 
 
 def test_test_images_are_judged_and_nothing_else(run, digits):

@@ -2,17 +2,18 @@
 
 import dataclasses
 import math
+from functools import cache
 
 import pytest
 import torch
-from bnblind.experiments.training import Cell, initial_model, train, train_epoch
 
 from bnblind import BadInput
 from bnblind.errors import Diverged
 from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Part
+from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.evaluation import MODES
-from bnblind.experiments.optimizers import build_optimizer
+from bnblind.experiments.networks.training import NetworkTrainer, initial_model
 from bnblind.experiments.randomness import stream
 from bnblind.norms import norm_names
 
@@ -31,7 +32,11 @@ SETTINGS = {
 
 
 def cell(**changes):
-    return Cell.from_settings({**SETTINGS, **changes})
+    return NetworkCell.from_settings({**SETTINGS, **changes})
+
+
+def train(cell, seed, data):
+    return NetworkTrainer(cell, seed, data).finish()
 
 
 def values(run, metric):
@@ -46,6 +51,12 @@ def same_weights(a, b):
 def run(digits):
     """One run that several tests look at."""
     return train(cell(epochs=3, snapshots=[1]), 0, digits)
+
+
+@pytest.fixture(scope="module")
+def two_epochs(digits):
+    """Runs of two epochs that several tests look at, each trained once."""
+    return cache(lambda seed=0, **changes: train(cell(epochs=2, **changes), seed, digits))
 
 
 def test_a_seed_gives_the_same_run_bit_for_bit(run, digits):
@@ -118,16 +129,16 @@ def test_training_metrics_are_means_over_the_samples(digits):
 
 
 @pytest.mark.parametrize("norm", [n for n in norm_names() if n != "in"])
-def test_every_norm_trains_on_random_batches(norm, digits):
+def test_every_norm_trains_on_random_batches(norm, two_epochs):
     """From chance (0.1) to most digits in two epochs, in training mode, also the controls."""
-    found = values(train(cell(norm=norm, epochs=2), 0, digits), "test.random.accuracy")
+    found = values(two_epochs(norm=norm), "test.random.accuracy")
     assert found[0] < 0.4
     assert found[-1] > 0.6
 
 
-def test_bn_learns_nothing_from_label_batches_and_ln_does(digits):
+def test_bn_learns_nothing_from_label_batches_and_ln_does(two_epochs):
     """C5 in its strongest form, and T6: BN's loss cannot leave log 10."""
-    bn, ln = (train(cell(norm=n, batching="label", epochs=2), 0, digits) for n in ("bn", "ln"))
+    bn, ln = (two_epochs(norm=n, batching="label") for n in ("bn", "ln"))
     assert values(bn, "train.loss")[-1] > math.log(10) - 0.05
     assert values(bn, "test.eval.accuracy")[-1] < 0.4
     assert values(ln, "train.loss")[-1] < math.log(10) - 1
@@ -142,15 +153,17 @@ def test_a_run_that_diverges_names_run_epoch_and_step(digits):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_divergence_stops_before_the_step_that_would_spoil_the_weights(value, digits):
-    images = digits.train.images.clone()
-    images[20] = value
+    settings, images = cell(norm="none"), digits.train.images.clone()
+    batches = make_batches("random", digits.train.labels, 16, stream(0, "batches", 1))
+    images[batches[1][3]] = value
     data = dataclasses.replace(digits, train=Part(images, digits.train.labels))
-    model = initial_model(cell(norm="none"), 0, digits)
-    optimizer = build_optimizer("sgd", model.parameters(), 0.01)
-    batches = [torch.arange(16), torch.arange(16, 32)]
-    with pytest.raises(Diverged, match="here step 1: the training loss is nan"):
-        train_epoch(model, optimizer, data, batches, "here")
-    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    trainer = NetworkTrainer(settings, 0, data)
+    before = trainer.copied_weights()
+    with pytest.raises(Diverged, match="epoch 1 step 1: the training loss is nan"):
+        trainer.advance()
+    after = trainer.copied_weights()
+    assert all(tensor.isfinite().all() for tensor in after.values())
+    assert not same_weights(after, before), "the first step was not taken"
 
 
 def test_batches_differ_between_epochs_and_not_between_norms(digits, monkeypatch):
@@ -160,7 +173,7 @@ def test_batches_differ_between_epochs_and_not_between_norms(digits, monkeypatch
         drawn.append(make_batches(*args))
         return drawn[-1]
 
-    monkeypatch.setattr("bnblind.experiments.training.make_batches", spy)
+    monkeypatch.setattr("bnblind.experiments.trainer.make_batches", spy)
     for norm in ("bn", "ln"):
         train(cell(norm=norm, epochs=2), 3, digits)
     orders = [torch.cat(batches).tolist() for batches in drawn]
@@ -170,17 +183,19 @@ def test_batches_differ_between_epochs_and_not_between_norms(digits, monkeypatch
     assert orders[0] == torch.cat(expected).tolist()
 
 
-def test_the_hash_of_the_batches_depends_on_seed_batching_and_epochs_only(digits):
-    def order(seed=3, **changes):
-        return train(cell(**changes), seed, digits).batch_order
-
-    once = order()
+def test_the_hash_of_the_batches_depends_on_seed_batching_and_epochs_only(two_epochs, digits):
+    once = two_epochs(norm="bn").batch_order
     assert len(once) == 64
     for norm in [n for n in norm_names() if n != "in"]:
-        assert order(norm=norm) == once
-    assert order(model="conv", lr=0.02) == once
-    others = [order(seed=4), order(batching="label"), order(batching="purity-0.9"), order(epochs=2)]
-    assert len({once, *others}) == 5
+        assert two_epochs(norm=norm).batch_order == once
+    assert two_epochs(model="mlp", lr=0.02).batch_order == once
+    others = [
+        two_epochs(seed=4),
+        two_epochs(norm="bn", batching="label"),
+        two_epochs(batching="purity-0.9"),
+        train(cell(epochs=1), 0, digits),
+    ]
+    assert len({once, *(other.batch_order for other in others)}) == 5
 
 
 @pytest.mark.parametrize("batching", ["label", "label_shuffled", "purity-1"])
@@ -203,6 +218,7 @@ def test_batch_statistics_refuse_a_class_of_one_sample_and_others_train(batching
         ({"batching": "sorted"}, "unknown batching 'sorted'; allowed: random"),
         ({"batching": "purity-0.05"}, "purity must lie between 1 / classes = 0.1 and 1"),
         ({"optimizer": {"name": "lion"}}, "unknown optimizer 'lion'; allowed: sgd"),
+        ({"loss": "hinge"}, "unknown training loss 'hinge'; allowed: cross_entropy"),
         ({"snapshots": [1, 2, 5]}, r"snapshots \[2, 5\] lie after the last epoch, 1"),
     ],
 )

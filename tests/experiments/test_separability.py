@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from bnblind.experiments.training import Cell, train
-from bnblind.pipeline.train import weights_bytes
 from torch import nn
 
 from bnblind import BadInput
-from bnblind.experiments import features
 from bnblind.experiments.datasets import Dataset, Part
+from bnblind.experiments.networks import separability
+from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.evaluation import evaluate
 from bnblind.experiments.networks.models import MODELS, build_model
 from bnblind.experiments.networks.separability import (
@@ -26,9 +25,12 @@ from bnblind.experiments.networks.separability import (
     penultimate,
     silhouette,
 )
+from bnblind.experiments.networks.training import NetworkTrainer
+from bnblind.experiments.runs import Run
 from bnblind.norms import norm_names
-from bnblind.pipeline import features as step
 from bnblind.pipeline.formats.prepared import dataset_bytes
+from bnblind.pipeline.formats.weights import weights_bytes
+from bnblind.pipeline.steps import measure_features as step
 
 BATCH_DEPENDENT = {"bn", "bn_center", "bn_scale", "bn_detached"}
 
@@ -173,7 +175,7 @@ def test_the_probe_is_the_minimum_of_the_penalized_cross_entropy() -> None:
 
 
 def test_a_probe_that_was_stopped_early_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "PROBE_STEPS", 2)
+    monkeypatch.setattr(separability, "PROBE_STEPS", 2)
     points, labels = clusters(1, spread=3.0)
     with pytest.warns(UserWarning, match="failed to converge"):
         assert not linear_probe(points, labels, points, labels)[1]
@@ -239,7 +241,7 @@ def test_tsne_keeps_clusters_together_and_is_the_same_again() -> None:
         embed(points[:30], 0)
 
 
-CELL = Cell(
+CELL = NetworkCell(
     **{"dataset": "digits", "model": "head", "norm": "bn", "batching": "label", "lr": 0.01},
     **{"batch_size": 64, "epochs": 2, "seeds": (3, 4), "snapshots": (1,)},
     optimizer={"name": "sgd"},
@@ -247,17 +249,32 @@ CELL = Cell(
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, digits: Dataset):
+def few(digits: Dataset) -> Dataset:
+    """A part of the digits: most of the time goes into the probes, which grow with the images."""
+    parts = (digits.train, digits.validation, digits.test)
+    train, validation, test = (
+        Part(part.images[:count], part.labels[:count])
+        for part, count in zip(parts, (320, 64, 160), strict=True)
+    )
+    return Dataset(train, validation, test, digits.mean, digits.std)
+
+
+@pytest.fixture(scope="module")
+def trained(few: Dataset) -> list[Run]:
+    return [NetworkTrainer(CELL, seed, few).finish() for seed in CELL.seeds]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, few: Dataset, trained: list[Run]):
     """A trained cell, and its features written twice."""
     folder = tmp_path_factory.mktemp("features")
-    (folder / "prepared").write_bytes(dataset_bytes(digits, {}))
-    trained = [(CELL, train(CELL, seed, digits)) for seed in CELL.seeds]
-    (folder / "weights").write_bytes(weights_bytes(trained))
-    tsne = {"norms": ["bn"], "seed": 3, "samples": 100}
+    (folder / "prepared").write_bytes(dataset_bytes(few, {}))
+    (folder / "weights").write_bytes(weights_bytes([(CELL, run) for run in trained]))
+    settings = {"tsne": {"norms": ["bn"], "seed": 3, "samples": 100}}
     for name in ("first", "second"):
         step.main(
             [
-                *("--tsne", json.dumps(tsne), "--prepared", str(folder / "prepared")),
+                *("--settings", json.dumps(settings), "--prepared", str(folder / "prepared")),
                 *("--weights", str(folder / "weights")),
                 *("--measures", str(folder / f"{name}.m"), "--plane", str(folder / f"{name}.p")),
             ]
@@ -274,18 +291,22 @@ def test_two_runs_write_the_same_bytes(folder) -> None:
         assert first == second
 
 
-def test_the_table_holds_each_network_at_the_start_and_at_the_end(folder, digits: Dataset) -> None:
+def test_the_table_holds_each_network_at_the_start_and_at_the_end(
+    folder, few: Dataset, trained: list[Run]
+) -> None:
     table = pd.read_parquet(folder / "first.m")
-    assert table.columns.tolist() == [*step.MEASURES, "value"]
-    assert not table.duplicated(list(step.MEASURES)).any()
+    keys = [*CELL.identity, "seed", "epoch", "mode", "metric"]
+    assert keys[:5] == ["dataset", "model", "norm", "batching", "lr"]
+    assert table.columns.tolist() == [*keys, "value"]
+    assert not table.duplicated(keys).any()
     assert len(table) == 2 * 2 * 2 * 4  # seeds, epochs, modes, metrics
     assert set(table["epoch"]) == {0, 2}
     assert table["value"].between(-1, 1).all()
-    model = build_model("head", "bn", digits.input_shape, digits.classes)
-    model.load_state_dict(train(CELL, 4, digits).weights[2])
-    expected = measures(model, digits, "random", 64, seed=4)
-    keys = table.set_index(["seed", "epoch", "mode", "metric"])["value"]
-    assert {m: keys[4, 2, "random", m] for m in expected} == expected
+    model = build_model("head", "bn", few.input_shape, few.classes)
+    model.load_state_dict(trained[1].weights[2])
+    expected = measures(model, few, "random", 64, seed=4)
+    found = table.set_index(["seed", "epoch", "mode", "metric"])["value"]
+    assert {m: found[4, 2, "random", m] for m in expected} == expected
 
 
 def test_the_plane_holds_the_chosen_networks_alone(folder, digits: Dataset) -> None:

@@ -6,18 +6,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from bnblind.experiments.training import Cell, train
-from bnblind.pipeline.train import weights_bytes
 
 from bnblind import blocked, split_head, standardize
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.networks.models import build_model
+from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.splitting import (
     Probing,
     describe,
     split_at,
     trained_model,
 )
+from bnblind.experiments.networks.training import NetworkTrainer, initial_model
 from bnblind.figures.derivatives import (
     blocked_by_layer,
     blocked_by_term,
@@ -26,20 +25,27 @@ from bnblind.figures.derivatives import (
     terms_along_training,
 )
 from bnblind.layers import normalization_layers
-from bnblind.norms import freeze_statistics, norm_names
-from bnblind.pipeline import derivatives as step
+from bnblind.norms import norm_names
 from bnblind.pipeline.formats.prepared import dataset_bytes
+from bnblind.pipeline.formats.weights import weights_bytes
+from bnblind.pipeline.steps import split_networks as step
 from bnblind.split import PARTS
 
 PROBING = Probing(("label", "random"), 32, 2)
 
 
+def cell(model: str, norm: str, seeds: tuple[int, ...] = (0,)) -> NetworkCell:
+    return NetworkCell(
+        **{"dataset": "digits", "model": model, "norm": norm, "batching": "label", "lr": 0.01},
+        **{"batch_size": 64, "epochs": 1, "seeds": seeds, "snapshots": ()},
+        optimizer={"name": "sgd"},
+    )
+
+
 def network(model: str, norm: str, data: Dataset) -> torch.nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        built = build_model(model, norm, data.input_shape, data.classes)
-    freeze_statistics(built, data.train.images)
-    return trained_model(model, norm, data, built.state_dict()).double()
+    settings = cell(model, norm)
+    weights = initial_model(settings, 0, data).state_dict()
+    return trained_model(settings, data, weights).double()
 
 
 def first_batch(data: Dataset, batching: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -206,23 +212,19 @@ def test_the_step_splits_the_networks_at_their_own_seeds_batches(
     digits: Dataset, tmp_path: Path
 ) -> None:
     """The same numbers as by hand, on training images as they are."""
-    cell = Cell(
-        **{"dataset": "digits", "model": "head", "norm": "bn", "batching": "label", "lr": 0.01},
-        **{"batch_size": 64, "epochs": 1, "seeds": (3, 4), "snapshots": ()},
-        optimizer={"name": "sgd"},
-    )
-    trained = [(cell, train(cell, seed, digits)) for seed in cell.seeds]
+    settings = cell("head", "bn", seeds=(3, 4))
+    trained = [(settings, NetworkTrainer(settings, seed, digits).finish()) for seed in (3, 4)]
     (tmp_path / "prepared").write_bytes(dataset_bytes(digits, {}))
     (tmp_path / "weights").write_bytes(weights_bytes(trained))
     probing = {"batchings": ["random"], "batch_size": 32, "batches": 1}
     options = {name: str(tmp_path / name) for name in ("prepared", "weights", "terms", "blocked")}
     words = [word for name, path in options.items() for word in (f"--{name}", path)]
-    step.main(["--probing", json.dumps(probing), *words])
+    step.main(["--settings", json.dumps(probing), *words])
     terms = pd.read_parquet(tmp_path / "terms").set_index(["seed", "epoch"])
     shares = pd.read_parquet(tmp_path / "blocked").set_index(["seed", "epoch"])
     assert len(terms) == len(shares) == 4
     for _, run in trained:
-        model = trained_model("head", "bn", digits, run.weights[1]).double()
+        model = trained_model(settings, digits, run.weights[1]).double()
         ((_, _, images, labels),) = Probing(("random",), 32, 1).draw(digits.train, run.seed)
         split = split_at(model, "4", images.double(), labels)
         own = terms.loc[(run.seed, 1)]

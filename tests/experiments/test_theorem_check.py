@@ -1,5 +1,7 @@
 """The theorem check of the experiments: T1 to T4 hold, and it would notice if they did not."""
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -17,14 +19,14 @@ from bnblind.experiments.theorem_check import (
     theorem_errors,
 )
 
+SIZES = [(2, 3), (8, 4), (8, 16), (64, 16)]
 TABLE = [
-    Case("bn", loss, y0, n, dim, eps, seed)
-    for loss in SHARED_LOSSES
-    for y0 in POINTS
-    for n, dim in ((2, 3), (8, 4), (8, 16), (64, 16))
-    for eps in (0.0, 1e-5, 1e-1)
-    for seed in (0, 1)
+    Case("bn", loss, y0, *size, eps, seed)
+    for seed, (loss, y0, size, eps) in enumerate(
+        product(SHARED_LOSSES, POINTS, SIZES, (0.0, 1e-5, 1e-1))
+    )
 ]
+"""Every combination once, each with features, losses and points of its own seed."""
 CHECKED = {"first": {"T1"}, "diag": {"T2"}, "offdiag": {"T3"}, "remainder": set()}
 
 

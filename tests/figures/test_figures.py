@@ -1,28 +1,31 @@
 """Figures: one look a norm, the same bytes, the numbers beside the picture."""
 
 import math
-import os
-import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import matplotlib
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
+from bnblind.figures import style as style_module
 from bnblind.figures.classification import (
     accuracy_table,
     by_model,
     final_accuracies,
+    last_epochs,
     seeds_by_batching,
     training_curves,
 )
-from bnblind.figures.style import COLUMN, LOOKS, use_style
+from bnblind.figures.style import COLUMN, CONTROLS, LOOKS, use_style
 from bnblind.figures.theorems import leak_curve, passing_by_point, passing_heat_map
+from bnblind.norm_facts import NormFacts, norm_facts
 from bnblind.norms import norm_names
 from bnblind.pipeline.formats.publishing import READABLE, publish_figure, readable_width
-from tests.conftest import ROOT
+from tests.conftest import RunPython
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +70,51 @@ def test_the_whole_is_drawn_beside_its_terms(passing: pd.DataFrame) -> None:
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     named = ["first order (T1)", "first order (T1)", "diagonal (T2)", "whole (T4)"]
     assert labels == named
+
+
+def style_with(monkeypatch: pytest.MonkeyPatch, norms: dict[str, NormFacts]) -> ModuleType:
+    """A fresh copy of the module of styles, in a library that has further norms."""
+    monkeypatch.setattr("bnblind.norm_facts.norm_facts", lambda: norm_facts() | norms)
+    spec = spec_from_file_location("further_style", style_module.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    fresh = module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+    return fresh
+
+
+def test_a_norm_that_the_table_does_not_know_gets_a_look_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its name, a colour and a marker that no other has; the known ones keep theirs."""
+    looks = style_with(monkeypatch, {"peak": NormFacts(within_sample=True)}).LOOKS
+    own = looks.pop("peak")
+    assert own.label == "peak"
+    assert {name: vars(look) for name, look in looks.items()} == {
+        name: vars(look) for name, look in LOOKS.items()
+    }
+    assert to_rgb(own.color) not in {to_rgb(look.color) for look in looks.values()}
+    assert own.marker not in {look.marker for look in looks.values()}
+
+
+def test_many_unknown_norms_are_told_apart_and_drawn(
+    results: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By colour and marker together; a control among them is drawn with the controls."""
+    names = [f"norm_{i}" for i in range(20)]
+    fresh = style_with(monkeypatch, {name: NormFacts(control=name == "norm_7") for name in names})
+    assert set(fresh.LOOKS) == {*norm_names(), *names}
+    assert len({(look.color, look.marker) for look in fresh.LOOKS.values()}) == len(fresh.LOOKS)
+    assert len({look.label for look in fresh.LOOKS.values()}) == len(fresh.LOOKS)
+    assert set(fresh.CONTROLS) - set(CONTROLS) == {"norm_7"}
+
+    monkeypatch.setattr("bnblind.figures.classification.LOOKS", fresh.LOOKS)
+    monkeypatch.setattr("bnblind.figures.naming.LOOKS", fresh.LOOKS)
+    trained = results[results["norm"] == "bn"]
+    table = pd.concat([results, trained.assign(norm="norm_3"), trained.assign(norm="norm_4")])
+    figure, _ = training_curves(table, 10)
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["BN", "LN", "norm_3", "norm_4"]
 
 
 def test_every_norm_has_its_own_look() -> None:
@@ -138,9 +186,24 @@ def test_runs_of_different_length_and_new_words_are_drawn(results: pd.DataFrame)
 def test_models_are_shown_from_the_simplest_and_none_is_lost(results: pd.DataFrame) -> None:
     found = [("mlp", 0.1), ("new", 0.1), ("head", 0.2), ("conv", 0.1), ("head", 0.1)]
     table = pd.concat([results.assign(dataset="digits", model=m, lr=lr) for m, lr in found])
-    shown = [(model, lr, len(rows)) for _, model, lr, rows in by_model(table)]
+    shown = [(told, len(rows)) for told, rows in by_model(table)]
     order = [("head", 0.1), ("head", 0.2), ("mlp", 0.1), ("conv", 0.1), ("new", 0.1)]
-    assert shown == [(*key, len(results)) for key in order]
+    assert shown == [
+        ({"dataset": "digits", "model": model, "lr": lr}, len(results)) for model, lr in order
+    ]
+
+
+def test_whatever_tells_networks_apart_is_a_figure_of_its_own(results: pd.DataFrame) -> None:
+    """Here the training loss: neither curves nor last epochs of two of them are mixed."""
+    networks = results.assign(dataset="digits", model="head", lr=0.1)
+    short = networks[networks["epoch"] == 1].assign(loss="squared")
+    table = pd.concat([networks.assign(loss="cross_entropy"), short])
+    shown = {told["loss"]: rows for told, rows in by_model(table)}
+    assert {loss: len(rows) for loss, rows in shown.items()} == {
+        "cross_entropy": len(results),
+        "squared": len(results) // 2,
+    }
+    assert len(last_epochs(table)) == len(results) // 2 + len(short)
 
 
 def test_a_figure_is_published_in_four_files(
@@ -200,14 +263,19 @@ publish_figure(*leak_curve(leak), sys.argv[1], "leak", "Leak.")
 """
 
 
-def test_the_users_matplotlib_settings_change_nothing(tmp_path: Path) -> None:
-    """Nor does the date."""
+def test_the_users_matplotlib_settings_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_python: RunPython
+) -> None:
+    """Nor does the date, nor what was drawn before in the same process, as here."""
     (tmp_path / "matplotlibrc").write_text("font.size: 20\nlines.linewidth: 9\nsavefig.dpi: 30\n")
-    bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "HOME": str(tmp_path)}
+    monkeypatch.setattr(sys, "argv", ["-c", str(tmp_path / "plain")])
+    exec(DRAW, {})
     settings = {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLBACKEND": "pdf"}
-    found = []
-    for name, extra in {"plain": {}, "changed": {**settings, "TZ": "Asia/Tokyo"}}.items():
-        command = [sys.executable, "-c", DRAW, str(tmp_path / name)]
-        subprocess.run(command, env={**bare, **extra}, check=True)
-        found.append({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()})
-    assert found[0] == found[1]
+    run = run_python("-c", DRAW, tmp_path / "changed", **settings, TZ="Asia/Tokyo")
+    assert run.returncode == 0, run.stderr
+    plain, changed = (
+        {f.name: f.read_bytes() for f in (tmp_path / name).iterdir()}
+        for name in ("plain", "changed")
+    )
+    assert len(plain) == 4
+    assert plain == changed

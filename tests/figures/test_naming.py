@@ -7,6 +7,8 @@ from bnblind.figures.naming import (
     BATCH_TITLES,
     batching_title,
     batchings_in,
+    comparison_in,
+    identity_in,
     in_order,
     norms_in,
     rows_in_order,
@@ -27,6 +29,17 @@ def test_norms_and_batchings_whatever_the_order_of_the_rows() -> None:
     assert batchings_in(table) == ["random", "label", "purity-0.5"]
     assert with_labels(table)["norm"].tolist() == ["LN", "BN", "none"]
     assert table["norm"].tolist() == ["ln", "bn", "none"]
+
+
+def test_what_tells_networks_apart_is_what_the_table_has_of_it() -> None:
+    """In the columns' usual order; a figure compares norms and batchings."""
+    columns = ["value", "lr", "loss", "seed", "batching", "norm", "model", "dataset", "epoch"]
+    table = pd.DataFrame(columns=columns)
+    assert identity_in(table) == ["dataset", "model", "norm", "batching", "lr", "loss"]
+    assert comparison_in(table) == ["dataset", "model", "lr", "loss"]
+    fewer = table.drop(columns=["loss", "model"])
+    assert identity_in(fewer) == ["dataset", "norm", "batching", "lr"]
+    assert comparison_in(fewer) == ["dataset", "lr"]
 
 
 def test_rows_follow_each_columns_own_order() -> None:

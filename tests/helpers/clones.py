@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bnblind.numerics import environment
+from bnblind.pipeline.discovery import experiments
 
 ROOT = Path(__file__).parents[2]
+PAGES = {f"{name}_page": 1 for name, experiment in experiments().items() if experiment.page}
+"""Rule -> jobs of the experiments' pages."""
 
 
 def user_environment(**extra: str) -> dict[str, str]:

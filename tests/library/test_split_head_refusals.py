@@ -20,7 +20,7 @@ from tests.helpers.cases import C, T, Y, linear, normal
         ({"target": T[0]}, "one target per sample"),
         ({"target": T.double()}, "needs integer targets"),
         ({"target": T + 1}, "target 4 is not a class; allowed: 0 to 3"),
-        ({"target": T - 1}, "target -1 is no class"),
+        ({"target": T - 1}, "target -1 is not a class"),
         ({"loss": "mse"}, r"must have the outputs' shape"),
         ({"loss": "hinge"}, "unknown loss 'hinge'; allowed: cross_entropy, mse, gaussian_nll"),
         ({"loss": lambda z, t: F.cross_entropy(z, t)}, "one number per sample"),

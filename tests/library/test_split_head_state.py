@@ -38,7 +38,7 @@ def test_buffers_that_a_forward_pass_updates_are_put_back(refused):
     before = snapshot(head, y)
     for way in ("auto", "exact", "affine"):
         if refused:
-            with pytest.raises(BadInput, match="target 4 is no class"):
+            with pytest.raises(BadInput, match="target 4 is not a class"):
                 split_head(head, y, T + 1, hdiag=way)
         else:
             split_head(head, y, T, hdiag=way)
@@ -80,7 +80,7 @@ def test_attentions_fast_path_is_as_it_was(enabled, refused):
     torch.backends.mha.set_fastpath_enabled(enabled)
     try:
         if refused:
-            with pytest.raises(BadInput, match="target 4 is no class"):
+            with pytest.raises(BadInput, match="target 4 is not a class"):
                 split_head(linear, Y, T + 1)
         else:
             split_head(linear, Y, T)

@@ -1,7 +1,6 @@
 """The machine-checked proofs pass their check, and the check would notice if they did not."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -36,6 +35,7 @@ def compile_and_ask(folder, texts):
 
 
 @needs_coq
+@pytest.mark.starts_interpreter
 def test_the_proofs_pass(tmp_path):
     """From scratch, as `make proofs` does; the record holds what the sources state."""
     file = tmp_path / "proofs.json"
@@ -327,19 +327,15 @@ def test_the_record_is_the_same_bytes_for_the_same_sources():
     assert text != check.record(two_files(proved=PROVED + "\n"), [theorem])
 
 
-def test_without_coq_one_line_says_what_is_missing(tmp_path):
-    run = subprocess.run(
-        [sys.executable, FOLDER / "check.py", "--record", tmp_path / "proofs.json"],
-        env={**os.environ, "PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 1
-    assert re.fullmatch(r"error: coqc was not found; .*libcoq-coquelicot\)\n", run.stderr)
+def test_without_coq_one_line_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["check.py", "--record", str(tmp_path / "proofs.json")])
+    with pytest.raises(SystemExit, match=r"^error: coqc was not found; .*libcoq-coquelicot\)$"):
+        check.main()
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.starts_interpreter
 def test_an_old_python_gets_one_line(tmp_path):
     program = "import sys; sys.modules['tomllib'] = None; sys.path[0] = sys.argv[1]; import check"
     run = subprocess.run(

@@ -1,4 +1,4 @@
-"""What the steps' tests share: a step called in this process, and jobs trained once for all."""
+"""What the steps' tests share: steps called in this process, jobs trained once, a plan."""
 
 import copy
 import hashlib
@@ -13,7 +13,8 @@ from bnblind.experiments.datasets import Dataset
 from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.formats.prepared import dataset_bytes
 from bnblind.pipeline.steps import train
-from tests.conftest import ROOT
+from tests.conftest import ROOT, RunPython
+from tests.steps.planning import Plan, make_plan
 
 NETWORK = {
     **{"dataset": "digits", "model": "head", "norm": "ln", "batching": "label", "lr": 0.01},
@@ -87,3 +88,9 @@ def quick(published: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[st
     """A copy of it to change; the test runs in the project's folder."""
     monkeypatch.chdir(ROOT)
     return copy.deepcopy(published)
+
+
+@pytest.fixture(scope="session")
+def plan(tmp_path_factory: pytest.TempPathFactory, run_python: RunPython) -> Plan:
+    """A run of every rule, planned by Snakemake."""
+    return make_plan(tmp_path_factory.mktemp("plan"), run_python)

@@ -1,10 +1,12 @@
-"""``bnblind probe`` in fresh interpreters: the table, the page, and every refusal on one line."""
+"""``bnblind probe``: the table, the page, and every refusal on one line."""
 
 import itertools
-import json
+import sys
 import tomllib
 from argparse import Namespace
+from dataclasses import dataclass
 from importlib import import_module
+from importlib.abc import MetaPathFinder
 
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from torch import nn
 
+from bnblind.__main__ import main
 from bnblind.figures.probe import share_bars
 from bnblind.figures.style import COLUMN, SHARES, use_style
 from bnblind.review.probe_command import measure
@@ -82,26 +85,43 @@ def fewer():
 """
 
 
+@dataclass
+class Ended:
+    """What a command printed, and the code it exited with; a text is printed, and means 1."""
+
+    code: int | str
+    out: str
+    err: str
+
+
 @pytest.fixture
-def probe(run_python, tmp_path):
-    """Run ``bnblind probe`` where the module ``mine`` lies; further options by name."""
+def probe(tmp_path, monkeypatch, capsys):
+    """Call ``bnblind probe`` where the module ``mine`` lies; further options by name."""
     (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
     def run(*args, **options):
-        given = {"model": "mine:network", "data": "digits", "batching": "label"} | options
-        pairs = [part for name, value in given.items() for part in (f"--{name}", str(value))]
-        program = (
-            "import os, sys; os.chdir(sys.argv.pop(1)); from bnblind.__main__ import main; main()"
-        )
-        return run_python("-c", program, str(tmp_path), "probe", *pairs, *args, OMP_NUM_THREADS="1")
+        try:
+            main(["probe", *command_line(**options), *args])
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        return Ended(code, *capsys.readouterr())
 
-    return run
+    yield run
+    sys.modules.pop("mine", None)
+
+
+def command_line(**options):
+    given = {"model": "mine:network", "data": "digits", "batching": "label"} | options
+    return [part for name, value in given.items() for part in (f"--{name}", str(value))]
 
 
 def rows(run):
     """The printed table: layer -> its cells by column."""
-    assert run.returncode == 0, run.stderr
-    lines = run.stdout.partition("\n\n")[0].splitlines()
+    assert run.code == 0, run
+    lines = run.out.partition("\n\n")[0].splitlines()
     header, *body = (line.split() for line in lines)
     return {cells[0]: dict(zip(header, cells, strict=True)) for cells in body}
 
@@ -116,7 +136,7 @@ def test_the_table_of_label_pure_and_of_random_batches(probe):
         for row in table.values():
             shares = [float(row[name]) for name in SHARES]
             assert sum(shares) == pytest.approx(1, abs=2e-3)
-        (line,) = run.stdout.strip().partition("\n\n")[2].splitlines()
+        (line,) = run.out.strip().partition("\n\n")[2].splitlines()
         assert f"Measured on {words} of up to 64 samples of digits" in line
     assert float(rows(pure)["6"]["mean_share"]) > 0.5 > float(rows(mixed)["6"]["mean_share"])
 
@@ -131,12 +151,12 @@ def test_the_table_of_label_pure_and_of_random_batches(probe):
 def test_the_experiments_other_batchings(probe, batching, words):
     run = probe(batching=batching, batches=3)
     assert list(rows(run)) == ["2", "6"]
-    assert words in run.stdout
+    assert words in run.out
 
 
 def test_the_same_seed_gives_the_same_output(probe):
     options = {"batching": "random", "batch-size": 32, "batches": 2}
-    first, again, other = (probe(seed=seed, **options).stdout for seed in (1, 1, 2))
+    first, again, other = (probe(seed=seed, **options).out for seed in (1, 1, 2))
     assert first == again
     assert first.replace("seed 1", "seed 2") != other
     assert "2 random batches of up to 32 samples" in first
@@ -157,7 +177,7 @@ def test_the_users_batches_are_cut_anew(probe, data):
     """200 samples of 4 classes: 50 of each, so 4 label-pure batches, whatever the given ones."""
     run = probe(data=data)
     assert rows(run)["2"]["pooled"] == "50"
-    assert "4 label-pure batches" in run.stdout
+    assert "4 label-pure batches" in run.out
 
 
 def test_endless_data_are_read_up_to_a_limit(probe):
@@ -179,7 +199,7 @@ def test_the_page_holds_the_table_and_the_figure(probe, tmp_path):
     assert "data:image/svg+xml;base64," in page
     assert "http" not in page.replace("http-equiv", "")
     assert "10 label-pure batches" in page
-    assert again.stdout == run.stdout
+    assert again.out == run.out
     assert (tmp_path / "new/b.html").read_text() == page
 
 
@@ -219,78 +239,79 @@ REFUSED = {
 }
 
 
-ALL_REFUSALS = """
-import json, os, sys
-from bnblind.__main__ import main
-os.chdir(sys.argv[1])
-found = {}
-for case, options in json.loads(sys.argv[2]).items():
-    try:
-        main(["probe", *(part for name, value in options.items() for part in (f"--{name}", value))])
-    except SystemExit as end:
-        found[case] = end.code
-sys.stderr.write(json.dumps(found))
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refusal_names_what_was_found_and_what_is_allowed(probe, case):
+    """On one line, and nothing else is printed."""
+    options, message = REFUSED[case]
+    run = probe(**options)
+    assert message in str(run.code)
+    assert run.code.startswith("error: ")
+    assert "\n" not in run.code
+    assert (run.out if "html" not in options else "", run.err) == ("", "")
+
+
+class NoSklearn(MetaPathFinder):
+    """Finds what an installation without scikit-learn would."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "sklearn":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def test_a_missing_package_is_named(probe, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "sklearn"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [NoSklearn(), *sys.meta_path])
+    run = probe(data="digits")
+    assert run.code.startswith("error: needs sklearn, which is not installed")
+    assert "pip install '.[pipeline]'" in run.code
+
+
+def test_without_a_command_the_usage_is_shown(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    assert "usage: bnblind" in capsys.readouterr().err
+
+
+STARTED = """
+import os, runpy, sys
+
+def bnblind(*words):
+    sys.argv[1:] = words
+    runpy.run_module("bnblind", run_name="__main__", alter_sys=True)
+
+folder, *words = sys.argv[1:]
+os.chdir(folder)
+try:
+    bnblind("probe", "--help")
+except SystemExit as end:
+    assert not end.code
+assert not {"torch", "numpy", "pandas", "matplotlib"} & set(sys.modules)
+print("=" * 9)
+bnblind("probe", *words)
+bnblind("probe", *words, "--model", "mine:normless")
 """
 
 
-def test_every_refusal_names_what_was_found_and_what_is_allowed(probe, run_python, tmp_path):
-    """All in one interpreter; a string is what SystemExit prints before it exits with 1."""
-    given = {"model": "mine:network", "data": "digits", "batching": "label"}
-    cases = {
-        case: given | {name: str(value) for name, value in options.items()}
-        for case, (options, _) in REFUSED.items()
-    }
-    run = run_python("-c", ALL_REFUSALS, str(tmp_path), json.dumps(cases), OMP_NUM_THREADS="1")
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stderr.splitlines()[-1])
-    wrong = {
-        case: found.get(case)
-        for case, (_, message) in REFUSED.items()
-        if message not in str(found.get(case))
-        or not found[case].startswith("error: ")
-        or "\n" in found[case]
-    }
-    assert wrong == {}
-
-
-def test_a_refusal_is_one_line_on_stderr_and_exit_1(probe):
-    run = probe(model="mine:normless")
+def test_in_an_interpreter_of_its_own(probe, run_python, tmp_path):
+    """Help comes without torch; the table is the one that this process gives, to the last digit;
+    a refusal is one line on stderr and exit 1.
+    """
+    options = command_line(batching="random", batches=2)
+    run = run_python("-c", STARTED, tmp_path, *options, OMP_NUM_THREADS="1")
+    help_text, _, table = run.stdout.partition("=" * 9 + "\n")
+    assert "--batching label|label_shuffled|random|purity-P" in help_text
+    assert table == probe(batching="random", batches=2).out
     assert run.returncode == 1
-    assert run.stdout == ""
     assert run.stderr.startswith("error: BlindnessProbe needs a model with batch norm")
     assert run.stderr.count("\n") == 1
 
 
-def test_help_answers_without_torch(run_python):
-    program = """
-import sys
-from bnblind.__main__ import main
-try:
-    main(["probe", "--help"])
-except SystemExit as end:
-    assert not end.code
-assert not {"torch", "numpy", "pandas", "matplotlib"} & set(sys.modules)
-"""
-    run = run_python("-c", program)
-    assert run.returncode == 0, run.stderr
-    assert "--batching label|label_shuffled|random|purity-P" in run.stdout
-
-
-def test_a_missing_package_is_named(probe, tmp_path):
-    (tmp_path / "mine.py").write_text(MINE + "\nimport sys; sys.modules['sklearn'] = None\n")
-    run = probe(data="digits")
-    assert run.returncode == 1
-    assert "needs sklearn" in run.stderr
-    assert "pip install '.[pipeline]'" in run.stderr
-
-
-def test_the_command_is_installed_by_its_name(run_python):
+def test_the_command_is_installed_by_its_name():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     module, _, name = project["scripts"]["bnblind"].partition(":")
-    assert callable(getattr(import_module(module), name))
-    run = run_python("-m", "bnblind")
-    assert run.returncode == 2
-    assert "usage: bnblind" in run.stderr
+    assert getattr(import_module(module), name) is main
 
 
 @pytest.mark.parametrize("count", [2, 60])

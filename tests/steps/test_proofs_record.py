@@ -61,7 +61,11 @@ def test_a_theorem_not_stated_so_is_refused(record: Path, name: str, statement: 
 
 @pytest.mark.parametrize(
     ("content", "found"),
-    [("{", "no record of proofs"), ("[]", "no record"), (json.dumps({"theorems": []}), "sources")],
+    [
+        ("{", "is not a record of proofs"),
+        ("[]", "is not a record"),
+        (json.dumps({"theorems": []}), "sources"),
+    ],
 )
 def test_what_is_no_record_is_refused(record: Path, content: str, found: str) -> None:
     record.write_text(content)

@@ -43,5 +43,5 @@ def test_a_differing_output_is_listed_once_though_it_is_also_an_input() -> None:
 
 def test_missing_and_additional_outputs_are_listed() -> None:
     fewer = {"stages": {"train": PUBLISHED["stages"]["train"]}}
-    assert compare(PUBLISHED, fewer)[0] == ["reports/pages: missing in this run"]
-    assert compare(fewer, PUBLISHED)[0] == ["reports/pages: not among the published outputs"]
+    assert compare(PUBLISHED, fewer)[0] == ["reports/pages: published 3, this run none"]
+    assert compare(fewer, PUBLISHED)[0] == ["reports/pages: published none, this run 3"]

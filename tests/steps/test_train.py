@@ -177,3 +177,16 @@ def test_the_norms_code_is_loaded_before_the_checkpoint_is_looked_for(
     cells = [NETWORK | {"norm": norm} for norm in norms]
     with pytest.raises(InterruptedError):
         train_in(tmp_path, "networks", cells, prepared=prepared)
+
+
+def test_an_epoch_is_a_line_of_the_log(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_in(tmp_path, "networks", [NETWORK | {"norm": "none", "seeds": [3]}], prepared=prepared)
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    lines = printed.out.splitlines()
+    assert len(lines) == 2
+    for epoch, line in enumerate(lines, 1):
+        run = "digits head none label lr 0.01 seed 3"
+        assert line.startswith(f"{run} epoch {epoch}/2: train loss ")

@@ -48,8 +48,8 @@ def run(tmp_path: Path) -> Path:
     """A folder with claims, results of the required one only, and the ledger they give."""
     (tmp_path / "config").mkdir()
     (tmp_path / "config/claims.yaml").write_text(CLAIMS)
-    (tmp_path / "workflow").mkdir()
-    shutil.copytree(ROOT / "workflow/schemas", tmp_path / "workflow/schemas")
+    for name in ("notebooks", "src", "workflow"):  # of what experiments declare
+        (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "proofs", tmp_path / "proofs")
     table = pd.DataFrame({"seed": [30, 31], "passing": [1e-13, 3e-13]})
     (tmp_path / "data/results/theorems").mkdir(parents=True)
@@ -64,7 +64,8 @@ def write_ledger(run: Path) -> None:
         path = run / f"data/results/{name}.parquet"
         return pd.read_parquet(path) if path.is_file() else None
 
-    claims = read_claims(run / "config/claims.yaml")
+    kinds = ["theorems/passing", "classification"]
+    claims = read_claims(kinds, run / "config/claims.yaml")
     (run / "reports/claims.json").write_text(
         json.dumps(ledger(claims, read, read_proofs(run / RECORD)))
     )
@@ -108,6 +109,7 @@ def test_from_elsewhere_with_its_root(run: Path, verify) -> None:
     assert verify("--root", "runs/small")[0] == 0
 
 
+@pytest.mark.starts_interpreter
 def test_a_reader_that_leaves(run: Path) -> None:
     """`bnblind verify | head` is no error to report."""
     end, pipe = os.pipe()
@@ -183,7 +185,7 @@ def test_a_required_claim_that_was_not_run(run: Path, verify) -> None:
         ),
         (lambda run: (run / "proofs/record.json").unlink(), "there is no record of the proofs"),
         (lambda run: (run / "reports/claims.json").unlink(), "there is no ledger reports/claims"),
-        (lambda run: (run / "reports/claims.json").write_text("[1]"), "is no ledger"),
+        (lambda run: (run / "reports/claims.json").write_text("[1]"), "is not a ledger"),
         (
             lambda run: (run / "reports/claims.json").write_text("[{}]"),
             "a row without artifact, claim",

@@ -98,9 +98,10 @@ class Cell:
     def of_grid(cls, grid: Mapping[str, Any]) -> Iterator[Self]:
         """Every cell of a grid, a mapping that gives each axis a list of values.
 
-        The cells of a job follow one another.
+        An axis with a default may be left out. The cells of a job follow one another.
         """
         axes = [f for f in cls.identity_fields() if f.metadata["axis"]]
+        axes = [f for f in axes if f.default is MISSING or f.metadata["axis"] in grid]
         axes.sort(key=lambda f: not f.metadata["own_job"])
         keys = [f.metadata["axis"] for f in axes]
         shared = {key: value for key, value in grid.items() if key not in keys}

@@ -6,6 +6,7 @@ values.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from os.path import normpath
 from typing import TYPE_CHECKING, Any
 
 from bnblind.errors import BadInput
@@ -110,6 +111,10 @@ class Artifact:
     rule: str
     experiment: str = ""
 
+    @property
+    def maker(self) -> str:
+        return f"experiment {self.experiment}, rule {self.rule}".removeprefix("experiment , ")
+
 
 def _of_data(
     config: Mapping[str, Any], datasets: Mapping[str, Any], paths: Paths
@@ -178,10 +183,8 @@ def artifacts(
         found += _of_experiment(experiment, config, paths)
     first: dict[str, Artifact] = {}
     for artifact in found:
-        other = first.setdefault(artifact.path, artifact)
+        path = normpath(artifact.path)
+        other = first.setdefault(path, artifact)
         if other is not artifact:
-            raise BadInput(
-                f"experiment {artifact.experiment}: its rule {artifact.rule} makes "
-                f"{artifact.path}, which {other.rule} makes as well"
-            )
+            raise BadInput(f"{artifact.maker} makes {path}, which {other.maker} makes as well")
     return found

@@ -41,9 +41,10 @@ def declared(name: str) -> Experiment:
         experiment = import_module(f"{PACKAGE}.{name}").EXPERIMENT
     except (AttributeError, TypeError) as error:
         raise BadInput(f"{place}: {error}") from error
+    if not isinstance(experiment, Experiment):
+        raise BadInput(f"{place}: EXPERIMENT is a {type(experiment).__name__}, no Experiment")
     if lacking := [*_lacking(name, experiment)]:
         raise BadInput(f"{place}: " + "\n  ".join(lacking))
-    assert isinstance(experiment, Experiment)
     return experiment
 
 

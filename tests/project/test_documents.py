@@ -1,0 +1,127 @@
+"""The parts of the documents that are made of declarations and schemas, by scripts/documents.py."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from bnblind.pipeline.configuration import keys
+from tests.conftest import ROOT
+from tests.project.conftest import Script
+
+FILES = ("README.md", "config/README.md", "dvc.yaml")
+
+
+@pytest.fixture(scope="module")
+def documents(script: Script) -> ModuleType:
+    return script("documents")
+
+
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def run(tmp_path: Path, documents: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Call the script in a copy of the documents that it has just made."""
+    for name in ("notebooks", "src", "workflow"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "config").mkdir()
+    for name in (*FILES, "config/datasets.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*options: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["documents.py", *options])
+        documents.main()
+
+    call()
+    return call
+
+
+@pytest.mark.parametrize(
+    ("file", "part", "old", "new"),
+    [
+        ("README.md", "experiments", "| What passes each norm |", "| What passes |"),
+        ("README.md", "experiments", "`purity/COMPARISON`", "`purity/x`"),
+        ("config/README.md", "profile", "| `numerics` |", "| `numeric` |"),
+        ("config/README.md", "profile", "integer >= 0 | seed of the split", "integer | seed of"),
+        ("config/README.md", "claims", "the mean over the seeds", "the mean"),
+        ("config/README.md", "datasets", "| `sha256` |", "| `sha` |"),
+        ("dvc.yaml", "metrics", "  - data/results/rates.json\n", ""),
+    ],
+)
+def test_an_altered_table_is_noticed_and_made_again(
+    file: str, part: str, old: str, new: str, run: Run
+) -> None:
+    made = {name: Path(name).read_text() for name in FILES}
+    run("--check")
+    assert old in made[file]
+    altered = made[file].replace(old, new, 1)
+    Path(file).write_text(altered)
+    with pytest.raises(SystemExit) as caught:
+        run("--check")
+    assert str(caught.value).startswith(f"error: {file} does not say what it should of its {part}")
+    assert Path(file).read_text() == altered
+    run()
+    assert {name: Path(name).read_text() for name in FILES} == made
+
+
+def test_what_is_written_by_hand_is_left_alone(run: Run) -> None:
+    for name in FILES:
+        Path(name).write_text(f"# by hand\n{Path(name).read_text()}# to the end\n")
+    before = {name: Path(name).read_text() for name in FILES}
+    run("--check")
+    run()
+    assert {name: Path(name).read_text() for name in FILES} == before
+
+
+def test_a_document_without_its_markers_is_refused(run: Run) -> None:
+    text = Path("config/README.md").read_text()
+    Path("config/README.md").write_text(text.replace("<!-- end of claims -->\n", ""))
+    with pytest.raises(SystemExit, match=r"there are no markers .*claims: made by .*end of claims"):
+        run("--check")
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        (keys.integer(""), "integer >= 1"),
+        (keys.integer("", 0, maximum=9), "integer >= 0 and <= 9"),
+        (keys.several(keys.integer("", 2)), "integers >= 2"),
+        (keys.integer("", 8, multipleOf=8), "multiple of 8"),
+        (keys.several(keys.integer("", 8, multipleOf=8)), "multiples of 8"),
+        (keys.number(""), "number"),
+        (keys.number("", minimum=0), "number >= 0"),
+        (keys.positive(""), "number > 0"),
+        (keys.positive("", maximum=1), "number > 0 and <= 1"),
+        (keys.positive("", exclusiveMaximum=1), "number in (0, 1)"),
+        (keys.number("", minimum=0, exclusiveMaximum=1), "number in [0, 1)"),
+        (keys.name("norm", ""), "name"),
+        (keys.names("norm", ""), "names"),
+        (keys.pair(""), "2 integers >= 0"),
+        (keys.pair("", minimum=0, exclusiveMaximum=1), "2 numbers in [0, 1)"),
+        (keys.several(keys.pair("")), "lists of 2 integers >= 0"),
+        ({"enum": ["portable", "fast"]}, "`portable`, `fast`"),
+        ({"type": "string"}, "text"),
+        ({"type": "array", "items": {"type": "string"}}, "texts"),
+        ({"type": "boolean"}, "boolean"),
+        ({"$ref": "#/$defs/share"}, "share"),
+    ],
+)
+def test_a_keys_type_in_words(schema: dict[str, Any], words: str, documents: ModuleType) -> None:
+    assert documents.type_in_words(schema) == words
+
+
+def test_every_key_is_in_the_table(documents: ModuleType) -> None:
+    """Those that lie in mappings with their whole name."""
+    inner = keys.mapping("", {"a": keys.number("of a"), "b": keys.names("norm", "of b")})
+    schema = keys.mapping("", {"x": inner, "y": keys.grids("", {"z": keys.integer("of z")})})
+    assert [*documents.keys_of(schema)] == [
+        ["`x.a`", "number", "of a"],
+        ["`x.b`", "names", "of b"],
+        ["`y.GRID.z`", "integer >= 1", "of z"],
+    ]

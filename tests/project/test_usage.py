@@ -1,0 +1,109 @@
+"""What the rules' jobs used, read from the last lines of their logs by scripts/usage.py."""
+
+import gc
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+import yaml
+
+from bnblind import numerics
+from bnblind.pipeline import __main__ as start
+from bnblind.pipeline.steps import about
+from tests.project.conftest import Script
+
+
+@pytest.fixture(scope="module")
+def usage(script: Script) -> ModuleType:
+    return script("usage")
+
+
+def write_log(path: Path, cpu: float, startup: float, peak: float) -> None:
+    """A log as a step leaves it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    used = {"cpu_seconds": cpu, "startup_seconds": startup, "peak_mb": peak}
+    path.write_text(f"epoch 1\nusage: none of this\nusage: {json.dumps(used)}\n")
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    """Of two rules, one with jobs by grid; of a job that failed; and a last line by another."""
+    folder = tmp_path / "logs"
+    write_log(folder / "claims.log", 1.5, 1.25, 300)
+    write_log(folder / "train_flows/digits-mlp/bn.log", 10.5, 2, 400)
+    write_log(folder / "train_flows/digits-mlp/ln.log", 30, 2.5, 350.6)
+    (folder / "index.log").write_text("error: no space left\n")
+    (folder / "train_flows/digits-mlp/ln.log.failed").write_text('usage: {"cpu_seconds": 1}\n')
+    with (folder / "claims.log").open("a") as log:
+        log.write('usage: {"cpu_seconds": 2.0, "startup_seconds": 1.0, "peak_mb": 200}\n')
+    return folder
+
+
+def test_usage_is_summed_by_rule_the_most_expensive_first(logs: Path, usage: ModuleType) -> None:
+    """Of a log with several runs the last one counts, of a failed job none."""
+    found = usage.usage_by_rule(logs)
+    expected = pd.DataFrame(
+        {
+            "jobs": [2, 1],
+            "cpu_seconds": [40.5, 2.0],
+            "startup_seconds": [4.5, 1.0],
+            "longest": [30.0, 2.0],
+            "peak_mb": [400.0, 200.0],
+        },
+        index=pd.Index(["train_flows", "claims"], name="rule"),
+    )
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_the_rules_resources_are_of_their_largest_jobs(logs: Path, usage: ModuleType) -> None:
+    text = usage.as_yaml(usage.usage_by_rule(logs))
+    assert yaml.safe_load(text) == {
+        "claims": {"cpu_seconds": 2, "peak_mb": 200},
+        "train_flows": {"cpu_seconds": 30, "peak_mb": 400},
+    }
+    assert text.startswith("# ")
+    assert text.index("claims") < text.index("train_flows")
+
+
+def test_all_is_the_last_line(
+    logs: Path, usage: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage.main(str(logs))
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.split() == ["all", "3", "42.5", "5.5", "400"]
+
+
+def test_it_is_written_to_a_file(
+    logs: Path, tmp_path: Path, usage: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage.main(str(logs), str(tmp_path / "usage.yaml"))
+    assert (tmp_path / "usage.yaml").read_text() == usage.as_yaml(usage.usage_by_rule(logs))
+    assert capsys.readouterr().out == ""
+
+
+def test_without_a_run_there_is_nothing_to_read(tmp_path: Path, usage: ModuleType) -> None:
+    with pytest.raises(SystemExit, match=r"error: no job's usage below .*; `make reproduce` runs"):
+        usage.main(str(tmp_path))
+
+
+def test_a_step_says_last_what_it_used(
+    tmp_path: Path,
+    usage: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In the words that are read; called in this process, which is not pinned."""
+    monkeypatch.setattr(numerics, "pin", lambda mode, threads: None)
+    monkeypatch.setattr(numerics, "check", lambda mode, threads: None)
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # of a process that ends
+    monkeypatch.setattr(about, "main", lambda argv: print(f"about: {argv}"))
+    start.main(["about", "--page", "x", "--numerics", "portable", "1"])
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[0] == "about: ['--page', 'x']"
+    (tmp_path / "about.log").write_text(printed)
+    found = usage.usage_by_rule(tmp_path).loc["about"]
+    assert 0 < found["startup_seconds"] <= found["cpu_seconds"]
+    assert 50 < found["peak_mb"] < 1e5
+    assert printed.splitlines()[-1].startswith("usage: ")

@@ -1,0 +1,145 @@
+"""Every file of a run is known from its configuration alone, and so is the rule that makes it."""
+
+import dataclasses
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnblind.errors import BadInput
+from bnblind.pipeline.artifacts import FIGURE_FORMATS, STAGES, Artifact, Paths, artifacts
+from bnblind.pipeline.configuration.schema import datasets, read_yaml
+from bnblind.pipeline.declaration import Experiment
+from bnblind.pipeline.discovery import experiments
+from tests.conftest import ROOT, RunPython
+from tests.steps.planning import Plan
+
+KINDS = {"data", "weights", "table", "metrics", "samples", "figure", "page"}
+PROFILES = ["config", "full", "smoke"]
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def made_by(profile: dict[str, Any], *more: Experiment) -> list[Artifact]:
+    return artifacts(profile, [*experiments().values(), *more], datasets())
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_file_is_known_once_by_kind_and_stage(name: str) -> None:
+    profile = read_yaml(Path(f"config/{name}.yaml"))
+    found = made_by(profile)
+    assert [path for path, n in Counter(a.path for a in found).items() if n > 1] == []
+    assert {artifact.kind for artifact in found} == KINDS
+    assert {artifact.stage for artifact in found} == {*STAGES}
+    assert {artifact.experiment for artifact in found} == {"", *experiments()}
+    below = "" if profile["root"] == "." else f"{profile['root']}/"
+    assert all(
+        artifact.path.startswith((f"{below}data/", f"{below}reports/")) for artifact in found
+    )
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_experiments_tables_figures_and_page_are_among_them(name: str) -> None:
+    profile = read_yaml(Path(f"config/{name}.yaml"))
+    paths = Paths(profile["root"])
+    found = [artifact for artifact in made_by(profile) if artifact.stage != "trained"]
+    for own, experiment in experiments().items():
+        of_kind: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        for artifact in found:
+            if artifact.experiment == own:
+                of_kind[artifact.kind].add(artifact.path)
+        tables = experiment.of_config(experiment.tables.values(), profile)
+        assert of_kind["table"] == {paths.table(table) for table in tables}
+        stems = experiment.stems(profile)
+        figures = {path for stem in stems for path in paths.figure(stem)}
+        assert len(figures) == len(stems) * len(FIGURE_FORMATS)
+        assert of_kind["figure"] == figures
+        assert bool(stems) == bool(experiment.page)
+        pages = {paths.page(own), paths.notebook(own)} if experiment.page else set()
+        assert of_kind["page"] == pages
+        assert len(of_kind["metrics"]) == experiment.metrics
+
+
+def test_rules_make_these_files_and_no_other(plan: Plan) -> None:
+    """Each by the rule that it is said to be made by."""
+    planned = {(path, job.rule) for job in plan.jobs for path in job.outputs}
+    assert planned == {(a.path, a.rule) for a in made_by(plan.profile)}
+
+
+def test_a_training_jobs_files_are_those_of_its_cells(published: dict[str, Any]) -> None:
+    found = {a.path for a in made_by(published) if a.rule == "train_flows"}
+    assert found == {
+        f"data/{place}/flows/digits-mlp/{norm}-scalar{ending}"
+        for norm in ("none", "bn", "ln")
+        for place, ending in (
+            ("models", ".safetensors"),
+            ("results", ".parquet"),
+            ("results", "-samples.safetensors"),
+        )
+    }
+
+
+@pytest.mark.parametrize(
+    ("figures", "tables", "file"),
+    [
+        (
+            {"x": "../purity/digits-head-lr0.01"},
+            {},
+            "figures/purity/digits-head-lr0.01.svg",
+        ),
+        ({"x": "x"}, {"table": "purity"}, "data/results/purity.parquet"),
+    ],
+)
+def test_two_experiments_that_claim_one_file_are_refused(
+    figures: dict[str, str], tables: dict[str, str], file: str, published: dict[str, Any]
+) -> None:
+    purity = experiments()["purity"]
+    assert purity.page is not None
+    page = dataclasses.replace(purity.page, figures=figures, drawn=lambda config: [("x", {})])
+    more = Experiment(name="more", title="t", order=1, page=page, tables=tables)
+    with pytest.raises(BadInput) as caught:
+        made_by(published, more)
+    said = str(caught.value)
+    assert said.startswith("experiment more: its rule more")
+    assert file in said
+    assert "purity" in said.partition(" which ")[2]
+
+
+PLANNING = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, "src")
+exec(sys.stdin.read())
+config = schema.read_yaml(Path("config/config.yaml"))
+declared = experiments()
+check_config(config, declared.values())
+read_claims(judged_tables(declared.values()))
+found = artifacts(config, declared.values(), schema.datasets())
+by_job(declared["flows"].training.all_cells(config))
+for experiment in declared.values():
+    if experiment.page:
+        experiment.page_inputs(config, Paths(".")), experiment.page.parameters(config)
+        import_closure([f"notebooks/{experiment.name}.ipynb"])
+import_closure([f"src/{norm_module('bn').replace('.', '/')}.py"])
+print(json.dumps([len(found), sorted(sys.modules)]))
+"""
+"""What planning imports and calls, without Snakemake, which may import what it likes."""
+
+
+def test_planning_loads_no_numerical_library(run_python: RunPython) -> None:
+    files = [Path("workflow/Snakefile"), *Path("workflow/rules").glob("*.smk")]
+    text = "\n".join(file.read_text() for file in files)
+    imports = re.findall(r"^(?:from|import) bnblind.*$", text, re.MULTILINE)
+    assert len(imports) > 5
+    run = run_python("-c", PLANNING, stdin="\n".join(imports))
+    assert run.returncode == 0, run.stderr
+    count, loaded = json.loads(run.stdout)
+    assert count > 200
+    roots = {name.split(".")[0] for name in loaded}
+    assert roots & {"torch", "numpy", "pandas", "scipy", "sklearn", "matplotlib"} == set()
