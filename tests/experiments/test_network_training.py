@@ -9,7 +9,7 @@ import torch
 
 from bnblind import BadInput
 from bnblind.errors import Diverged
-from bnblind.experiments.batching import make_batches
+from bnblind.experiments.batching import make_batches, order_hash
 from bnblind.experiments.datasets import Part
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.evaluation import MODES
@@ -196,6 +196,9 @@ def test_the_hash_of_the_batches_depends_on_seed_batching_and_epochs_only(two_ep
         train(cell(epochs=1), 0, digits),
     ]
     assert len({once, *(other.batch_order for other in others)}) == 5
+    labels = digits.train.labels
+    epochs = [make_batches("random", labels, 16, stream(0, "batches", n)) for n in (1, 2)]
+    assert once == order_hash(order_hash("", epochs[0]), epochs[1])
 
 
 @pytest.mark.parametrize("batching", ["label", "label_shuffled", "purity-1"])

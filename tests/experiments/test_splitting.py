@@ -138,7 +138,7 @@ def test_images_need_one_expansion_point_for_all_positions(point: str) -> None:
     assert (passing["diag"] < 1e-25) == (point != "batch mean")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def terms(digits: Dataset) -> pd.DataFrame:
     model, rows = network("head", "bn", digits), []
     for epoch in (0, 3):

@@ -267,7 +267,8 @@ def test_the_users_matplotlib_settings_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_python: RunPython
 ) -> None:
     """Nor does the date, nor what was drawn before in the same process, as here."""
-    (tmp_path / "matplotlibrc").write_text("font.size: 20\nlines.linewidth: 9\nsavefig.dpi: 30\n")
+    theirs = ("font.size: 20", "lines.linewidth: 9", "savefig.dpi: 30", "savefig.facecolor: red")
+    (tmp_path / "matplotlibrc").write_text("\n".join([*theirs, "svg.fonttype: none"]))
     monkeypatch.setattr(sys, "argv", ["-c", str(tmp_path / "plain")])
     exec(DRAW, {})
     settings = {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLBACKEND": "pdf"}

@@ -42,7 +42,9 @@ def declared(name: str) -> Experiment:
     except (AttributeError, TypeError) as error:
         raise BadInput(f"{place}: {error}") from error
     if not isinstance(experiment, Experiment):
-        raise BadInput(f"{place}: EXPERIMENT is a {type(experiment).__name__}, no Experiment")
+        raise BadInput(
+            f"{place}: EXPERIMENT is a {type(experiment).__name__}; allowed: an Experiment"
+        )
     if lacking := [*_lacking(name, experiment)]:
         raise BadInput(f"{place}: " + "\n  ".join(lacking))
     return experiment

@@ -63,7 +63,8 @@ def main(argv: list[str]) -> None:
             what = cell.identity | {"seed": run.seed, "batch_order": run.batch_order}
             rows += [what | row for row in [*run.metrics, *judged]]
             samples |= {f"{cell.key}/seed{run.seed}/{name}": image for name, image in drawn.items()}
-        table = results_table(rows, [*cells[0].identity, "seed", *kind.columns])
+        told = dict.fromkeys(name for cell in cells for name in cell.identity)
+        table = results_table(rows, [*told, "seed", *kind.columns])
         contents = {args.results: table_bytes(table)}
         if args.weights:
             contents[args.weights] = weights_bytes(trained)
