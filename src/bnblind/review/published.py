@@ -38,11 +38,12 @@ def differences(published: Mapping[str, str], found: Mapping[str, str]) -> list[
 
 def compare(published: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Lines on differing outputs, and paths of differing code, configuration and inputs."""
-    outs = differences(hashes(published, "outs"), hashes(found, "outs"))
+    outs, deps = (
+        differences(hashes(published, kind), hashes(found, kind)) for kind in ("outs", "deps")
+    )
     made = {*hashes(published, "outs"), *hashes(found, "outs")}
-    old, new = hashes(published, "deps"), hashes(found, "deps")
-    changed = sorted(p for p in {*old, *new} - made if old.get(p) != new.get(p))
-    return outs, changed
+    changed = (line.partition(": ")[0] for line in deps)
+    return outs, [path for path in changed if path not in made]
 
 
 def published_lock() -> dict[str, Any]:
@@ -54,8 +55,7 @@ def published_lock() -> dict[str, Any]:
     shown = subprocess.run(["git", "show", f"HEAD:{LOCK}"], capture_output=True, text=True)
     if shown.returncode:
         raise BadInput(f"nothing to compare with: {shown.stderr.strip()}")
-    lock: dict[str, Any] = yaml.safe_load(shown.stdout)
-    return lock
+    return dict(yaml.safe_load(shown.stdout))
 
 
 def main() -> None:
