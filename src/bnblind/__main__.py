@@ -32,8 +32,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         subparser.set_defaults(run=command.run)
     args = parser.parse_args(argv)
     try:
-        args.run(args)
-        sys.stdout.flush()
+        try:
+            args.run(args)
+        finally:
+            sys.stdout.flush()
     except BadInput as error:
         raise SystemExit(f"error: {error}") from error
     except ModuleNotFoundError as error:

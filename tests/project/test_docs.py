@@ -38,7 +38,7 @@ def ended(run_python: RunPython) -> tuple[dict[str, int], str]:
     """How the examples of each page ended, each in a process of its own; and what went wrong."""
     programs = {page.name: "\n".join(python_blocks(page)) for page in PAGES}
     command = ("-W", "error::DeprecationWarning:bnblind", "-c", PROGRAM)
-    run = run_python(*command, stdin=json.dumps(programs))
+    run = run_python(*command, stdin=json.dumps(programs), OMP_NUM_THREADS="1")
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.splitlines()[-1]), run.stderr
 

@@ -1,19 +1,21 @@
 """Every file of a run is known from its configuration alone, and so is the rule that makes it."""
 
-import dataclasses
 import json
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 
 from bnblind.errors import BadInput
 from bnblind.pipeline.artifacts import FIGURE_FORMATS, STAGES, Artifact, Paths, artifacts
 from bnblind.pipeline.configuration.schema import datasets, read_yaml
-from bnblind.pipeline.declaration import Experiment
+from bnblind.pipeline.declaration import Experiment, Page
 from bnblind.pipeline.discovery import experiments
+from bnblind.pipeline.formats.publishing import publish_figure
 from tests.conftest import ROOT, RunPython
 from tests.steps.planning import Plan
 
@@ -86,29 +88,41 @@ def test_a_training_jobs_files_are_those_of_its_cells(published: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    ("figures", "tables", "file"),
+    ("name", "figure", "tables", "said"),
     [
         (
-            {"x": "../purity/digits-head-lr0.01"},
-            {},
-            "figures/purity/digits-head-lr0.01.svg",
+            *("more", "../purity/digits-head-lr0.01", {}),
+            "experiment more, rule more_page makes reports/figures/purity/digits-head-lr0.01.svg, "
+            "which experiment purity, rule purity_page makes as well",
         ),
-        ({"x": "x"}, {"table": "purity"}, "data/results/purity.parquet"),
+        (
+            *("more", "x", {"table": "purity"}),
+            "experiment more, rule more makes data/results/purity.parquet, which experiment "
+            "purity, rule collect_purity makes as well",
+        ),
+        (
+            *("claims", "x", {}),
+            "experiment claims, rule claims_page makes reports/pages/claims.html, which rule "
+            "claims makes as well",
+        ),
     ],
 )
-def test_two_experiments_that_claim_one_file_are_refused(
-    figures: dict[str, str], tables: dict[str, str], file: str, published: dict[str, Any]
+def test_two_that_claim_one_file_are_refused(
+    name: str, figure: str, tables: dict[str, str], said: str, published: dict[str, Any]
 ) -> None:
-    purity = experiments()["purity"]
-    assert purity.page is not None
-    page = dataclasses.replace(purity.page, figures=figures, drawn=lambda config: [("x", {})])
-    more = Experiment(name="more", title="t", order=1, page=page, tables=tables)
+    """By their names, and the file's."""
+    page = Page(figures={"x": figure}, drawn=lambda config: [("x", {})])
+    more = Experiment(name=name, title="t", order=1, page=page, tables=tables)
     with pytest.raises(BadInput) as caught:
         made_by(published, more)
-    said = str(caught.value)
-    assert said.startswith("experiment more: its rule more")
-    assert file in said
-    assert "purity" in said.partition(" which ")[2]
+    assert str(caught.value) == said
+
+
+def test_a_figure_is_published_in_all_its_formats(tmp_path: Path) -> None:
+    paths = Paths(str(tmp_path))
+    drawn = pd.DataFrame({"x": [1]})
+    publish_figure(plt.figure(), drawn, paths.figures(), "more/x", "A caption.")
+    assert {str(path) for path in tmp_path.rglob("*.*")} == {*paths.figure("more/x")}
 
 
 PLANNING = """

@@ -94,7 +94,11 @@ def test_experiments_are_found_and_put_in_order(declare: Declare) -> None:
         ("    order=5,\n", "", "'order'"),
         ("order=5", "order=5, colour=3", "'colour'"),
         ("EXPERIMENT", "DECLARED", "no attribute 'EXPERIMENT'"),
-        ("EXPERIMENT = Experiment(", "EXPERIMENT = dict(", "EXPERIMENT is a dict; allowed: an Experiment"),
+        (
+            "EXPERIMENT = Experiment(",
+            "EXPERIMENT = dict(",
+            "EXPERIMENT is a dict; allowed: an Experiment",
+        ),
         ('name="spread"', 'name="spred"', "is called 'spred' in spread.py; allowed: 'spread'"),
         (
             'section=keys.mapping("how to measure it", {"least": keys.integer("least distance")}),',
