@@ -121,6 +121,7 @@ needs_emulator = pytest.mark.skipif(
 
 
 @needs_emulator
+@pytest.mark.starts_interpreter
 def test_the_emulated_processor_has_no_avx() -> None:
     """So that the next test compares with something else than this machine."""
     code = "from numpy._core._multiarray_umath import __cpu_features__ as f; print(f['AVX'])"
