@@ -10,7 +10,6 @@ import pytest
 
 from tests.helpers.clones import Clone
 
-
 LISTING = "data/models/weights.json"
 """Needs every job that keeps weights, and no sweep, whose diverged runs are results."""
 
