@@ -95,7 +95,7 @@ def test_a_diverging_run_names_itself_and_is_tried_again(second: Clone) -> None:
         (
             "model: head\n    norms: [bn, ln]",
             "model: head\n    norms: [bm, ln]",
-            "digits-head.norms[0]: found 'bm'; allowed: none",
+            "digits-head.norms[0]: found 'bm'; allowed: bn, ",
         ),
         (
             "epochs: 1\n    snapshots",
