@@ -130,6 +130,16 @@ def test_experiments_are_found_and_put_in_order(declare: Declare) -> None:
             '"measure_sprd"',
             "is computed by the step measure_sprd, and there is no steps/measure_sprd.py",
         ),
+        (
+            'unjudged=("points",)',
+            'unjudged=("point",)',
+            "leaves ['point'] unjudged; allowed: of its tables ['points', 'table']",
+        ),
+        (
+            "spread/points",
+            "spread/{grid}-points",
+            "has of_networks=False and the table spread/{grid}-points; allowed: without {grid}",
+        ),
     ],
 )
 def test_a_declaration_that_lacks_a_part_is_refused(

@@ -5,6 +5,7 @@ it tells cells apart, which key of a grid lists its values, and whether each val
 own. Imports no numerical library, since planning makes cells, too.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from itertools import product
@@ -43,7 +44,7 @@ def _word(name: str, value: Any) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Cell(ABC):
     """What all kinds of cells have in common.
 
     Attributes:
@@ -162,9 +163,9 @@ class Cell:
         words = (f"{name} {v}" if isinstance(v, float) else _word(name, v) for name, v in told)
         return f"{' '.join(words)} seed {seed}"
 
+    @abstractmethod
     def kept_epochs(self, found: list[int]) -> list[int]:
         """Epochs whose weights a finished run keeps, of those ``found`` in its file."""
-        raise NotImplementedError
 
 
 def by_job(cells: Iterable[Cell]) -> dict[str, list[Cell]]:

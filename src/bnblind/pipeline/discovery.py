@@ -24,6 +24,14 @@ def _lacking(name: str, experiment: Experiment) -> Iterator[str]:
         yield "has tables without a `section` of the configuration"
     if bool(experiment.tables) != bool(experiment.training or experiment.computing):
         yield "has `tables`, `training` or `computing` alone; allowed: tables and what makes them"
+    unknown = sorted({*experiment.unjudged} - {*experiment.tables})
+    if experiment.tables and unknown:
+        yield f"leaves {unknown} unjudged; allowed: of its tables {sorted(experiment.tables)}"
+    of_networks = bool(experiment.computing and experiment.computing.of_networks)
+    for table in experiment.tables.values():
+        if ("{grid}" in table) != of_networks:
+            allowed = "with" if of_networks else "without"
+            yield f"has {of_networks=} and the table {table}; allowed: {allowed} {{grid}}"
     if (of := experiment.computing) and not (STEPS / f"{of.step}.py").is_file():
         yield f"is computed by the step {of.step}, and there is no {STEPS / of.step}.py"
     if not (experiment.tables or experiment.page):
