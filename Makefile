@@ -37,7 +37,7 @@ reproduce: env
 	python -m bnblind.review.published
 
 test: env
-	python -m pytest
+	python -m pytest --numprocesses auto --dist worksteal
 
 # The quick loop: whatever starts no other interpreter.
 check: lint

@@ -2,9 +2,6 @@
 docs/extending.md has a recipe for.
 """
 
-import shutil
-from pathlib import Path
-
 import pandas as pd
 import pytest
 import yaml
@@ -15,17 +12,6 @@ from tests.helpers.recipes import follow
 
 SHOWN = {"claims": 1, "index": 1, "about": 1}
 """The pages that list what there is: the ledger, the first page, the configuration."""
-
-
-@pytest.fixture
-def finished(first: Clone, tmp_path: Path) -> Clone:
-    """A copy of a finished clone, with all that Snakemake knows of it."""
-    assert first.planned() == {}
-    copy = tmp_path / "copy"
-    shutil.copytree(first.path, copy, symlinks=True)  # keeps modification times
-    clone = Clone(copy)
-    assert clone.planned() == {}
-    return clone
 
 
 def add(clone: Clone, files: dict[str, str]) -> None:

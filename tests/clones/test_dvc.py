@@ -1,53 +1,45 @@
 """DVC and Snakemake agree: what one made the other takes as it is."""
 
+from pathlib import Path
+
 import yaml
 
 from bnblind.pipeline.artifacts import artifacts
 from bnblind.pipeline.configuration.schema import datasets, read_yaml
 from bnblind.pipeline.discovery import experiments
-from tests.helpers.clones import ROOT, Clone
+from tests.helpers.clones import ROOT, Clone, copy_of
 
 
-def commit(clone: Clone) -> None:
+def publish(clone: Clone) -> str:
+    """Bring ``dvc.lock`` up to date and commit it; its text."""
+    clone.run("dvc", "repro")
     author = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
     clone.run("git", "add", "dvc.lock")
     clone.run("git", *author, "commit", "--quiet", "--message", "hashes")
+    return (clone.path / "dvc.lock").read_text()
 
 
 def test_repro_after_snakemake_runs_no_job_and_publishes_the_same_hashes(
-    first: Clone, second: Clone
+    first: Clone, finished: Clone, tmp_path: Path
 ) -> None:
-    printed = first.run("dvc", "repro")
-    stages = yaml.safe_load((first.path / "dvc.yaml").read_text())["stages"]
+    clone = copy_of(first, tmp_path / "of the first")
+    printed = clone.run("dvc", "repro")
+    stages = yaml.safe_load((clone.path / "dvc.yaml").read_text())["stages"]
     assert printed.count("Nothing to be done") == len(stages)
     assert "Finished jobid" not in printed
-    commit(first)
-    lock = (first.path / "dvc.lock").read_text()
+    lock = publish(clone)
+    assert "up to date" in clone.run("dvc", "status")
+    assert clone.run("git", "status", "--porcelain") == ""
+    compare = ("python", "-m", "bnblind.review.published")
+    assert "identical to the published hashes" in clone.run(*compare)
 
-    assert "up to date" in first.run("dvc", "status")
-    first.run("dvc", "repro")
-    assert (first.path / "dvc.lock").read_text() == lock
-    assert first.run("git", "status", "--porcelain") == ""
-    assert "identical to the published hashes" in first.run(
-        "python", "-m", "bnblind.review.published"
-    )
+    assert publish(finished) == lock
 
-    second.run("dvc", "repro")
-    assert (second.path / "dvc.lock").read_text() == lock
-
-
-def test_a_differing_output_is_reported(first: Clone) -> None:
-    if not (first.path / "dvc.lock").exists():
-        first.run("dvc", "repro")
-        commit(first)
-    lock = (first.path / "dvc.lock").read_text()
+    # A differing output is named, and no other.
     published = yaml.safe_load(lock)["stages"]["report"]["outs"]
     entry = next(out for out in published if out["path"] == "reports/figures")
-    first.edit("dvc.lock", entry["md5"], "0" * 32 + ".dir")
-    try:
-        code, printed = first.attempt("python", "-m", "bnblind.review.published")
-    finally:
-        (first.path / "dvc.lock").write_text(lock)
+    clone.edit("dvc.lock", entry["md5"], "0" * 32 + ".dir")
+    code, printed = clone.attempt(*compare)
     assert code == 1
     assert "reports/figures: published" in printed
     assert "data/models" not in printed
@@ -68,18 +60,20 @@ def test_stage_outs_and_rule_outputs_cover_each_other(first: Clone) -> None:
         assert any(file == out or file.startswith(f"{out}/") for file in made), out
 
 
-def test_prune_removes_what_no_job_makes_and_nothing_else(first: Clone) -> None:
-    stale = first.path / "data/models/classification/old-grid/bn.safetensors"
-    outside = first.path / "data/results/old.parquet"
+def test_prune_removes_what_no_job_makes_and_nothing_else(finished: Clone) -> None:
+    stale = finished.path / "data/models/classification/old-grid/bn.safetensors"
+    outside = finished.path / "data/results/old.parquet"
     stale.parent.mkdir()
     for file in (stale, outside):
         file.write_bytes(b"stale")
-    before = set(first.outputs())
-    printed = first.run("python", "scripts/prune.py", "data/models", "config")
+    before = set(finished.outputs())
+    printed = finished.run("python", "scripts/prune.py", "data/models", "config")
     outside.unlink()
     assert "old-grid" in printed
-    assert before - set(first.outputs()) == {f.relative_to(first.path) for f in (stale, outside)}
-    assert (first.path / "config/config.yaml").exists()
+    assert before - set(finished.outputs()) == {
+        f.relative_to(finished.path) for f in (stale, outside)
+    }
+    assert (finished.path / "config/config.yaml").exists()
 
 
 def test_metrics_and_plots_of_the_published_run_exist(first: Clone) -> None:

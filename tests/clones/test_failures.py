@@ -12,6 +12,8 @@ from tests.helpers.clones import Clone
 
 LISTING = "data/models/weights.json"
 """Needs every job that keeps weights, and no sweep, whose diverged runs are results."""
+LEAK = "data/results/theorems/leak.parquet"
+MEASURES = "data/results/features/digits-head-measures.parquet"
 
 
 def wait_for(happened: Callable[[], object]) -> None:
@@ -38,55 +40,57 @@ def running(clone: Clone, step: str = "") -> list[int]:
     ]
 
 
-def recover(clone: Clone, before: dict[str, str]) -> None:
-    """With the cause removed, the pipeline finishes with the bytes it had before."""
-    clone.run("snakemake", "--cores", "2", "--quiet", "all")
+def recover(clone: Clone, before: dict[str, str], *targets: str) -> None:
+    """With the cause removed, the targets are made with the bytes they had before, and nothing
+    else has to be made.
+    """
+    clone.run("snakemake", "--cores", "2", "--quiet", "all", "--", *targets)
     assert clone.hashes() == before
     assert clone.planned() == {}
 
 
-def test_a_changed_raw_file_is_refused_and_the_prepared_data_stay(second: Clone) -> None:
-    raw = second.path / "data/raw/digits/digits.csv.gz"
+def test_a_changed_raw_file_is_refused_and_the_prepared_data_stay(finished: Clone) -> None:
+    raw = finished.path / "data/raw/digits/digits.csv.gz"
     content = raw.read_bytes()
-    before = second.hashes()
+    before = finished.hashes()
     changed = bytearray(content)
     changed[1000] ^= 1
     raw.write_bytes(bytes(changed))
-    code, printed = second.attempt("snakemake", "--cores", "1")
+    code, printed = finished.attempt("snakemake", "--cores", "1")
     assert code != 0
     assert "sha256 is" in printed
     assert "registered is 09f66e6d" in printed
-    assert "prepare_data" in second.planned()
+    assert "prepare_data" in finished.planned()
     raw.write_bytes(content)
-    assert second.hashes() == before
-    recover(second, before)
+    assert finished.hashes() == before
+    recover(finished, before, "prepared")
 
 
-def test_a_clone_runs_its_own_code_and_a_failing_step_keeps_the_old_page(second: Clone) -> None:
+def test_a_clone_runs_its_own_code_and_a_failing_step_keeps_the_old_page(finished: Clone) -> None:
     """Both clones share one installed environment, whose package is a third tree."""
-    before = second.hashes()
+    before = finished.hashes()
     file, line = "src/bnblind/pipeline/steps/index.py", "    page = fill("
-    second.edit(file, line, f"    raise OSError('code of the second clone')\n{line}")
-    code, printed = second.attempt("snakemake", "--cores", "1")
+    finished.edit(file, line, f"    raise OSError('code of this clone')\n{line}")
+    code, printed = finished.attempt("snakemake", "--cores", "1")
     assert code != 0
-    assert "error: code of the second clone" in printed
-    assert second.hashes() == before
-    assert second.planned() == {"index": 1}
-    second.edit(file, "    raise OSError('code of the second clone')\n", "")
-    recover(second, before)
+    assert "error: code of this clone" in printed
+    assert finished.hashes() == before
+    assert finished.planned() == {"index": 1}
+    finished.edit(file, "    raise OSError('code of this clone')\n", "")
+    recover(finished, before)
 
 
-def test_a_diverging_run_names_itself_and_is_tried_again(second: Clone) -> None:
+def test_a_diverging_run_names_itself_and_is_tried_again(finished: Clone) -> None:
     """The old results stay, but they do not pass for those of the new learning rate's settings."""
-    before = second.hashes()
-    second.edit("config/config.yaml", "weight_decay: 0.01", "weight_decay: 1.0e+30")
-    code, printed = second.attempt("snakemake", "--cores", "2", "--keep-going", "--", LISTING)
+    before = finished.hashes()
+    finished.edit("config/config.yaml", "weight_decay: 0.01", "weight_decay: 1.0e+30")
+    code, printed = finished.attempt("snakemake", "--cores", "2", "--keep-going", "--", LISTING)
     assert code != 0
     assert "error: digits head bn random lr 0.01 seed 0 epoch 1 step" in printed
-    assert second.hashes() == before
-    assert second.planned()["train_classification"] == 2
-    second.edit("config/config.yaml", "weight_decay: 1.0e+30", "weight_decay: 0.01")
-    recover(second, before)
+    assert finished.hashes() == before
+    assert finished.planned()["train_classification"] == 2
+    finished.edit("config/config.yaml", "weight_decay: 1.0e+30", "weight_decay: 0.01")
+    recover(finished, before, LISTING)
 
 
 @pytest.mark.parametrize(
@@ -105,100 +109,100 @@ def test_a_diverging_run_names_itself_and_is_tried_again(second: Clone) -> None:
     ],
 )
 def test_a_wrong_configuration_is_one_clear_error(
-    second: Clone, old: str, new: str, message: str
+    finished: Clone, old: str, new: str, message: str
 ) -> None:
-    before = second.hashes()
-    second.edit("config/config.yaml", old, new)
+    before = finished.hashes()
+    finished.edit("config/config.yaml", old, new)
     try:
-        code, printed = second.attempt("snakemake", "--cores", "1")
+        code, printed = finished.attempt("snakemake", "--cores", "1")
     finally:
-        second.edit("config/config.yaml", new, old)
+        finished.edit("config/config.yaml", new, old)
     assert code != 0
     assert message in printed
     assert "Traceback" not in printed
-    assert second.hashes() == before
+    assert finished.hashes() == before
 
 
-def test_an_interrupted_run_leaves_nothing_half_written_and_goes_on(second: Clone) -> None:
-    before = second.hashes()
-    second.edit("config/config.yaml", "momentum: 0.9", "momentum: 0.8")
-    process = second.start("snakemake", "--cores", "1", "--", LISTING)
-    wait_for(lambda: running(second, "train\0"))
+def test_an_interrupted_run_leaves_nothing_half_written_and_goes_on(finished: Clone) -> None:
+    before = finished.hashes()
+    finished.edit("config/config.yaml", "momentum: 0.9", "momentum: 0.8")
+    process = finished.start("snakemake", "--cores", "1", "--", LISTING)
+    wait_for(lambda: running(finished, "train\0"))
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
     assert process.returncode != 0
-    assert not list(second.path.rglob("*.partial"))
+    assert not list(finished.path.rglob("*.partial"))
     # The running job may still end: a job's weights and results change together or not at all.
-    changed = [Path(file) for file, found in second.hashes().items() if found != before[file]]
+    changed = [Path(file) for file, found in finished.hashes().items() if found != before[file]]
     assert sorted(f.suffix for f in changed) in ([], [".parquet", ".safetensors"])
     assert len({file.stem for file in changed}) <= 1
-    assert second.planned()["train_classification"] >= 1
-    second.edit("config/config.yaml", "momentum: 0.8", "momentum: 0.9")
-    recover(second, before)
+    assert finished.planned()["train_classification"] >= 1
+    finished.edit("config/config.yaml", "momentum: 0.8", "momentum: 0.9")
+    recover(finished, before, LISTING)
 
 
 def test_a_killed_snakemake_cannot_make_a_failed_jobs_old_results_pass_for_new(
-    second: Clone,
+    finished: Clone,
 ) -> None:
     """Snakemake records the outputs of a failed job; killed, it gets no chance to take it back."""
-    before = second.hashes()
-    second.edit("config/config.yaml", "channels: 6", "channels: 7")
-    second.edit("config/config.yaml", "epochs: 1\n    snap", "epochs: 4000\n    snap")
-    hindrance = second.path / "data/results/theorems/.leak.parquet.partial"
+    before = finished.hashes()
+    finished.edit("config/config.yaml", "channels: 6", "channels: 7")
+    finished.edit("config/config.yaml", "epochs: 1\n    snap", "epochs: 4000\n    snap")
+    hindrance = finished.path / "data/results/theorems/.leak.parquet.partial"
     hindrance.mkdir()
     started = time.time()
-    process = second.start("snakemake", "--cores", "8", "--keep-going")
-    wait_for(lambda: "error: cannot write" in second.log("theorems"))
-    leak = second.path / "data/results/theorems/leak.parquet"
+    process = finished.start("snakemake", "--cores", "8", "--keep-going")
+    wait_for(lambda: "error: cannot write" in finished.log("theorems"))
+    leak = finished.path / LEAK
     wait_for(lambda: leak.stat().st_mtime > started)  # Snakemake has put the old one back
     time.sleep(3)
     process.kill()
-    for orphan in running(second):
+    for orphan in running(finished):
         os.kill(orphan, signal.SIGKILL)
     process.communicate(timeout=60)
     hindrance.rmdir()
-    second.run("snakemake", "--unlock")
+    finished.run("snakemake", "--unlock")
     # The page that shows the configuration may already show the changed one.
     about = "reports/pages/pipeline.html"
-    assert {**second.hashes(), about: before[about]} == before
-    assert second.planned()["theorems"] == 1
-    second.edit("config/config.yaml", "channels: 7", "channels: 6")
-    second.edit("config/config.yaml", "epochs: 4000\n    snap", "epochs: 1\n    snap")
-    recover(second, before)
+    assert {**finished.hashes(), about: before[about]} == before
+    assert finished.planned()["theorems"] == 1
+    finished.edit("config/config.yaml", "channels: 7", "channels: 6")
+    finished.edit("config/config.yaml", "epochs: 4000\n    snap", "epochs: 1\n    snap")
+    recover(finished, before, LEAK)
 
 
-def test_a_truncated_model_file_is_named_and_nothing_else_is_lost(second: Clone) -> None:
-    weights = second.path / "data/models/classification/digits-head/bn.safetensors"
+def test_a_truncated_model_file_is_named_and_nothing_else_is_lost(finished: Clone) -> None:
+    weights = finished.path / "data/models/classification/digits-head/bn.safetensors"
     content = weights.read_bytes()
-    before = second.hashes()
+    before = finished.hashes()
     weights.write_bytes(content[:1000])
-    code, printed = second.attempt("snakemake", "--cores", "1")
+    code, printed = finished.attempt("snakemake", "--cores", "1")
     assert code != 0
     assert "bn.safetensors (1000 bytes) is truncated" in printed
     weights.write_bytes(content)
-    assert second.hashes() == before
-    recover(second, before)
+    assert finished.hashes() == before
+    recover(finished, before, MEASURES)
 
 
-def test_a_failure_is_explained_in_quiet_mode_too(second: Clone) -> None:
+def test_a_failure_is_explained_in_quiet_mode_too(finished: Clone) -> None:
     """As `make reproduce` and the DVC stages run it."""
-    before = second.hashes()
+    before = finished.hashes()
     trained = "model: head\n    norms: [bn, ln]"
-    second.edit("config/config.yaml", trained, trained.replace("ln", "in"))
+    finished.edit("config/config.yaml", trained, trained.replace("ln", "in"))
     try:
-        code, printed = second.attempt("snakemake", "--cores", "2", "--quiet", "rules", "host")
+        code, printed = finished.attempt("snakemake", "--cores", "2", "--quiet", "rules", "host")
     finally:
-        second.edit("config/config.yaml", trained.replace("ln", "in"), trained)
+        finished.edit("config/config.yaml", trained.replace("ln", "in"), trained)
     assert code != 0
     assert "error: norm 'in' needs features (C, *spatial) per sample; found (32,)" in printed
-    recover(second, before)
+    recover(finished, before, LISTING)
 
 
 def test_a_profile_without_its_name_is_refused_and_not_mixed_with_the_default(
-    second: Clone,
+    finished: Clone,
 ) -> None:
-    (second.path / "config/mine.yaml").write_text("root: runs/mine\n")
-    code, printed = second.attempt("snakemake", "-n", "--configfile", "config/mine.yaml")
-    (second.path / "config/mine.yaml").unlink()
+    (finished.path / "config/mine.yaml").write_text("root: runs/mine\n")
+    code, printed = finished.attempt("snakemake", "-n", "--configfile", "config/mine.yaml")
+    (finished.path / "config/mine.yaml").unlink()
     assert code != 0
     assert "'profile' is a required property" in printed

@@ -49,6 +49,18 @@ CHECK = {
 }
 
 
+ONE_PROCESS = """
+import json, sys
+from importlib import import_module
+import torch
+from bnblind import numerics
+numerics.check("portable", 1)
+for step, *words in json.loads(sys.argv[1]):
+    import_module(f"bnblind.pipeline.steps.{step}").main(words)
+"""
+"""Steps one after the other; an emulated process takes half a minute to import torch."""
+
+
 def run_steps(clone: Clone, folder: Path, *emulator: str) -> dict[str, bytes]:
     """A training step and an analysis step of the clone; every file that they wrote.
 
@@ -104,14 +116,16 @@ def run_steps(clone: Clone, folder: Path, *emulator: str) -> dict[str, bytes]:
             },
         ),
     ]
-    for step, options in steps:
-        words = [word for name, value in options.items() for word in (f"--{name}", value)]
-        subprocess.run(
-            [*emulator, sys.executable, "-m", "bnblind.pipeline", step, *words],
-            cwd=folder,
-            env=user_environment(PYTHONPATH=str(clone.path / "src"), **environment("portable", 1)),
-            check=True,
-        )
+    commands = [
+        [step, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        for step, options in steps
+    ]
+    subprocess.run(
+        [*emulator, sys.executable, "-c", ONE_PROCESS, json.dumps(commands)],
+        cwd=folder,
+        env=user_environment(PYTHONPATH=str(clone.path / "src"), **environment("portable", 1)),
+        check=True,
+    )
     return {f.name: f.read_bytes() for f in folder.iterdir() if f.suffix != ".lock"}
 
 

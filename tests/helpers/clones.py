@@ -3,9 +3,10 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bnblind.numerics import environment
@@ -118,3 +119,9 @@ def make_clone(path: Path, **settings: object) -> Clone:
     author = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
     clone.run("git", *author, "commit", "--quiet", "--message", "clone")
     return clone
+
+
+def copy_of(clone: Clone, path: Path) -> Clone:
+    """A copy of a finished clone, with all that Snakemake knows of it."""
+    shutil.copytree(clone.path, path, symlinks=True)  # keeps modification times
+    return replace(clone, path=path)
