@@ -30,8 +30,10 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("repeatable")
 
 MARKER = "starts_interpreter"
-STARTING = {"run_python", "clones", "first", "second", "workspace", "reports"}
-"""Fixtures that start interpreters; ``reports`` asks for a clone by its name only."""
+STARTING = {"run_python", "clones", "first", "second", "workspace", "reports", "installed_coq"}
+"""Fixtures that start interpreters, or are for tests that do; ``reports`` asks for a clone by its
+name only.
+"""
 EVENTS = {"subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.system"}
 """Python's audit events of a program that is started."""
 
@@ -53,9 +55,9 @@ def command_words(args: Iterable[Any]) -> Iterator[str]:
             yield from command_words(arg)
 
 
-def is_python(word: str) -> bool:
-    """Whether it names an interpreter, or a script of one such as ``snakemake``."""
-    if re.fullmatch(r"python[0-9.]*", Path(word).name):
+def is_interpreter(word: str) -> bool:
+    """Whether it names Python, a script of it such as ``snakemake``, or Coq."""
+    if re.fullmatch(r"python[0-9.]*|coq(c|top|chk)", Path(word).name):
         return True
     if (script := shutil.which(word)) is None:
         return False
@@ -73,7 +75,7 @@ class Guard:
     def __call__(self, event: str, args: tuple[Any, ...]) -> None:
         if event in EVENTS and self.test and not self.test.get_closest_marker(MARKER):
             for word in command_words(args[:2]):
-                if is_python(word):
+                if is_interpreter(word):
                     pytest.fail(f"starts {word}; such a test needs the marker {MARKER}")
 
 
