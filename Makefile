@@ -39,7 +39,7 @@ reproduce: env
 test: env
 	python -m pytest --numprocesses auto --dist worksteal
 
-# The quick loop: whatever starts no other interpreter.
+# The quick loop: all tests that start no other interpreter.
 check: lint
 	python -m pytest -m "not starts_interpreter" -q
 

@@ -156,7 +156,7 @@ def head_section() -> list[Result]:
 
 @cache
 def vgg() -> tuple[nn.Sequential, Tensor, Tensor]:
-    """VGG-11's feature layers with batch norm behind the first convolution."""
+    """VGG-11's feature layers with batch norm after the first convolution."""
     torch.manual_seed(0)
     first, *others = make_layers(cfgs["A"], batch_norm=False)
     bn = nn.BatchNorm2d(64)
@@ -181,7 +181,7 @@ def vgg_plain() -> Call:
 
 
 def vgg_section() -> list[Result]:
-    section = Section("vgg", "VGG-11, behind the first convolution, D = 65,536, n = 64, float32")
+    section = Section("vgg", "VGG-11, after the first convolution, D = 65,536, n = 64, float32")
     model, _, target = vgg()
     split = vgg_split()()
     bn, affine = model[1], nn.Conv2d(64, 64, 1, groups=64)

@@ -27,6 +27,7 @@ from bnblind.pipeline.discovery import experiments
 from bnblind.pipeline.ledger import counts
 
 README, CONFIG, DVC = Path("README.md"), Path("config/README.md"), Path("dvc.yaml")
+PATHS = Paths(".")
 NORMS = {"none": "no norm", "bn": "BN", "ln": "LN"}
 BATCHES = {
     "random": "random",
@@ -41,7 +42,7 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def verdicts() -> list[str]:
-    ledger = json.loads(Path("reports/claims.json").read_text())
+    ledger = json.loads(Path(PATHS.ledger()).read_text())
     rows = []
     for claim in (row for row in ledger if "." not in row["id"]):
         own = [row for row in ledger if row["id"].startswith(f"{claim['id']}.")]
@@ -55,7 +56,7 @@ def interval(values: pd.Series, digits: int) -> str:
 
 
 def accuracies() -> list[str]:
-    runs = pd.read_parquet("data/results/classification.parquet")
+    runs = pd.read_parquet(PATHS.table("classification"))
     final = last_epochs(runs[runs["metric"] == "test.eval.accuracy"])
     rows = []
     for model in (name for name in MODEL_NOTES if name in set(final["model"])):
@@ -70,7 +71,7 @@ def accuracies() -> list[str]:
 
 
 def gaps() -> list[str]:
-    runs = pd.read_parquet("data/results/flows.parquet")
+    runs = pd.read_parquet(PATHS.table("flows"))
     runs = runs[runs["coupling"] == "mlp"]
     rows = []
     for pair in runs["pair"].unique():
@@ -110,7 +111,7 @@ def experiments_table() -> str:
             f"`{name}/{stem.format_map(Placeholders())}`"
             for stem in experiment.page.figures.values()
         )
-        target = Paths(".").page(name)
+        target = PATHS.page(name)
         rows.append([experiment.title, stems, f"`{target}`", f"`notebooks/{name}.ipynb`"])
     header = ["experiment", "figures below `reports/figures`", "target and page", "notebook"]
     return "\n".join(table(header, rows))
@@ -125,9 +126,8 @@ class Placeholders(dict[str, str]):
 
 def metrics() -> str:
     """The files for `dvc metrics`."""
-    paths = Paths(".")
-    files = [paths.metrics(name) for name, e in experiments().items() if e.metrics]
-    return "".join(f"  - {file}\n" for file in [*files, paths.verdicts()])
+    files = [PATHS.metrics(name) for name, e in experiments().items() if e.metrics]
+    return "".join(f"  - {file}\n" for file in [*files, PATHS.verdicts()])
 
 
 def type_in_words(schema: dict[str, Any], several: bool = False) -> str:
@@ -157,7 +157,7 @@ def type_in_words(schema: dict[str, Any], several: bool = False) -> str:
 
 
 def keys_of(schema: dict[str, Any], prefix: str = "") -> Iterator[list[str]]:
-    """Key, type and meaning of all that a schema allows, whatever lies in mappings included."""
+    """Key, type and meaning of all that a schema allows, including the keys of nested mappings."""
     inner = schema.get("additionalProperties")
     if isinstance(inner, dict):
         yield from keys_of(inner, f"{prefix}{schema['title']}.")
@@ -234,7 +234,7 @@ def main() -> None:
         if new != text and args.check:
             raise SystemExit(
                 f"error: {file} does not say what it should of its {name}; "
-                f"`python scripts/documents.py {args.parts}` writes it anew"
+                f"`python scripts/documents.py {args.parts}` rewrites it"
             )
         file.write_text(new, encoding="utf-8")
 

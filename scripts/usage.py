@@ -8,6 +8,7 @@ libraries. Snakemake's own time is not counted.
 """
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ import pandas as pd
 USAGE = re.compile(r"^usage: (\{.*\})$", re.MULTILINE)
 COLUMNS = ["rule", "cpu_seconds", "startup_seconds", "peak_mb"]
 HEADER = """# The longest and the largest job of each rule in the default profile, on a machine with
-# 2 shared cores. Made by `make resources`; workflow/rules/common.smk says what rules ask for.
+# {cores} cores. Made by `make resources`; workflow/rules/common.smk says what rules ask for.
 """
 
 
@@ -52,7 +53,7 @@ def as_yaml(usage: pd.DataFrame) -> str:
         f"{rule}: {{ cpu_seconds: {row['longest']:.0f}, peak_mb: {row['peak_mb']:.0f} }}\n"
         for rule, row in usage.sort_index().iterrows()
     )
-    return HEADER + "".join(lines)
+    return HEADER.format(cores=os.cpu_count()) + "".join(lines)
 
 
 def as_text(usage: pd.DataFrame) -> str:

@@ -56,7 +56,7 @@ class Standardized:
 def standardized(name: str, layer: nn.Module, x: Tensor) -> Standardized:
     """Send ``x`` (n, *S) through the standardization phase of ``layer``.
 
-    Batch norm takes the statistics of ``x``, whatever its mode; every other layer does what it
+    Batch norm takes the statistics of ``x`` in either mode; every other layer does what it
     does in the mode it is in.
 
     Raises:

@@ -35,16 +35,16 @@ from bnblind.terms import Batch, RowsDiffer, Terms, call, check_rows, rows_agree
 
 @dataclass
 class _Plan:
-    """What a forward pass through the dissected model shall do, and what it has seen.
+    """What a forward pass through the dissected model is to do, and what it has seen.
 
     Attributes:
-        downstream: what to do with a layer behind the analysed one that couples samples.
+        downstream: what to do with a layer after the analysed one that couples samples.
         inject: (m, *S) normalized features to put in the analysed layer's place; None: take
             the layer's own, and remember them.
         seen: what the analysed layer did with the batch.
         called: layers called so far in the present pass.
         fixed: coupling layers whose statistics have been made constants.
-        frozen: those of them, behind the analysed one, that have running statistics.
+        frozen: those of them, after the analysed one, that have running statistics.
     """
 
     downstream: str
@@ -121,7 +121,7 @@ class _Coupling:
             fix_batch_statistics(layer, x)
         elif self.plan.downstream == "refuse":
             raise BadInput(
-                f"behind the analysed layer, {coupled(self.name, layer)}. To split the loss "
+                f"after the analysed layer, {coupled(self.name, layer)}. To split the loss "
                 "all the same, with that layer's running statistics: downstream='frozen'"
             )
         else:
@@ -213,7 +213,7 @@ def split_loss(
     """Split the losses of a batch at a normalization layer of a model.
 
     A copy of the model in ``dtype`` is cut open at the layer; the model itself stays bitwise as
-    it is. The analysed layer, if it is batch norm, standardizes with the batch, whatever its
+    it is. The analysed layer, if it is batch norm, standardizes with the batch in either
     mode; every other layer is taken in the mode it is in. Batch norms that do not depend on the
     analysed layer keep the statistics of the batch.
 

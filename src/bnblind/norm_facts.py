@@ -5,9 +5,12 @@ mean is said at :class:`bnblind.norms.Norm`.
 """
 
 import ast
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from keyword import iskeyword
 from pathlib import Path
+
+from bnblind.errors import BadInput
 
 FOLDER = Path(__file__).parent / "norms"
 
@@ -26,10 +29,25 @@ def norm_module(name: str) -> str:
     return f"bnblind.norms.{name}_" if iskeyword(name) else f"bnblind.norms.{name}"
 
 
-def norm_facts() -> dict[str, NormFacts]:
-    """The facts of every variant by its name in the configuration."""
+def norm_files() -> dict[str, Path]:
+    """The file of every variant by its name in the configuration."""
     files = (f for f in sorted(FOLDER.glob("*.py")) if f.stem not in ("__init__", "base"))
-    return {file.stem.removesuffix("_"): _stated(file) for file in files}
+    return {file.stem.removesuffix("_"): file for file in files}
+
+
+def norm_facts() -> dict[str, NormFacts]:
+    """The facts of every variant by its name in the configuration.
+
+    Raises:
+        BadInput: a fact is no literal True or False.
+    """
+    return {name: _stated(file) for name, file in norm_files().items()}
+
+
+def has_controls(norms: Iterable[str]) -> bool:
+    """Whether one of the variants isolates what in BN blocks."""
+    facts = norm_facts()
+    return any(facts[norm].control for norm in norms)
 
 
 def _stated(file: Path) -> NormFacts:
@@ -38,6 +56,12 @@ def _stated(file: Path) -> NormFacts:
     for node in ast.parse(file.read_text(encoding="utf-8"), str(file)).body:
         for statement in node.body if isinstance(node, ast.ClassDef) else ():
             match statement:
-                case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in known:
-                    facts[name] = ast.literal_eval(value)
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)], value=value)
+                    | ast.AnnAssign(target=ast.Name(id=name), value=value)
+                ) if name in known:
+                    if not (isinstance(value, ast.Constant) and isinstance(value.value, bool)):
+                        found = "nothing" if value is None else ast.unparse(value)
+                        raise BadInput(f"{file}: {name} is {found}; allowed: True or False")
+                    facts[name] = value.value
     return NormFacts(**facts)

@@ -35,7 +35,7 @@ def _append(
 
 
 def _roots(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Node]:
-    """The nodes that a backward call starts from; its first argument, under whatever name."""
+    """The nodes that a backward call starts from: its first argument, positional or named."""
     first: Any = args[0] if args else kwargs.get("tensors", kwargs.get("outputs"))
     several = [first] if isinstance(first, Tensor | torch.autograd.graph.GradientEdge) else first
     return [root.grad_fn if isinstance(root, Tensor) else root.node for root in several]

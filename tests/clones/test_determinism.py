@@ -1,4 +1,4 @@
-"""The same bytes whatever the circumstances, and nothing to do the second time."""
+"""The same bytes under all circumstances, and nothing to do the second time."""
 
 from tests.helpers.clones import Clone
 

@@ -1,6 +1,7 @@
 """A failing job: one clear error, the previous results intact, and recovery."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -39,6 +40,10 @@ def running(clone: Clone, step: str = "") -> list[int]:
     ]
 
 
+def status_of(process: int) -> str:
+    return Path(f"/proc/{process}/status").read_text()
+
+
 def recover(clone: Clone, before: dict[str, str], *targets: str) -> None:
     """With the cause removed, the targets are made with the bytes they had before, and nothing
     else has to be made.
@@ -58,7 +63,7 @@ def test_a_changed_raw_file_is_refused_and_the_prepared_data_stay(finished: Clon
     code, printed = finished.attempt("snakemake", "--cores", "1")
     assert code != 0
     assert "sha256 is" in printed
-    assert "registered is 09f66e6d" in printed
+    assert "expected 09f66e6d" in printed
     assert "prepare_data" in finished.planned()
     raw.write_bytes(content)
     assert finished.hashes() == before
@@ -140,6 +145,24 @@ def test_an_interrupted_run_leaves_nothing_half_written_and_goes_on(finished: Cl
     recover(finished, before, LISTING)
 
 
+def test_a_job_whose_shell_was_killed_is_planned_again(finished: Clone) -> None:
+    """It cannot say that it failed; Snakemake lives, and records the old results as new."""
+    before = finished.hashes()
+    finished.edit("config/config.yaml", "momentum: 0.9", "momentum: 0.8")
+    process = finished.start("snakemake", "--cores", "1", "--keep-going", "--", LISTING)
+    wait_for(lambda: running(finished, "train\0"))
+    step = running(finished, "train\0")[0]
+    shell = int(re.search(r"^PPid:\t(\d+)", status_of(step), re.MULTILINE)[1])
+    assert (Path(f"/proc/{shell}") / "comm").read_text() == "bash\n"
+    for killed in (shell, step):
+        os.kill(killed, signal.SIGKILL)
+    process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert finished.planned("--", LISTING)["train_classification"] == 1
+    finished.edit("config/config.yaml", "momentum: 0.8", "momentum: 0.9")
+    recover(finished, before, LISTING)
+
+
 def test_a_killed_snakemake_cannot_make_a_failed_jobs_old_results_pass_for_new(
     finished: Clone,
 ) -> None:
@@ -165,7 +188,7 @@ def test_a_killed_snakemake_cannot_make_a_failed_jobs_old_results_pass_for_new(
     assert finished.planned()["theorems"] == 1
     finished.edit("config/config.yaml", "channels: 7", "channels: 6")
     finished.edit("config/config.yaml", "epochs: 4000\n    snap", "epochs: 1\n    snap")
-    recover(finished, before, LEAK)
+    recover(finished, before, LEAK, LISTING)
 
 
 def test_a_truncated_model_file_is_named_and_nothing_else_is_lost(finished: Clone) -> None:

@@ -64,7 +64,7 @@ for step, *words in json.loads(sys.argv[1]):
 def run_steps(clone: Clone, folder: Path, *emulator: str) -> dict[str, bytes]:
     """A training step and an analysis step of the clone; every file that they wrote.
 
-    The environment is set from outside: an emulated process that executes itself anew would
+    The environment is set from outside: an emulated process that executes itself again would
     go on natively.
     """
     folder.mkdir()

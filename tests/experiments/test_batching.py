@@ -203,8 +203,8 @@ def test_epochs_differ_when_the_generator_goes_on(batching):
 
 
 def test_unknown_batching_is_refused():
-    with pytest.raises(BadInput, match="unknown batching 'sorted'; allowed: random, label"):
-        batches("sorted", labels_of([4]), 2)
+    with pytest.raises(BadInput, match="unknown batching 'randomly'; allowed: random, label"):
+        batches("randomly", labels_of([4]), 2)
 
 
 @pytest.mark.parametrize("batch_size", [1, 0, -4])

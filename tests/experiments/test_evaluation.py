@@ -48,7 +48,7 @@ def test_training_modes_use_the_batch_s_statistics(digits):
 
 
 def test_label_mode_has_pure_batches(digits):
-    """T6: centering takes the class out of a pure batch, whatever the weights are; balanced
+    """T6: centering takes the class out of a pure batch, for all weights; balanced
     classes in batches that fill up, so that every class counts the same.
     """
     labels = torch.arange(10).repeat_interleave(32)

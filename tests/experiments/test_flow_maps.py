@@ -13,6 +13,7 @@ from bnblind.experiments.flows.invertible import Chain, FactorOut, Flatten, Logi
 from bnblind.experiments.flows.networks import ResidualNetwork, WeightNormConv2d, mlp
 from bnblind.experiments.flows.realnvp import COUPLINGS, build_flow
 from bnblind.norms import build_norm, norm_names
+from tests.helpers.norms import FOR_VECTORS
 
 SHAPE = (1, 8, 8)
 SMALL = {"couplings": 2, "width": 8, "depth": 1, "constraint": 0.9}
@@ -27,7 +28,7 @@ FLOWS = [
     for coupling in COUPLINGS
     for norm in norm_names()
     for coupling_norm in COUPLING_NORMS
-    if (coupling, norm) != ("mlp", "in")  # not defined for vectors
+    if (coupling != "mlp" or norm in FOR_VECTORS)
     and (norm == "ln" or coupling_norm == "none")  # the two lie at different places
 ]
 

@@ -1,5 +1,7 @@
 """The networks: every norm at its places, nothing that stands in the way of the analysis."""
 
+from functools import cache
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from bnblind.experiments.batching import label_batches
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.networks.models import MODELS, build_model
 from bnblind.norms import Norm, freeze_statistics, norm_names
+from tests.helpers.norms import FOR_VECTORS, POSITIONAL
 
 NORM_SHAPES = {
     "head": [(32,)],
@@ -18,8 +21,7 @@ NORM_SHAPES = {
     "conv": [(16, 8, 8), (32, 4, 4), (32, 2, 2)],
     "resnet": [(8, 8, 8)] * 3 + [(16, 4, 4)] * 3 + [(32, 2, 2)] * 3,
 }
-ONLY_VECTORS = {"head", "head_relu", "mlp", "mini_vgg"}
-CASES = [(m, n) for m in MODELS for n in norm_names() if not (n == "in" and m in ONLY_VECTORS)]
+"""Of the networks that the results are about; further ones need no entry."""
 
 
 def build(model: str, norm: str, seed: int = 0) -> nn.Module:
@@ -30,6 +32,28 @@ def build(model: str, norm: str, seed: int = 0) -> nn.Module:
 
 def images(n: int = 6) -> torch.Tensor:
     return torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@cache
+def shapes(model: str) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Of each norm that sees the images, in order: its own shape and that of what it sees."""
+    network, seen = build(model, "ln"), []
+    for layer in network.modules():
+        if isinstance(layer, Norm):
+            layer.register_forward_hook(
+                lambda layer, args, out: seen.append((layer.shape, tuple(args[0].shape[1:])))
+            )
+    network(images())
+    return seen
+
+
+def norms_of(model: str) -> list[str]:
+    """Those that are defined at all its places."""
+    vectors = any(len(features) == 1 for _, features in shapes(model))
+    return FOR_VECTORS if vectors else norm_names()
+
+
+CASES = [(model, norm) for model in MODELS for norm in norms_of(model)]
 
 
 @pytest.mark.parametrize(("model", "norm"), CASES)
@@ -45,24 +69,22 @@ def test_every_parameter_gets_a_gradient_under_every_norm(model: str, norm: str)
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_every_norm_sees_once_features_of_the_shape_that_it_was_built_for(model: str) -> None:
+    assert all(own == features for own, features in shapes(model))
+    layers = [layer for layer in build(model, "ln").modules() if isinstance(layer, Norm)]
+    assert len(shapes(model)) == len(layers) > 0
+
+
+@pytest.mark.parametrize("model", NORM_SHAPES)
 def test_norms_stand_where_the_model_says(model: str) -> None:
-    """And see features of the shape that they were built for."""
-    network, seen = build(model, "ln"), []
-    for layer in network.modules():
-        if isinstance(layer, Norm):
-            layer.register_forward_hook(
-                lambda layer, args, out: seen.append((layer.shape, tuple(args[0].shape[1:])))
-            )
-    network(images())
-    assert [shape for shape, _ in seen] == [shape for _, shape in seen]
-    assert sorted(shape for shape, _ in seen) == sorted(NORM_SHAPES[model])
+    assert sorted(features for _, features in shapes(model)) == sorted(NORM_SHAPES[model])
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_seed_gives_the_same_weights_under_every_norm(model: str) -> None:
     """Norms draw nothing, so networks that differ in the norm start alike."""
     plain = [p for layer in build(model, "none").modules() for p in weights_of(layer)]
-    for norm in (n for n, m in {n: m for m, n in CASES if m == model}.items() if n != "none"):
+    for norm in norms_of(model):
         other = [p for layer in build(model, norm).modules() for p in weights_of(layer)]
         assert all(map(torch.equal, plain, other))
         assert len(plain) == len(other)
@@ -74,10 +96,18 @@ def weights_of(layer: nn.Module) -> list[torch.Tensor]:
     return list(layer.parameters())
 
 
-@pytest.mark.parametrize("model", sorted(ONLY_VECTORS))
-def test_instance_norm_needs_positions(model: str) -> None:
-    with pytest.raises(BadInput, match="norm 'in' needs features"):
-        build(model, "in")
+@pytest.mark.parametrize(
+    ("model", "norm"), [(m, n) for m in MODELS for n in POSITIONAL if n not in norms_of(m)]
+)
+def test_networks_of_vectors_refuse_norms_that_need_positions(model: str, norm: str) -> None:
+    with pytest.raises(BadInput, match=f"'{norm}'"):
+        build(model, norm)
+
+
+@pytest.mark.parametrize("model", NORM_SHAPES)
+def test_instance_norm_stands_in_networks_with_positions_everywhere(model: str) -> None:
+    positions = all(len(shape) > 1 for shape in NORM_SHAPES[model])
+    assert ((model, "in") in CASES) == positions
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -86,7 +116,7 @@ def test_no_operation_in_place(model: str) -> None:
 
 
 @pytest.mark.parametrize("size", [4, 8, 11, 28])
-@pytest.mark.parametrize("model", [m for m in MODELS if m != "conv"])
+@pytest.mark.parametrize("model", MODELS)
 def test_other_images(model: str, size: int) -> None:
     network = build_model(model, "bn", (3, size, size), 7)
     assert network(torch.randn(5, 3, size, size)).shape == (5, 7)
@@ -117,4 +147,4 @@ def test_the_split_holds_at_the_last_norm(model: str, digits: Dataset) -> None:
     torch.testing.assert_close(terms, split.total)
     assert split.carry is not None
     ratio = split.carry(split.first).norm() / split.carry(split.total).norm()
-    assert (ratio < 1e-9) == (model in ONLY_VECTORS)
+    assert (ratio < 1e-9) == (len(NORM_SHAPES[model][-1]) == 1)

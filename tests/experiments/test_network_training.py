@@ -15,7 +15,8 @@ from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.evaluation import MODES
 from bnblind.experiments.networks.training import NetworkTrainer, initial_model
 from bnblind.experiments.randomness import stream
-from bnblind.norms import norm_names
+from tests.helpers.norms import FOR_VECTORS
+from tests.helpers.training import finished
 
 SETTINGS = {
     "dataset": "digits",
@@ -36,7 +37,7 @@ def cell(**changes):
 
 
 def train(cell, seed, data):
-    return NetworkTrainer(cell, seed, data).finish()
+    return finished(NetworkTrainer(cell, seed, data))
 
 
 def values(run, metric):
@@ -76,7 +77,7 @@ def test_another_seed_gives_another_run(run, digits):
 
 
 def test_a_seed_gives_the_same_initial_weights_under_every_norm(digits):
-    models = {n: initial_model(cell(norm=n), 0, digits) for n in norm_names() if n != "in"}
+    models = {n: initial_model(cell(norm=n), 0, digits) for n in FOR_VECTORS}
     for model in models.values():
         for layer in (1, 3, 5):
             assert torch.equal(model[layer].weight, models["none"][layer].weight)
@@ -128,7 +129,7 @@ def test_training_metrics_are_means_over_the_samples(digits):
     assert values(found, "train.accuracy")[0] == pytest.approx(correct, abs=2e-3)
 
 
-@pytest.mark.parametrize("norm", [n for n in norm_names() if n != "in"])
+@pytest.mark.parametrize("norm", FOR_VECTORS)
 def test_every_norm_trains_on_random_batches(norm, two_epochs):
     """From chance (0.1) to most digits in two epochs, in training mode, also the controls."""
     found = values(two_epochs(norm=norm), "test.random.accuracy")
@@ -186,7 +187,7 @@ def test_batches_differ_between_epochs_and_not_between_norms(digits, monkeypatch
 def test_the_hash_of_the_batches_depends_on_seed_batching_and_epochs_only(two_epochs, digits):
     once = two_epochs(norm="bn").batch_order
     assert len(once) == 64
-    for norm in [n for n in norm_names() if n != "in"]:
+    for norm in FOR_VECTORS:
         assert two_epochs(norm=norm).batch_order == once
     assert two_epochs(model="mlp", lr=0.02).batch_order == once
     others = [
@@ -218,7 +219,7 @@ def test_batch_statistics_refuse_a_class_of_one_sample_and_others_train(batching
         ({"model": "vgg"}, "unknown model 'vgg'; allowed: head"),
         ({"norm": "BN"}, "unknown norm 'BN'; allowed: bn, bn_affine"),
         ({"norm": "in"}, r"norm 'in' needs .*found \(32,\)"),
-        ({"batching": "sorted"}, "unknown batching 'sorted'; allowed: random"),
+        ({"batching": "randomly"}, "unknown batching 'randomly'; allowed: random"),
         ({"batching": "purity-0.05"}, "purity must lie between 1 / classes = 0.1 and 1"),
         ({"optimizer": {"name": "lion"}}, "unknown optimizer 'lion'; allowed: sgd"),
         ({"loss": "hinge"}, "unknown training loss 'hinge'; allowed: cross_entropy"),

@@ -9,7 +9,7 @@ def draw(generator):
     return torch.rand(8, generator=generator)
 
 
-def test_a_stream_is_the_same_whatever_the_global_state_is():
+def test_a_stream_is_the_same_for_every_global_state():
     torch.manual_seed(0)
     first = draw(stream(3, "init"))
     torch.manual_seed(1)

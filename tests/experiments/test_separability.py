@@ -27,10 +27,11 @@ from bnblind.experiments.networks.separability import (
 )
 from bnblind.experiments.networks.training import NetworkTrainer
 from bnblind.experiments.runs import Run
-from bnblind.norms import norm_names
 from bnblind.pipeline.formats.prepared import dataset_bytes
 from bnblind.pipeline.formats.weights import weights_bytes
 from bnblind.pipeline.steps import measure_features as step
+from tests.helpers.norms import FOR_VECTORS
+from tests.helpers.training import finished
 
 BATCH_DEPENDENT = {"bn", "bn_center", "bn_scale", "bn_detached"}
 
@@ -65,14 +66,14 @@ def test_the_classifier_makes_the_logits_of_the_features(model: str, digits: Dat
 
 @pytest.mark.parametrize("mode", ["eval", "random", "label"])
 def test_features_are_those_whose_accuracy_is_evaluated(mode: str, digits: Dataset) -> None:
-    """In the part's own order, whatever the order of the batches."""
+    """In the part's own order, not that of the batches."""
     built, part = network("head", "bn", digits), digits.test
     logits = classifier_of(built)(penultimate(built, part, mode, 16, seed=3))
     _, accuracy = evaluate(built, part, mode, 16, seed=3)
     assert (logits.argmax(1) == part.labels).double().mean().item() == pytest.approx(accuracy)
 
 
-@pytest.mark.parametrize("norm", [name for name in norm_names() if name != "in"])
+@pytest.mark.parametrize("norm", FOR_VECTORS)
 def test_a_mode_of_its_own_only_where_features_depend_on_the_batch(
     norm: str, digits: Dataset
 ) -> None:
@@ -261,7 +262,7 @@ def few(digits: Dataset) -> Dataset:
 
 @pytest.fixture(scope="module")
 def trained(few: Dataset) -> list[Run]:
-    return [NetworkTrainer(CELL, seed, few).finish() for seed in CELL.seeds]
+    return [finished(NetworkTrainer(CELL, seed, few)) for seed in CELL.seeds]
 
 
 @pytest.fixture(scope="module")

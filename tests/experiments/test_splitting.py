@@ -25,11 +25,12 @@ from bnblind.figures.derivatives import (
     terms_along_training,
 )
 from bnblind.layers import normalization_layers
-from bnblind.norms import norm_names
 from bnblind.pipeline.formats.prepared import dataset_bytes
 from bnblind.pipeline.formats.weights import weights_bytes
 from bnblind.pipeline.steps import split_networks as step
 from bnblind.split import PARTS
+from tests.helpers.norms import FOR_VECTORS
+from tests.helpers.training import finished
 
 PROBING = Probing(("label", "random"), 32, 2)
 
@@ -74,7 +75,7 @@ def test_running_statistics_are_those_of_the_training_images(digits: Dataset) ->
     assert model[1].momentum == type(model[1]).momentum
 
 
-@pytest.mark.parametrize("norm", [name for name in norm_names() if name != "in"])
+@pytest.mark.parametrize("norm", FOR_VECTORS)
 def test_rows_of_the_head_network(norm: str, digits: Dataset) -> None:
     """One norm before a linear layer: T1 to T3 on label-pure batches of real images."""
     model = network("head", norm, digits)
@@ -213,7 +214,7 @@ def test_the_step_splits_the_networks_at_their_own_seeds_batches(
 ) -> None:
     """The same numbers as by hand, on training images as they are."""
     settings = cell("head", "bn", seeds=(3, 4))
-    trained = [(settings, NetworkTrainer(settings, seed, digits).finish()) for seed in (3, 4)]
+    trained = [(settings, finished(NetworkTrainer(settings, seed, digits))) for seed in (3, 4)]
     (tmp_path / "prepared").write_bytes(dataset_bytes(digits, {}))
     (tmp_path / "weights").write_bytes(weights_bytes(trained))
     probing = {"batchings": ["random"], "batch_size": 32, "batches": 1}

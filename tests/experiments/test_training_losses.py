@@ -1,5 +1,5 @@
-"""The training loss is a word of the cell: whatever it is, training, evaluation, probe and split
-all compute with it. Everything here is compared with squared errors by hand.
+"""The training loss is a setting of the cell: training, evaluation, probe and split all compute
+with it. Everything here is compared with squared errors by hand.
 """
 
 import dataclasses
@@ -30,6 +30,7 @@ from bnblind.pipeline.formats.prepared import dataset_bytes
 from bnblind.pipeline.formats.weights import weights_bytes
 from bnblind.pipeline.steps import split_networks as step
 from tests.helpers.cases import normal
+from tests.helpers.training import finished
 
 
 def squared(logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
@@ -67,7 +68,7 @@ def test_training_takes_its_steps_and_reports_its_mean(digits: Dataset) -> None:
     weight = before[5].weight - 0.1 * 2 / n * above.T @ inputs
     bias = before[5].bias - 0.1 * 2 / n * above.sum(0)
 
-    run = NetworkTrainer(settings, 3, digits).finish()
+    run = finished(NetworkTrainer(settings, 3, digits))
     torch.testing.assert_close(run.weights[1]["5.weight"], weight.detach(), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(run.weights[1]["5.bias"], bias.detach(), rtol=1e-4, atol=1e-6)
     (reported,) = [row["value"] for row in run.metrics if row["metric"] == "train.loss"]
@@ -138,7 +139,7 @@ def test_the_split_is_of_it(digits: Dataset) -> None:
 
 def test_the_step_splits_and_probes_by_the_cells_own_loss(digits: Dataset, tmp_path: Path) -> None:
     settings = cell()
-    run = NetworkTrainer(settings, 3, digits).finish()
+    run = finished(NetworkTrainer(settings, 3, digits))
     (tmp_path / "prepared").write_bytes(dataset_bytes(digits, {}))
     (tmp_path / "weights").write_bytes(weights_bytes([(settings, run)]))
     probing = {"batchings": ["random"], "batch_size": 32, "batches": 1}

@@ -104,7 +104,7 @@ def test_a_network_with_one_feature_for_all_images_says_so(
 @pytest.fixture
 def steps() -> pd.DataFrame:
     """Two classes, three cycles: BN moves nothing, without a norm the losses of the two
-    fall by 1 and by 3 a cycle.
+    fall by 1 and by 3 per cycle.
     """
     rows = [
         (

@@ -1,4 +1,4 @@
-"""Figures: one look a norm, the same bytes, the numbers beside the picture."""
+"""Figures: one look per norm, the same bytes, the numbers beside the picture."""
 
 import math
 import sys
@@ -193,7 +193,7 @@ def test_models_are_shown_from_the_simplest_and_none_is_lost(results: pd.DataFra
     ]
 
 
-def test_whatever_tells_networks_apart_is_a_figure_of_its_own(results: pd.DataFrame) -> None:
+def test_each_setting_that_tells_networks_apart_has_its_own_figure(results: pd.DataFrame) -> None:
     """Here the training loss: neither curves nor last epochs of two of them are mixed."""
     networks = results.assign(dataset="digits", model="head", lr=0.1)
     short = networks[networks["epoch"] == 1].assign(loss="squared")
@@ -242,6 +242,15 @@ def test_the_name_of_a_level_stands_below_its_line_and_within_the_panel(
     line = axes.transData.transform((1, math.log(10)))[1]
     radius = matplotlib.rcParams["lines.markersize"] / 2 * figure.dpi / 72
     assert panel.y0 < box.y0 < box.y1 < line - radius
+
+
+def test_a_guess_and_a_unit_are_stated_of_the_cross_entropy_alone(results: pd.DataFrame) -> None:
+    entropy, _ = training_curves(results.assign(loss="cross_entropy"), 10)
+    assert entropy.axes[0].get_ylabel() == "training loss\n(nats)"
+    assert [text.get_text() for text in entropy.axes[0].texts] == ["log 10"]
+    other, _ = training_curves(results.assign(loss="squared_error"), 10)
+    assert other.axes[0].get_ylabel() == "training loss"
+    assert not other.axes[0].texts
 
 
 def test_the_readable_width_is_that_of_the_smallest_text() -> None:

@@ -100,7 +100,7 @@ def test_gaps_are_drawn_and_tabled_with_students_interval(results: pd.DataFrame)
     assert table.iloc[0][["pair", "batching", "norm"]].tolist() == ["9 and 8", "random", "BN"]
     bn = table[(table["norm"] == "BN") & (table["statistics"] == "running averages")]
     assert set(bn["real minus mixed (nats)"]) == {f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"}
-    assert set(bn["chance of telling"]) == {"0.48"}
+    assert set(bn["AUC"]) == {"0.48"}
 
 
 def test_differences_are_paired_by_seed(results: pd.DataFrame) -> None:

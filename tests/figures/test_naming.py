@@ -21,7 +21,7 @@ def test_known_names_come_first_in_their_order_then_others_by_name() -> None:
     assert in_order(["z", "b", "a", "b", "k"], ["k", "none", "b"]) == ["k", "b", "a", "z"]
 
 
-def test_norms_and_batchings_whatever_the_order_of_the_rows() -> None:
+def test_norms_and_batchings_for_any_order_of_the_rows() -> None:
     table = pd.DataFrame(
         {"norm": ["ln", "bn", "none"], "batching": ["purity-0.5", "label", "random"]}
     )

@@ -27,7 +27,7 @@ def runs(norm: str, batching: str, values: dict[str, list[float]], **changes) ->
 
 
 def splits(norm: str, *shares: float, **changes) -> list[dict]:
-    """Two batches a seed, label-pure, epoch 2."""
+    """Two batches per seed, label-pure, epoch 2."""
     row = HEAD | {"norm": norm, "batching": "label", "probed": "label", "epoch": 2, "kinks": 0}
     return [
         row | {"seed": 30 + i, "batch": batch, "passing.first": share + offset} | changes

@@ -101,7 +101,7 @@ def taylor_of_head(
 
 
 def batch_norm(x: Tensor, eps: float) -> Tensor:
-    """Torch's standardization phase; ``F.batch_norm`` is the same behind a refusal of eps = 0."""
+    """Torch's standardization phase; ``F.batch_norm`` is the same but refuses eps = 0."""
     return torch.batch_norm(x, None, None, None, None, True, 0.1, eps, False)
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from bnblind import build_norm
 from bnblind.norms import norm_names
 from tests.helpers.cases import C, normal
+from tests.helpers.norms import FOR_VECTORS
 
 N = 6
 VECTORS, IMAGES = (N, 5), (N, 2, 4, 4)
@@ -102,11 +103,7 @@ LAYERS = {
     "GroupNorm_images": (images, lambda: nn.GroupNorm(2, 4)),
     "InstanceNorm2d": (images, lambda: nn.InstanceNorm2d(4)),
     "InstanceNorm2d_affine": (images, lambda: nn.InstanceNorm2d(4, affine=True)),
-    **{
-        name: (vectors, lambda name=name: build_norm(name, (6,)))
-        for name in norm_names()
-        if name != "in"
-    },
+    **{name: (vectors, lambda name=name: build_norm(name, (6,))) for name in FOR_VECTORS},
     **{
         f"{name}_images": (images, lambda name=name: build_norm(name, (4, 4, 4)))
         for name in norm_names()

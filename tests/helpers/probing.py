@@ -56,7 +56,7 @@ def check(row, expected, tolerance=1e-10):
 
 
 def network():
-    """A small net: three named layers, one behind the other, and one that is not called."""
+    """A small net: three named layers, one after the other, and one that is not called."""
 
     class Net(nn.Module):
         def __init__(self):

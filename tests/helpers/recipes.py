@@ -4,7 +4,7 @@ import re
 
 from tests.helpers.clones import ROOT, Clone
 
-WHERE = r"(?P<how>before|behind|instead of|at the end)(?:\s`(?P<anchor>[^`]+)`)?"
+WHERE = r"(?P<how>before|after|instead of|at the end)(?:\s`(?P<anchor>[^`]+)`)?"
 STEP = re.compile(
     rf"^(?:New file `(?P<new>[^`]+)`|In `(?P<file>[^`]+)`,\s{WHERE}):\n\n```\w+\n(?P<text>.*?)```",
     re.DOTALL | re.MULTILINE,
@@ -41,7 +41,7 @@ def follow(clone: Clone, recipe: str) -> None:
         before, _, after = text.partition(anchor)
         new = {
             "before": f"{before}{step['text']}{anchor}{after}",
-            "behind": f"{before}{anchor}\n{step['text'].rstrip()}{after}",
+            "after": f"{before}{anchor}\n{step['text'].rstrip()}{after}",
             "instead of": f"{before}{step['text'].rstrip()}{after}",
         }
         path.write_text(new[step["how"]])

@@ -9,6 +9,7 @@ import torch
 
 from bnblind import build_norm
 from bnblind.norms import freeze_statistics, norm_names
+from tests.helpers.norms import POSITIONAL
 
 TERMS = ("first", "diag", "offdiag")
 BLOCKED = {
@@ -54,7 +55,7 @@ def gradients(norm, name, seed):
 
 
 def shape_for(norm):
-    return (D // 4, 4) if norm == "in" else (D,)
+    return (D // 4, 4) if norm in POSITIONAL else (D,)
 
 
 def test_every_norm_is_in_the_table():

@@ -104,6 +104,25 @@ def test_a_file_with_several_norms_is_refused(monkeypatch):
         norm_class("ln")
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("within_sample = 1 > 0", "within_sample is 1 > 0; allowed: True or False"),
+        ("control: bool", "control is nothing; allowed: True or False"),
+        ("control = None", "control is None; allowed: True or False"),
+        ("control: bool = True", ""),
+    ],
+)
+def test_a_fact_that_is_no_literal_is_refused(line, found, tmp_path, monkeypatch):
+    monkeypatch.setattr("bnblind.norm_facts.FOLDER", tmp_path)
+    (tmp_path / "peak.py").write_text(f"class Peak(Norm):\n    {line}\n")
+    if not found:
+        assert norm_facts()["peak"].control
+        return
+    with pytest.raises(BadInput, match=rf"peak\.py: {found}"):
+        norm_facts()
+
+
 def test_reading_the_facts_imports_no_torch(run_python):
     program = """
 import sys
@@ -113,7 +132,7 @@ print(sorted(name for name in sys.modules if name.split(".")[0] in ("torch", "nu
 """
     run = run_python("-c", program)
     assert run.returncode == 0, run.stderr
-    assert run.stdout == "['bnblind', 'bnblind.norm_facts']\n"
+    assert run.stdout == "['bnblind', 'bnblind.errors', 'bnblind.norm_facts']\n"
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def test_a_step_pins_itself_and_ends_with_one_line_on_bad_input(run_python, regi
         TZ="Asia/Tokyo",
     )
     assert run.returncode == 1
-    assert re.fullmatch(r"error: package:sklearn.*sha256 is .*, registered is 0+;.*\n", run.stderr)
+    assert re.fullmatch(r"error: package:sklearn.*sha256 is .*, expected 0+;.*\n", run.stderr)
     assert not list(tmp_path.iterdir())
 
 

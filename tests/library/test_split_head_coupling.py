@@ -44,7 +44,7 @@ COUPLED = {
         r"1' \(RReLU\) draws random numbers",
     ),
 }
-# Refused whatever is drawn, not only where the draws of two rows happen to differ.
+# Refused for all draws, not only where the draws of two rows happen to differ.
 RANDOM = {name for name, (_, said) in COUPLED.items() if "draws" in said}
 
 

@@ -128,7 +128,7 @@ def test_remainder_of_piecewise_linear_head_and_quadratic_loss_is_zero():
 
 @pytest.mark.parametrize("way", ["auto", "affine", "exact"])
 def test_functions_that_write_into_their_input_reach_nobody_elses_tensor(way):
-    """In-place ReLU right behind the layer, without an affine phase in between."""
+    """In-place ReLU right after the layer, without an affine phase in between."""
     W, y, target = normal(9, C), normal(6, 9, seed=1), torch.arange(6) % C
     y0 = 0.3 * normal(9, seed=2)
     before = [y.clone(), y0.clone()]

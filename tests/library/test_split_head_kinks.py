@@ -71,7 +71,7 @@ def test_ties_are_found_in_float32():
 
 
 def dead_units(v):
-    """Exactly 0 whatever the features are."""
+    """Exactly 0 for all features."""
     return F.relu(torch.cat([v @ W, torch.zeros(len(v), 2, dtype=v.dtype)], 1))[:, :7] @ OUT
 
 

@@ -1,4 +1,4 @@
-"""`split_loss` where something behind the layer couples the samples or is random."""
+"""`split_loss` where something after the layer couples the samples or is random."""
 
 import pytest
 import torch
@@ -98,7 +98,7 @@ HIDDEN = {
         DRAWN,
     ),
 }
-# Refused whatever is drawn, not only where the draws of two rows happen to differ.
+# Refused for all draws, not only where the draws of two rows happen to differ.
 RANDOM = {name for name, (_, said) in HIDDEN.items() if "draws" in said}
 
 

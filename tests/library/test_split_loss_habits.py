@@ -66,7 +66,7 @@ def test_in_place_relu_behind_the_layer(name, side, way):
 
 
 class WritesThenJoins(Model):
-    """In-place right behind the layer, before a skip connection and a later norm join."""
+    """In-place right after the layer, before a skip connection and a later norm join."""
 
     inplace = True
 

@@ -14,7 +14,7 @@ from tests.helpers.models import IMAGES, VECTORS, Model, chain, data, drawn, ima
 
 @pytest.mark.parametrize("place", [1, 4, 7])
 def test_first_middle_and_last_layer(place):
-    """Layers before it keep the statistics of the batch; those behind are in evaluation mode."""
+    """Layers before it keep the statistics of the batch; those after it are in evaluation mode."""
     model, (x, target) = chain(), data(VECTORS)
     model[place + 1 :].eval()
     found = split_loss(model, str(place), x, target)

@@ -16,7 +16,7 @@ SHAPES = st.one_of(
 
 
 def torchs(x, eps):
-    """Torch's batch norm; ``F.batch_norm`` is the same behind a refusal of eps = 0."""
+    """Torch's batch norm; ``F.batch_norm`` is the same but refuses eps = 0."""
     return torch.batch_norm(x, None, None, None, None, True, 0.1, eps, False)
 
 

@@ -1,4 +1,4 @@
-"""What proofs/Statements.v states, computed by the library: one test a group of statements.
+"""What proofs/Statements.v states, computed by the library: one test per group of statements.
 
 The table in proofs/README.md says which test belongs to which statement. The special batches and
 the numbers expected of them are those of the statements.
@@ -154,7 +154,7 @@ def test_what_the_controls_take_away(eps):
     _, H, y0 = quadratic()
     center = layer("bn_center", eps, x).standardize
     curved = before(center, x, lambda y: diag(y, None, H, y0))
-    close(curved, H.diagonal() * (x - x.mean(0)))  # center_T2, whatever y0
+    close(curved, H.diagonal() * (x - x.mean(0)))  # center_T2, for any y0
     close(passed("bn_scale"), (G - y * (x / sigma * G).mean(0)) / sigma)
     close(passed("bn_detached"), G / sigma)
     close(passed("bn_frozen"), G / sigma)
@@ -233,7 +233,7 @@ def test_softmax_head_behind_batch_norm(eps):
 
 
 def class_averaged_loss(name, x, W, b):
-    """Over batches x (C, n, D), each of one class, behind the norm and a linear head."""
+    """Over batches x (C, n, D), each of one class, after the norm and a linear head."""
     losses = []
     for label, batch in enumerate(x):
         y = layer(name, 1e-5, batch)(batch)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from bnblind import BadInput, swap_norm
 from bnblind.norms import BatchStatistics, Norm, norm_class, norm_names
 from bnblind.norms.bn import BatchNorm
+from tests.helpers.norms import FOR_VECTORS, POSITIONAL
 
 IMAGES = torch.randn(6, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6) % 4
@@ -73,7 +74,7 @@ def test_swapping_to_bn_changes_nothing(training):
 @pytest.mark.parametrize("norm", norm_names())
 def test_every_variant_trains_a_step(norm):
     model = trained()
-    if norm == "in":  # not defined for the features of the last layer
+    if norm in POSITIONAL:  # not defined for the features of the last layer
         model.head[1] = nn.Identity()
     swapped = swap_norm(model, norm, example_input=IMAGES)
     kinds = {type(m) for m in swapped.modules() if isinstance(m, Norm)}
@@ -299,6 +300,6 @@ def test_what_cannot_be_swapped_is_refused(case):
 
 
 def test_a_momentum_of_none_is_no_hindrance_for_norms_without_averages():
-    for norm in (n for n in norm_names() if not issubclass(norm_class(n), BatchStatistics)):
-        if norm != "in":
+    for norm in FOR_VECTORS:
+        if not issubclass(norm_class(norm), BatchStatistics):
             swap_norm(Net(momentum=None), norm, example_input=IMAGES)

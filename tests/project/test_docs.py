@@ -50,7 +50,67 @@ def test_examples_run(page: Path, ended: tuple[dict[str, int], str]) -> None:
     assert statuses[page.name] == 0, errors
 
 
-def test_links_lead_to_files() -> None:
-    for page in (*PAGES, *(ROOT / "docs").glob("*.md")):
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            assert target.startswith("https://") or (page.parent / target).exists(), (page, target)
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+FENCED = re.compile(r"^( *)(```|~~~).*?^\1\2$", re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page in links to them."""
+    found: list[str] = []
+    for heading in re.findall(r"^#+ +(.+?)(?: +#+)? *$", FENCED.sub("", page.read_text()), re.M):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()  # a link's text
+        found.append(re.sub(r"[^\w\- ]", "", words).replace(" ", "-"))
+    return {
+        name if before == 0 else f"{name}-{before}"
+        for name, before in ((name, found[:i].count(name)) for i, name in enumerate(found))
+    }
+
+
+def broken_links(page: Path) -> list[str]:
+    """Links of a page that lead to no file, or to no heading of a page."""
+    broken = []
+    for link in LINK.findall(FENCED.sub("", page.read_text())):
+        target, _, anchor = link.partition("#")
+        if re.match(r"https?:|mailto:", link):
+            continue
+        file = page.parent / target if target else page
+        if not file.exists() or (anchor and (file.suffix != ".md" or anchor not in anchors(file))):
+            broken.append(link)
+    return broken
+
+
+def test_links_lead_to_files_and_headings() -> None:
+    pages = [
+        page for name in ("README.md", "[!.]*/README.md", "docs/*.md") for page in ROOT.glob(name)
+    ]
+    assert {page.parent.name for page in pages} >= {"config", "data", "docs", "proofs", "reports"}
+    links = [link for page in pages for link in LINK.findall(page.read_text())]
+    assert sum("#" in link and not link.startswith("https:") for link in links) > 5
+    assert {page: broken_links(page) for page in pages if broken_links(page)} == {}
+
+
+@pytest.mark.parametrize(
+    ("link", "fine"),
+    [
+        ("other.md", True),
+        ("#what-is-new-in-020", True),
+        ("other.md#a_code-name", True),
+        ("other.md#twice", True),
+        ("other.md#twice-1", True),
+        ("https://example.org/#x", True),
+        ("missing.md", False),
+        ("#nowhere", False),
+        ("other.md#twice-2", False),
+        ("other.md#no-heading", False),
+        ("other.md#What", False),
+        ("code.py#L1", False),
+        ("missing.md#twice", False),
+    ],
+)
+def test_broken_links_are_seen(tmp_path: Path, link: str, *, fine: bool) -> None:
+    (tmp_path / "code.py").touch()
+    other = "# Twice\n\n## `A_code` name\n\n```sh\n# no heading\n```\n\n## [Twice](x.md)\n"
+    (tmp_path / "other.md").write_text(other)
+    page = tmp_path / "page.md"
+    page.write_text(f"# What is new, in 0.2.0?\n\nSee ![this]({link}).\n")
+    assert broken_links(page) == ([] if fine else [link])

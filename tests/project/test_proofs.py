@@ -294,7 +294,7 @@ def test_axioms_are_read_off_what_coq_prints():
         *("Theory:", "Section Variables:", "Type hierarchy is collapsed (logic is inconsistent)"),
     ],
 )
-def test_whatever_else_coq_prints_of_assumptions_is_refused(line):
+def test_anything_else_that_coq_prints_of_assumptions_is_refused(line):
     with pytest.raises(sources.Refused, match="Print Assumptions"):
         coq.assumptions(f"Axioms:\nA.first : nat\n{line}\n")
     with pytest.raises(sources.Refused, match=r"A\.first"):

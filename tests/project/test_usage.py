@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import time
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,11 @@ import yaml
 
 from bnblind import numerics
 from bnblind.pipeline import __main__ as start
+from bnblind.pipeline.artifacts import artifacts
+from bnblind.pipeline.configuration.schema import datasets, read_yaml
+from bnblind.pipeline.discovery import experiments
 from bnblind.pipeline.steps import about
+from tests.conftest import ROOT
 from tests.project.conftest import Script
 
 
@@ -115,3 +120,22 @@ def test_a_step_says_last_what_it_used(
     assert 0 < found["startup_seconds"] <= found["cpu_seconds"] - 0.04
     assert 50 < found["peak_mb"] < 1e5
     assert printed.splitlines()[-1].startswith("usage: ")
+
+
+def test_the_recorded_rules_are_those_that_compute() -> None:
+    """So that each asks for what it was measured to need. The proofs, which need Coq, say it."""
+    profile = read_yaml(ROOT / "config/config.yaml")
+    made = artifacts(profile, experiments().values(), datasets())
+    recorded = read_yaml(ROOT / "profiles/usage.yaml")
+    assert set(recorded) == {artifact.rule for artifact in made}
+    for rule, used in recorded.items():
+        assert set(used) == {"cpu_seconds", "peak_mb"}, rule
+        assert min(used.values()) > 0, rule
+
+
+def test_every_rule_asks_for_its_resources() -> None:
+    """Rules that start no process run where Snakemake does."""
+    for file in sorted((ROOT / "workflow").rglob("*.smk")):
+        rules = re.split(r"^ *rule\b", file.read_text(), flags=re.MULTILINE)[1:]
+        for rule in rules:
+            assert ("    shell:\n" in rule) == ("    resources:" in rule), (file, rule)

@@ -55,10 +55,10 @@ def jobs_in(printed: str) -> list[Job]:
     jobs = []
     for found in JOB.finditer(printed):
         said = dict(re.findall(r"^ *([\w ]+): (.*)$", found["rest"], re.MULTILINE))
-        command = said["Shell command"].partition(" --numerics ")[0].strip()
-        if command != "None":
-            assert command.startswith(STEP), command
-            words = shlex.split(command.removeprefix(STEP))
+        if said["Shell command"].strip() != "None":
+            _, step, command = said["Shell command"].partition(STEP)
+            assert step, said["Shell command"]
+            words = shlex.split(command.partition(" --numerics ")[0])
             read, made = files_in(said["input"]), files_in(said["output"])
             jobs.append(Job(found["rule"], read, made, words))
     return jobs

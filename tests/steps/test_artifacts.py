@@ -92,18 +92,18 @@ def test_a_training_jobs_files_are_those_of_its_cells(published: dict[str, Any])
     [
         (
             *("more", "../purity/digits-head-lr0.01", {}),
-            "experiment more, rule more_page makes reports/figures/purity/digits-head-lr0.01.svg, "
-            "which experiment purity, rule purity_page makes as well",
+            "rule more_page of experiment more and rule purity_page of experiment purity both "
+            "claim reports/figures/purity/digits-head-lr0.01.svg",
         ),
         (
             *("more", "x", {"table": "purity"}),
-            "experiment more, rule more makes data/results/purity.parquet, which experiment "
-            "purity, rule collect_purity makes as well",
+            "rule more of experiment more and rule collect_purity of experiment purity both claim "
+            "data/results/purity.parquet",
         ),
         (
             *("claims", "x", {}),
-            "experiment claims, rule claims_page makes reports/pages/claims.html, which rule "
-            "claims makes as well",
+            "rule claims_page of experiment claims and rule claims both claim "
+            "reports/pages/claims.html",
         ),
     ],
 )

@@ -19,6 +19,7 @@ from bnblind.experiments.trainer import Trainer
 from bnblind.pipeline.checkpoint import Checkpoint, exclusive_lock, identity_of
 from bnblind.pipeline.formats.weights import weights_bytes
 from bnblind.pipeline.training_jobs import train_all
+from tests.helpers.training import finished
 
 CELL = NetworkCell(
     dataset="digits",
@@ -71,14 +72,14 @@ def test_an_interrupted_job_ends_with_the_same_bits(
     resumed = train_cells([CELL], digits, checkpoint)
     assert len(saved) == CELL.epochs * len(CELL.seeds), "an epoch was trained twice"
 
-    uninterrupted = [(CELL, NetworkTrainer(CELL, seed, digits).finish()) for seed in CELL.seeds]
+    uninterrupted = [(CELL, finished(NetworkTrainer(CELL, seed, digits))) for seed in CELL.seeds]
     assert results(resumed) == results(uninterrupted)
     assert weights_bytes(resumed) == weights_bytes(uninterrupted)
 
 
 def test_without_the_optimizers_state_the_bits_would_differ(digits: Dataset) -> None:
     """So the test above sees a checkpoint that forgets it."""
-    ended = NetworkTrainer(CELL, 0, digits).finish().weights[2]
+    ended = finished(NetworkTrainer(CELL, 0, digits)).weights[2]
     half, fresh = NetworkTrainer(CELL, 0, digits), NetworkTrainer(CELL, 0, digits)
     half.advance()
     state = {name: t for name, t in half.state().items() if not name.startswith("optimizer")}
@@ -104,7 +105,7 @@ def test_a_diverged_run_is_a_result_and_the_next_one_follows(
     assert lost == [{"epoch": 1, "metric": "diverged", "value": 1.0}]
     assert list(first.weights) == [0]
     assert (own, second.seed) == (DIVERGING[1], 1)
-    assert second.metrics == NetworkTrainer(own, 1, digits).finish().metrics
+    assert second.metrics == finished(NetworkTrainer(own, 1, digits)).metrics
 
 
 def test_a_run_that_may_not_diverge_ends_the_job(digits: Dataset, tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_a_checkpoint_is_saved_when_it_is_due(digits: Dataset, tmp_path: Path) -
 def test_two_processes_cannot_train_the_same_cell(tmp_path: Path) -> None:
     with (
         exclusive_lock(tmp_path / "c"),
-        pytest.raises(BadInput, match="another process is at work"),
+        pytest.raises(BadInput, match="another process is using"),
         exclusive_lock(tmp_path / "c"),
     ):
         pass

@@ -33,8 +33,8 @@ def loaded(imported, statements, command):
 
 print(json.dumps([loaded(**job) for job in json.load(open(sys.argv[1]))]))
 """
-"""Of each job, the package's modules that Python has loaded when it ends. Only they are loaded anew
-for each job, as if the others, which take most of the time, were not loaded yet.
+"""Of each job, the package's modules that Python has loaded when it ends. Only they are loaded
+again for each job, as if the others, which take most of the time, were not loaded yet.
 """
 
 

@@ -56,6 +56,18 @@ def test_the_final_figures_of_networks_are_those_of_the_last_epoch(
     assert found == pytest.approx({"mean": last.mean(), "min": last.min(), "max": last.max()})
 
 
+def test_a_second_loss_leaves_the_names_of_the_first_ones_cells(
+    networks: Path, tmp_path: Path
+) -> None:
+    own, other = networks / "results", tmp_path / "other"
+    pd.read_parquet(own).assign(loss="squared_error").to_parquet(other)
+    alone = collected(tmp_path, "networks", [own])[1]
+    table, metrics = collected(tmp_path, "networks", [own, other])
+    assert set(table["loss"]) == {"cross_entropy", "squared_error"}
+    assert set(metrics) == {*alone, *(f"{name}-squared_error" for name in alone)}
+    assert {name: metrics[name] for name in alone} == alone
+
+
 def test_the_final_figures_of_flows_have_intervals(flows: Path, tmp_path: Path) -> None:
     """Where there are several seeds."""
     table, metrics = collected(tmp_path, "flows", [flows / "results"])

@@ -19,7 +19,6 @@ from bnblind.pipeline.discovery import experiments, judged_tables
 from tests.conftest import ROOT
 
 SPREAD = """
-from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.declaration import Computing, Experiment, Page, Training
 
@@ -29,7 +28,6 @@ EXPERIMENT = Experiment(
     order=5,
     section=keys.mapping("how to measure it", {"least": keys.integer("least distance")}),
     tables={"table": "spread", "points": "spread/points"},
-    unjudged=("points",),
     computing=Computing("measure_spread"),
     page=Page(
         figures={"distances": "distances"},
@@ -66,6 +64,7 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Declare
     monkeypatch.setattr(discovery, "PACKAGE", package.name)
     monkeypatch.setattr(discovery, "FOLDER", Path(package.name))
     monkeypatch.setattr(discovery, "STEPS", Path("steps"))
+    monkeypatch.setattr(discovery, "KINDS", ROOT / "src/bnblind/experiments")
 
     def write(**texts: str) -> None:
         for name, text in {"__init__": "", **texts}.items():
@@ -84,7 +83,7 @@ def test_experiments_are_found_and_put_in_order(declare: Declare) -> None:
     found = experiments()
     assert list(found) == ["before", "spread", "after"]
     assert all(experiment.name == name for name, experiment in found.items())
-    assert judged_tables(found.values()) == ["before", "spread", "after"]
+    assert set(judged_tables(found.values())) == {"before", "spread", "spread/points", "after"}
 
 
 @pytest.mark.parametrize(
@@ -118,22 +117,17 @@ def test_experiments_are_found_and_put_in_order(declare: Declare) -> None:
         (
             '        sentence="Distances grow.",\n',
             "",
-            "says one of `shown` and `sentence`; allowed: both or neither",
+            "declares one of `shown` and `sentence`; allowed: both or neither",
         ),
         (
             '        shown=("spread/distances",),\n',
             "",
-            "says one of `shown` and `sentence`; allowed: both or neither",
+            "declares one of `shown` and `sentence`; allowed: both or neither",
         ),
         (
             '"measure_spread"',
             '"measure_sprd"',
             "is computed by the step measure_sprd, and there is no steps/measure_sprd.py",
-        ),
-        (
-            'unjudged=("points",)',
-            'unjudged=("point",)',
-            "leaves ['point'] unjudged; allowed: of its tables ['points', 'table']",
         ),
         (
             "spread/points",
@@ -157,15 +151,65 @@ def test_a_declaration_that_lacks_a_part_is_refused(
 def test_a_page_without_its_notebook_is_refused(declare: Declare) -> None:
     declare(spread=SPREAD)
     Path("notebooks/spread.ipynb").unlink()
-    with pytest.raises(BadInput, match=r"spread\.py\): has a page, and there is no notebook note"):
+    with pytest.raises(BadInput, match=r"spread\.py\): has a page but no notebook note"):
         experiments()
 
 
 def test_training_without_a_section_is_refused(declare: Declare) -> None:
-    trains = 'training=Training(kind="networks", cell=NetworkCell, grids=lambda config: {}),'
+    trains = 'training=Training(kind="networks", grids=lambda config: {}),'
     declare(spread=SPREAD.partition("    section=")[0] + f"    {trains}\n)\n")
     with pytest.raises(BadInput, match=r"experiment spread .*: has tables without a `section`"):
         experiments()
+
+
+TRAINS = """
+    training=Training(kind="networks", grids=lambda config: {}, keeps=("weights",)),
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("", "", ""),
+        ('kind="networks"', 'kind="network"', "trains network, and there is no "),
+        ('"weights"', '"weight"', r"keeps \['weight'\]; allowed: some of weights, samples"),
+        (
+            "training=",
+            'tables={"table": "spread"},\n    training=',
+            "`training` stands beside `tables` or `computing`; allowed: alone",
+        ),
+    ],
+)
+def test_training_that_does_not_fit_is_refused(
+    old: str, new: str, found: str, declare: Declare
+) -> None:
+    text = SPREAD.partition("    tables=")[0] + TRAINS
+    declare(spread=text.replace(old, new) if old else text)
+    if not found:
+        assert experiments()["spread"].tables == {"table": "spread"}
+        return
+    with pytest.raises(BadInput, match=rf"^experiment spread \(.*{found}"):
+        experiments()
+
+
+def test_a_figure_that_is_not_declared_is_refused(declare: Declare) -> None:
+    declare(spread=SPREAD.replace('[("distances", {})]', '[("distance", {})]'))
+    with pytest.raises(BadInput, match=r"experiment spread: draws distance with .*'distance' in"):
+        experiments()["spread"].stems({})
+
+
+def test_one_table_under_two_options_is_refused(declare: Declare) -> None:
+    declare(spread=SPREAD.replace('"spread/points"', '"spread"'))
+    with pytest.raises(BadInput, match="has one table under two options"):
+        experiments()
+
+
+def test_a_section_cannot_take_a_key_that_every_profile_has(published: dict[str, Any]) -> None:
+    section = {"type": "object"}
+    data = Experiment(name="data", title="t", order=1, section=section, tables={"table": "data"})
+    with pytest.raises(BadInput, match="experiment data: the key 'data' of a profile"):
+        check_config(published, [data])
 
 
 def test_an_experiment_of_nothing_is_refused(declare: Declare) -> None:
@@ -177,7 +221,7 @@ def test_an_experiment_of_nothing_is_refused(declare: Declare) -> None:
 def test_all_that_is_lacking_is_said_at_once(declare: Declare) -> None:
     text = SPREAD.replace('name="spread"', 'name="x"').replace('sentence="Distances grow.",', "")
     declare(spread=text)
-    with pytest.raises(BadInput, match=r"is called 'x'.*\n  says one of"):
+    with pytest.raises(BadInput, match=r"is called 'x'.*\n  declares one of"):
         experiments()
 
 
@@ -199,12 +243,10 @@ def test_a_section_is_asked_for_and_checked_as_soon_as_it_is_declared(
 
 def test_a_table_of_each_grid() -> None:
     tables = {"terms": "spread/{grid}-terms", "all": "spread/all"}
-    spread = Experiment(name="spread", title="t", order=1, tables=tables, unjudged=("all",))
+    spread = Experiment(name="spread", title="t", order=1, tables=tables)
     config = {"spread": {"a": {}, "b-2": {}}}
     both = ["spread/a-terms", "spread/b-2-terms"]
     assert spread.of_config(tables.values(), config) == [*both, "spread/all"]
-    assert spread.of_config(spread.judged_tables(), config) == both
-    assert spread.judged_tables() == ["spread/{grid}-terms"]
 
 
 def test_a_notebook_gets_its_experiments_tables_by_their_options(declare: Declare) -> None:

@@ -1,4 +1,4 @@
-"""The first page's answer: true for whatever the ledger says."""
+"""The first page's answer: it agrees with the ledger."""
 
 import html
 import json
@@ -56,7 +56,7 @@ def text_of(folder: Path, rows: list[dict[str, Any]]) -> str:
         ([REPRODUCED, NOT_RUN], "In part", "Of its 2 claims: 1 reproduced, 1 not run."),
         ([REFUTED] * 12, "No", "Of its 12 claims: 12 not reproduced."),
         ([REFUTED, NOT_RUN], "No", "Of its 2 claims: 1 not reproduced, 1 not run."),
-        ([NOT_RUN] * 7, "This run does not tell", "Of its 7 claims: 7 not run."),
+        ([NOT_RUN] * 7, "That cannot be judged from this run", "Of its 7 claims: 7 not run."),
     ],
 )
 def test_the_answer_counts_the_verdicts(
@@ -65,7 +65,7 @@ def test_the_answer_counts_the_verdicts(
     rows = [claim(f"C{i}", verdict=verdict) for i, verdict in enumerate(verdicts, 1)]
     page = text_of(tmp_path, rows)
     assert f"Was the paper reproduced? {short}. {counts} What limits them" in page
-    assert "All claims are the paper's" in page
+    assert "The claims are the paper's, in our words. Each" in page
 
 
 @pytest.mark.parametrize(
@@ -120,5 +120,5 @@ def test_the_answer_is_of_the_papers_claims_alone(tmp_path: Path) -> None:
     ]
     page = text_of(tmp_path, rows)
     assert "Yes. Of its 2 claims: 2 reproduced." in page
-    assert "All claims but C8 are the paper's" in page
+    assert "The claims are the paper's, in our words, except C8, which is ours. Each" in page
     assert "C8 a claim not reproduced 0 of 1" in page

@@ -173,7 +173,7 @@ def test_a_run_that_diverged_is_not_passed_over(side):
     lost = (table["norm"] == side) & (table["seed"] == 33) & (table["epoch"] == 2)
     found = judge("C1.x", CLAIM, row(**last), lambda name: table[~lost])
     assert found["verdict"] == "not run"
-    assert found["scope"].endswith("(no such value of seed 33: did it diverge?)")
+    assert found["scope"].endswith("(no such value for seed 33: did it diverge?)")
 
 
 def test_an_unknown_column_names_the_claim():

@@ -69,7 +69,7 @@ def test_a_raw_file_of_which_one_byte_was_changed_is_refused(
     damaged = folder.parent / "damaged.csv.gz"
     damaged.write_bytes(content)
     before = hashes(folder)
-    with pytest.raises(BadInput, match=r"damaged\.csv\.gz: sha256 is .*, registered is 09f66e6d"):
+    with pytest.raises(BadInput, match=r"damaged\.csv\.gz: sha256 is .*, expected 09f66e6d"):
         prepare(folder, registered, raw=damaged)
     assert hashes(folder) == before
 
@@ -78,7 +78,7 @@ def test_data_of_another_shape_than_registered_are_refused(
     folder: Path, registered: dict[str, Any]
 ) -> None:
     before = hashes(folder)
-    with pytest.raises(BadInput, match=r"\[1, 8, 8\].*registered is .*\[3, 8, 8\]"):
+    with pytest.raises(BadInput, match=r"\[1, 8, 8\].*expected .*\[3, 8, 8\]"):
         prepare(folder, {**registered, "shape": [3, 8, 8]})
     assert hashes(folder) == before
 

@@ -173,8 +173,8 @@ def test_the_seed_also_draws_the_batches():
 
 
 @pytest.mark.parametrize("data", ["mine:batches", "mine:listed"])
-def test_the_users_batches_are_cut_anew(probe, data):
-    """200 samples of 4 classes: 50 of each, so 4 label-pure batches, whatever the given ones."""
+def test_the_users_batches_are_cut_again(probe, data):
+    """200 samples of 4 classes: 50 of each, so 4 label-pure batches, not the given ones."""
     run = probe(data=data)
     assert rows(run)["2"]["pooled"] == "50"
     assert "4 label-pure batches" in run.out

@@ -17,6 +17,7 @@ from bnblind.pipeline.checkpoint import Checkpoint
 from bnblind.pipeline.formats.tensors import read_tensors
 from bnblind.pipeline.formats.weights import kept_networks
 from bnblind.pipeline.steps import train
+from tests.helpers.training import finished
 from tests.steps.conftest import FLOWS, NETWORK, NETWORKS, hashes, train_in
 
 
@@ -82,7 +83,7 @@ def test_weights_of_flows_are_the_best_epochs_and_samples_of_both_kinds(flows: P
 def test_each_network_of_a_job_is_trained_as_if_alone(networks: Path, digits: Dataset) -> None:
     """And its weights are read back as its own."""
     cell = NetworkCell.from_settings(NETWORKS[1])
-    alone = NetworkTrainer(cell, 3, digits).finish().weights
+    alone = finished(NetworkTrainer(cell, 3, digits)).weights
     kept = [*kept_networks(networks / "weights")]
     assert [(row["batching"], row["seed"], row["epoch"]) for row, *_ in kept] == [
         *[("label", seed, epoch) for seed in (3, 4) for epoch in (0, 1, 2)],

@@ -35,37 +35,50 @@ def kept(path):
     return update(path)
 
 
-def step(command):
-    """The shell command of a step: logged, and shown where it fails, whatever is quiet.
+def logged(command):
+    """A shell command with its log, which is shown if it fails, also in Snakemake's quiet modes.
 
     Outputs are marked `update`, so those of a failed job are an earlier run's. Snakemake restores
-    them and then records them as made from the present inputs and parameters. The time of the last
-    failure is a parameter, too, and noted before that: so the job stays planned until it succeeds.
+    them and then records them as made from the present inputs and parameters. So the job is marked
+    as failed before it starts, by a text that no other try has; success restores what was there.
+    The text is a parameter of the rule: the job stays planned, no matter how it was stopped.
     """
     return (
-        f"python -m bnblind.pipeline {command} {{params.files}} --numerics {{params.numerics}}"
-        " > {log} 2>&1 || {{ touch {log}.failed; tail -n 40 {log} >&2; exit 1; }}"
+        "cat {log}.failed > {log}.before 2> /dev/null; echo $$-$(date +%s%N) > {log}.failed; "
+        f"{command} > {{log}} 2>&1 && mv {{log}}.before {{log}}.failed"
+        " || {{ tail -n 40 {log} >&2; exit 1; }}"
     )
 
 
+def step(command):
+    """The shell command of a step with its options."""
+    options = "{params.files} --numerics {params.numerics}"
+    return logged(f"python -m bnblind.pipeline {command} {options}")
+
+
 def file_options(wildcards, input, output):
-    """A step's options that name files: its named inputs, but code and the like, and outputs."""
+    """The options that name a step's files: what it reads, by its name, and its outputs."""
     unread = ("code", "norms", "templates", "schema", "sources")
     named = {k: v for k, v in input.items() if k not in unread} | dict(output.items())
     return " ".join(f"--{name} {path}" for name, path in named.items())
 
 
+def failure(log):
+    """The mark of the job with that log as failed; empty if it never did."""
+
+    def mark(wildcards):
+        note = Path(f"{log.format(**wildcards)}.failed")
+        return note.read_text() if note.exists() else ""
+
+    return mark
+
+
 def shared(name, *wildcards):
-    """Parameters of every step: how numbers are computed, the options that name files, and when
-    the job with that log last failed, 0 if it never did.
+    """Parameters of every step: how numbers are computed, the options that name files, and the
+    mark of a failure.
     """
-    path = PATHS.log(name, *wildcards)
-
-    def last_failure(wildcards):
-        note = Path(f"{path.format(**wildcards)}.failed")
-        return note.stat().st_mtime_ns if note.exists() else 0
-
-    return {"numerics": NUMERICS, "files": file_options, "failed": last_failure}
+    log = PATHS.log(name, *wildcards)
+    return {"numerics": NUMERICS, "files": file_options, "failed": failure(log)}
 
 
 def file_of(module):
@@ -79,22 +92,22 @@ def code_of(name, *modules):
 
 
 def code_of_norms(norms):
-    """Of the norm variants alone, which their users load by name."""
+    """Code of these norms, which is loaded by name."""
     return import_closure([file_of(norm_module(norm)) for norm in norms])
 
 
 def templates(name):
-    """A page's template and what all of them have in common."""
+    """A page's template and the files that all templates share."""
     folder = "src/bnblind/pipeline/formats/templates"
     return [f"{folder}/{file}" for file in (name, "base.html.j2", "style.css")]
 
 
 def asked(name):
-    """Resources of a rule, by what its largest job was measured to need; one that was not measured
-    yet asks for what any rule needs.
+    """Resources of a rule, from the measured use of its largest job; of a rule that was not measured
+    yet, the most that any rule asks for.
 
-    Half as much memory again, and twenty times the CPU seconds, since other profiles than the
-    measured one are larger; twice the time where a try was too short.
+    Half as much memory again and twenty times the CPU seconds, since other profiles are larger;
+    each further try has twice the time.
     """
     measured = [USAGE[name]] if name in USAGE else USAGE.values()
     minutes = 10 + max(usage["cpu_seconds"] for usage in measured) * 20 // 60
@@ -105,7 +118,7 @@ def asked(name):
 
 
 def settings_of(experiment):
-    """Its section of the configuration, or of that the job's grid, for its step."""
+    """For its step: its section of the configuration; if it reads networks, the grid's part."""
     section = config[experiment.name]
     if experiment.computing.of_networks:
         return lambda wildcards: json.dumps(section[wildcards.grid])
@@ -113,11 +126,11 @@ def settings_of(experiment):
 
 
 def norms_of(experiment):
-    """Code of the norms that its section names, or of those of the grid that it reads."""
+    """Code of the norms that the experiment builds, or of those of the grid that it reads."""
     if experiment.computing.of_networks:
         grids = config["classification"]
         return lambda wildcards: code_of_norms(grids[wildcards.grid]["norms"])
-    return code_of_norms({"bn", *config[experiment.name].get("norms", [])})
+    return code_of_norms(sorted({*experiment.computing.norms(config)}))
 
 
 def prepared_of_grid(wildcards):
@@ -133,12 +146,25 @@ def weights_of_grid(wildcards):
     ]
 
 
+def networks_of(experiment):
+    """The inputs of an experiment that reads the networks of a grid."""
+    reads = {"prepared": prepared_of_grid, "weights": weights_of_grid}
+    return reads if experiment.computing.of_networks else {}
+
+
+def tables_of(experiment):
+    """The outputs of the rule that makes an experiment's tables."""
+    made = {name: kept(PATHS.table(table)) for name, table in experiment.tables.items()}
+    metrics = {"metrics": kept(PATHS.metrics(experiment.name))}
+    return made | metrics if experiment.metrics else made
+
+
 def cells_of(experiment, wildcards):
     return by_job(CELLS[experiment.name][wildcards.grid])[wildcards.job]
 
 
 def trained_code(experiment):
-    """The trainer of the experiment's kind, and the norm of the job's cells."""
+    """Code of the experiment's trainer, and of the norms of the job's cells."""
     trainer = f"bnblind.experiments.{experiment.training.kind}.kind"
     code = code_of("train", trainer)
 
@@ -160,8 +186,8 @@ def prepared_of_cells(experiment):
 
 
 def results_of(experiment):
-    trains = f"train_{experiment.name}"
-    return [a.path for a in ARTIFACTS if a.rule == trains and a.kind == "table"]
+    made = (artifact for artifact in ARTIFACTS if artifact.rule == experiment.trains)
+    return [artifact.path for artifact in made if artifact.kind == "table"]
 
 
 def flat(value):
@@ -174,7 +200,7 @@ def flat(value):
 
 def code_of_page(name):
     """The notebook, what it imports, the step that executes it, and the norms, whose facts decide
-    what is drawn with what.
+    what is drawn together.
     """
     executing = code_of("notebook")
     shown = templates("page.html.j2")

@@ -6,31 +6,19 @@ for experiment in EXPERIMENTS.values():
 
         rule:
             name:
-                experiment.name
+                experiment.makes_tables
             input:
-                **(
-                    {"prepared": prepared_of_grid, "weights": weights_of_grid}
-                    if computing.of_networks
-                    else {}
-                ),
+                **networks_of(experiment),
                 code=code_of(computing.step),
                 norms=norms_of(experiment),
             output:
-                **{
-                    option: kept(PATHS.table(table))
-                    for option, table in experiment.tables.items()
-                },
-                **(
-                    {"metrics": kept(PATHS.metrics(experiment.name))}
-                    if experiment.metrics
-                    else {}
-                ),
+                **tables_of(experiment),
             log:
-                PATHS.log(experiment.name, *grid),
+                PATHS.log(experiment.makes_tables, *grid),
             resources:
-                **asked(experiment.name),
+                **asked(experiment.makes_tables),
             params:
-                **shared(experiment.name, *grid),
+                **shared(experiment.makes_tables, *grid),
                 step=computing.step,
                 settings=settings_of(experiment),
             shell:

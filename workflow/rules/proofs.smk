@@ -4,11 +4,13 @@ rule proofs:
     input:
         sources=[*PROOFS, *PROOFS_CHECK],
     output:
-        record=update("data/results/proofs.json"),
+        record=update(Paths(".").metrics("proofs")),
     log:
-        "logs/proofs.log",
-    resources:
-        **asked("proofs"),
+        Paths(".").log("proofs"),
+    resources:  # measured: 220 CPU seconds, 500 MB for one file
+        mem_mb=2000,
+        runtime=60,
+    params:
+        failed=failure(Paths(".").log("proofs")),
     shell:
-        "python proofs/check.py --record {output.record} > {log} 2>&1"
-        " || {{ cat {log} >&2; exit 1; }}"
+        logged("python proofs/check.py --record {output.record}")

@@ -3,7 +3,7 @@
 PAGES = {name: e.page for name, e in EXPERIMENTS.items() if e.page}
 
 for experiment, shown in PAGES.items():
-    page_rule = f"{experiment}_page"
+    page_rule = EXPERIMENTS[experiment].makes_page
     page_inputs = EXPERIMENTS[experiment].page_inputs(config, PATHS)
 
     rule:
@@ -50,7 +50,7 @@ rule claims:
         tables=[
             PATHS.table(name)
             for experiment in EXPERIMENTS.values()
-            for name in experiment.of_config(experiment.judged_tables(), config)
+            for name in experiment.of_config(experiment.tables.values(), config)
         ],
     output:
         ledger=kept(PATHS.ledger()),

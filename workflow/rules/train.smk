@@ -2,7 +2,7 @@
 
 for experiment in EXPERIMENTS.values():
     if training := experiment.training:
-        trains, collects = f"train_{experiment.name}", f"collect_{experiment.name}"
+        trains, collects = experiment.trains, experiment.makes_tables
 
         rule:
             name:
@@ -32,11 +32,14 @@ for experiment in EXPERIMENTS.values():
             name:
                 collects
             input:
-                code=code_of("collect", f"bnblind.experiments.{training.kind}.summary"),
+                code=code_of(
+                    "collect",
+                    f"bnblind.experiments.{training.kind}.cell",
+                    f"bnblind.experiments.{training.kind}.summary",
+                ),
                 cells=results_of(experiment),
             output:
-                table=kept(PATHS.table(experiment.name)),
-                metrics=kept(PATHS.metrics(experiment.name)),
+                **tables_of(experiment),
             log:
                 PATHS.log(collects),
             resources:

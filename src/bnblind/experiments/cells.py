@@ -8,6 +8,7 @@ own. Imports no numerical library, since planning makes cells, too.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from importlib import import_module
 from itertools import product
 from typing import Any, Self
 
@@ -115,31 +116,33 @@ class Cell(ABC):
         defaults = {f.name: f.default for f in fields(self)}
         return {name: value for name, value in asdict(self).items() if value != defaults[name]}
 
-    def _told_apart(self) -> dict[str, Any]:
-        """The fields that tell it apart, without those at their default."""
-        values = {f.name: (getattr(self, f.name), f.default) for f in self.identity_fields()}
-        return {name: value for name, (value, default) in values.items() if value != default}
-
     @property
     def identity(self) -> dict[str, Any]:
-        """What the columns of the results say of it."""
-        told = self._told_apart()
+        """What the columns of the results say of it; fields at their default are left out."""
+        values = {f.name: (getattr(self, f.name), f.default) for f in self.identity_fields()}
+        told = {name: value for name, (value, default) in values.items() if value != default}
         return {k: _word(k, v) if isinstance(v, tuple) else v for k, v in told.items()}
 
-    def _words(self, names: Iterable[str]) -> str:
-        told = self._told_apart()
-        return "-".join(_word(name, told[name]) for name in names if name in told)
+    @classmethod
+    def named(cls, identity: Mapping[str, Any], fields: Iterable[Field[Any]] = ()) -> str:
+        """The words for an identity's columns in their order, for those of ``fields`` if given."""
+        known = {f.name: f.default for f in fields or cls.identity_fields() if f.name in identity}
+        return "-".join(_word(n, identity[n]) for n, d in known.items() if identity[n] != d)
 
     @property
     def job(self) -> str:
         """Name of the job that trains it, among those of its grid: ``bn``."""
-        return self._words(f.name for f in self.identity_fields() if f.metadata["own_job"])
+        return self.named(
+            self.identity, [f for f in self.identity_fields() if f.metadata["own_job"]]
+        )
 
     @property
     def key(self) -> str:
         """Its name among the cells of its job: ``label-lr0.01``."""
-        marked = ((f.name, f.metadata) for f in self.identity_fields())
-        return self._words(name for name, of in marked if of["axis"] and not of["own_job"])
+        marked = ((f, f.metadata) for f in self.identity_fields())
+        return self.named(
+            self.identity, [f for f, of in marked if of["axis"] and not of["own_job"]]
+        )
 
     @classmethod
     def comparison_fields(cls) -> list[str]:
@@ -153,19 +156,24 @@ class Cell(ABC):
         Args:
             values: of :meth:`comparison_fields`, or of some of them.
         """
-        defaults = {f.name: f.default for f in fields(cls)}
-        names = [name for name in cls.comparison_fields() if name in values]
-        return "-".join(_word(n, values[n]) for n in names if values[n] != defaults[n])
+        names = cls.comparison_fields()
+        return cls.named(values, [f for f in cls.identity_fields() if f.name in names])
 
     def name(self, seed: int) -> str:
         """What a run is called in messages."""
-        told = self._told_apart().items()
+        told = self.identity.items()
         words = (f"{name} {v}" if isinstance(v, float) else _word(name, v) for name, v in told)
         return f"{' '.join(words)} seed {seed}"
 
     @abstractmethod
     def kept_epochs(self, found: list[int]) -> list[int]:
         """Epochs whose weights a finished run keeps, of those ``found`` in its file."""
+
+
+def cell_type(kind: str) -> type[Cell]:
+    """The dataclass of a kind's cells, ``CELL`` of its module ``cell``."""
+    cell: type[Cell] = import_module(f"bnblind.experiments.{kind}.cell").CELL
+    return cell
 
 
 def by_job(cells: Iterable[Cell]) -> dict[str, list[Cell]]:

@@ -7,9 +7,10 @@ x = W a, a norm follows, and the loss of a batch of class c is linear in what th
 
 with one direction u_c for all of the batch's samples. There is no Hessian and no remainder: W
 learns from the first-order term or not at all. T1 says that a norm which subtracts the batch mean
-blocks it, whatever W, u_c and the batch are, so that W stays where it was. W alone is trained, by
+blocks it for every W, u_c and batch, so that W stays where it was. W alone is trained, by
 plain gradient descent; the norm's affine phase is fixed at random values, since its bias would
-learn u_c whatever reaches W. Source: T1 in docs/theory.md; arXiv:2205.15146, first-order term.
+learn u_c even if nothing reaches W. Source: T1 in docs/theory.md; arXiv:2205.15146, first-order
+term.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
 """Optimizers by name, with the settings that the configuration gives them.
 
 They repeat torch.optim's arithmetic, bit for bit, because using torch.optim loads torch's
-compiler: 3.5 seconds a process, more than it takes to train the smaller networks.
+compiler: 3.5 seconds per process, more than it takes to train the smaller networks.
 """
 
 from abc import ABC, abstractmethod

@@ -142,7 +142,7 @@ def derivatives_at(loss: SharedLoss, y0: Tensor) -> Derivatives:
 
 
 def first_order_gradient(at: Derivatives, x: Tensor, eps: float) -> Tensor:
-    """T1: zero, whatever the loss, the features and eps."""
+    """T1: zero for every loss, all features and every eps."""
     return torch.zeros_like(x)
 
 

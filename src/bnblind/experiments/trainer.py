@@ -1,4 +1,4 @@
-"""Training one seed of a cell, an epoch at a time; what is trained, its kind says."""
+"""Training one seed of a cell, one epoch at a time; the cell's kind says what is trained."""
 
 import math
 from abc import ABC, abstractmethod
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 
 class Trainer(ABC):
-    """One seed of a cell, trained an epoch at a time.
+    """One seed of a cell, trained one epoch at a time.
 
     Nothing carries over from epoch to epoch but the weights, the optimizer's state and the
     results: each epoch's batches come from a stream of their own. So a trainer that is given
@@ -120,25 +120,17 @@ class Trainer(ABC):
         self.optimizer.load(parts.get("optimizer", {}))
         self.run, self.epoch = run, epoch
 
-    def finish(self) -> Run:
-        """Train all epochs that are left."""
-        while not self.finished:
-            self.advance()
-        return self.run
-
 
 @dataclass(frozen=True)
 class Kind:
     """What the pipeline needs of a kind of cells; ``KIND`` of its module ``kind``.
 
     Attributes:
-        cell: its dataclass.
         start: cell, seed and data -> its trainer.
         judge: cell, finished run and data -> further rows of results, and images by name.
-        columns: of the table of results, behind the cell's identity and the seed.
+        columns: of the table of results, after the cell's identity and the seed.
     """
 
-    cell: type[Cell]
     start: Callable[..., Trainer]
     judge: Callable[[Any, Run, Dataset], tuple[list[Row], dict[str, Tensor]]]
     columns: tuple[str, ...]

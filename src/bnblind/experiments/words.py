@@ -3,7 +3,7 @@
 import re
 
 PURITY = r"purity-(0\.[0-9]*[1-9]|1)"
-"""The batching of purity p, such as ``purity-0.9`` or ``purity-1``: one spelling a number."""
+"""The batching of purity p, such as ``purity-0.9`` or ``purity-1``: one spelling per number."""
 
 
 def purity_word(purity: float) -> str:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.figures.naming import (
     batching_title,
     batchings_in,
@@ -98,7 +99,7 @@ def _column_titles(panels: list[Axes], batchings: list[str]) -> None:
 
 
 def _legend(figure: Figure) -> None:
-    """One entry per norm, whatever the panels that show it."""
+    """One entry per norm, in whichever panels it is shown."""
     named: dict[str, Any] = {}
     for axes in figure.axes:
         handles, names = axes.get_legend_handles_labels()
@@ -114,9 +115,11 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
 
     Args:
         results: one grid in long form, columns norm, batching, seed, epoch, metric, value.
-        classes: of the data set, for the lines at chance and at the loss of a guess.
+        classes: of the data set, for the lines at chance and, of cross-entropy, at a guess's loss.
     """
-    metrics = {"train.loss": "training loss\n(nats)", "test.eval.accuracy": "test accuracy"}
+    entropy = set(results.get("loss", ())) <= {NetworkCell.loss}
+    unit = "\n(nats)" if entropy else ""
+    metrics = {"train.loss": f"training loss{unit}", "test.eval.accuracy": "test accuracy"}
     batchings = batchings_in(results)
     figure, panels = plt.subplots(
         len(metrics),
@@ -126,18 +129,19 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
         sharey="row",
         squeeze=False,
     )
-    for row, (metric, unit) in zip(panels, metrics.items(), strict=True):
+    for row, (metric, label) in zip(panels, metrics.items(), strict=True):
         rows = _rows(results, metric)
         for axes, batching in zip(row, batchings, strict=True):
             _draw_seeds(axes, rows[rows["batching"] == batching])
-        row[0].set_ylabel(unit)
+        row[0].set_ylabel(label)
     for axes in panels[-1]:
         axes.set(xlabel="epoch", ylim=(0, 1.03))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in panels[0]:
         axes.set_yscale("log")
         axes.margins(y=0.12)
-    mark_level(panels[0], math.log(classes), f"log {classes}")
+    if entropy:
+        mark_level(panels[0], math.log(classes), f"log {classes}")
     mark_level(panels[-1], 1 / classes, "chance")
     _column_titles(list(panels[0]), batchings)
     _legend(figure)

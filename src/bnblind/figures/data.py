@@ -11,7 +11,7 @@ from bnblind.figures.style import COLUMN
 
 
 def contact_sheet(images: Tensor, labels: Tensor, per_class: int) -> tuple[Figure, pd.DataFrame]:
-    """The first ``per_class`` images of each class, one class a row.
+    """The first ``per_class`` images of each class, one class per row.
 
     Args:
         images: (n, C, H, W), any range; shown from its minimum to its maximum.

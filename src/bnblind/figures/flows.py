@@ -225,7 +225,7 @@ def _draw_interval(axes: Axes, x: float, values: list[float], color: str, marker
 def sample_grids(
     samples: Mapping[tuple[str, str, str], Tensor], real: Tensor
 ) -> tuple[Figure, pd.DataFrame]:
-    """Images drawn from the flows of one pair, one panel a flow, beside training images.
+    """Images drawn from the flows of one pair, one panel per flow, beside training images.
 
     Args:
         samples: (norm, batching, kind of statistics) -> images (n, C, H, W) in [0, 1].
@@ -263,7 +263,7 @@ def _show(axes: Axes, images: Tensor) -> None:
 
 
 def gap_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Real minus mixed (nats) with 95 % t interval, and the chance of telling them apart."""
+    """Real minus mixed (nats) with 95 % t interval, and the AUC of telling them apart."""
     keys = ["pair", "batching", "statistics", "norm"]
     told = gaps(results, "auc").groupby(keys)["value"].mean().to_dict()
     rows = []
@@ -272,7 +272,7 @@ def gap_table(results: pd.DataFrame) -> pd.DataFrame:
             {
                 **dict(zip(keys, key, strict=True)),
                 "real minus mixed (nats)": _with_interval(values.tolist()),
-                "chance of telling": f"{told[key]:.2f}",
+                "AUC": f"{told[key]:.2f}",
                 "seeds": len(values),
             }
         )

@@ -75,7 +75,7 @@ def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
 
 
 def purity_table(results: pd.DataFrame) -> pd.DataFrame:
-    """The same as numbers, mean and range over the seeds: a row a purity."""
+    """The same as numbers, mean and range over the seeds: one row per purity."""
     accuracy = final_values(results, "test.eval.accuracy", ["purity"])
     columns = {
         f"accuracy, {LOOKS[norm].label}": accuracy[accuracy["norm"] == norm]

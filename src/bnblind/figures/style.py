@@ -88,7 +88,7 @@ def with_controls(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def use_style() -> None:
-    """Set matplotlib to this project's style, whatever the user's settings and fonts are."""
+    """Set matplotlib to this project's style, regardless of the user's settings and fonts."""
     matplotlib.use("agg")
     matplotlib.rcdefaults()
     bundled = matplotlib.get_data_path()

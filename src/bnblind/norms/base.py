@@ -2,22 +2,20 @@
 
 Every variant is ``z = weight * y + bias`` (affine phase) of ``y = (x - mean) / scale``
 (standardization phase); variants differ only in where mean and scale come from, so each is a
-few lines. To add one, put a file beside this one, named as the configuration shall name it (a
-Python keyword with a ``_`` behind it), that holds one subclass of ``Norm``. Where torch has the
+few lines. To add one, put a file beside this one that has the name used in the configuration (for
+a Python keyword, followed by ``_``) and holds one subclass of ``Norm``. Where torch has the
 same arithmetic as one fused kernel, ``fused`` calls it, 2 to 4 times as fast.
 """
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
-from pkgutil import iter_modules
 
 import torch
 from torch import Tensor, nn
 
 from bnblind.errors import BadInput, unknown
-from bnblind.norm_facts import norm_module
+from bnblind.norm_facts import norm_files, norm_module
 from bnblind.standardization import per_channel, pooled_axes, square_root
 
 PACKAGE = "bnblind.norms"
@@ -162,8 +160,7 @@ NormFactory = Callable[[Sequence[int]], Norm]
 
 def norm_names() -> list[str]:
     """The variants' names, from the files of this folder; imports none of them."""
-    files = (module.name for module in iter_modules([str(Path(__file__).parent)]))
-    return [file.removesuffix("_") for file in files if file != "base"]
+    return list(norm_files())
 
 
 def norm_class(name: str) -> type[Norm]:

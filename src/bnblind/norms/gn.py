@@ -12,7 +12,7 @@ class GroupNorm(Fused):
     """``gn``: statistics of each sample over groups of channels.
 
     At most 8 groups, of four channels or more: a group of one feature standardizes to 0, one
-    of two to +-1, whatever the features are.
+    of two to +-1, regardless of its features.
     """
 
     within_sample = True

@@ -113,7 +113,7 @@ class Artifact:
 
     @property
     def maker(self) -> str:
-        return f"experiment {self.experiment}, rule {self.rule}".removeprefix("experiment , ")
+        return f"rule {self.rule} of experiment {self.experiment}".removesuffix(" of experiment ")
 
 
 def _of_data(
@@ -139,8 +139,7 @@ def _of_training(
         for job in by_job(cells):
             for kept in ("results", *training.keeps):
                 path = paths.trained(kept, experiment.name, grid, job)
-                rule = f"train_{experiment.name}"
-                yield Artifact(path, kinds[kept], "trained", rule, experiment.name)
+                yield Artifact(path, kinds[kept], "trained", experiment.trains, experiment.name)
 
 
 def _of_experiment(
@@ -148,7 +147,7 @@ def _of_experiment(
 ) -> Iterator[Artifact]:
     name = experiment.name
     yield from _of_training(experiment, config, paths)
-    rule = f"collect_{name}" if experiment.training else name
+    rule, page_rule = experiment.makes_tables, experiment.makes_page
     for table in experiment.of_config(experiment.tables.values(), config):
         yield Artifact(paths.table(table), "table", "analysed", rule, name)
     if experiment.metrics:
@@ -156,9 +155,9 @@ def _of_experiment(
     if experiment.page:
         for stem in experiment.stems(config):
             for path in paths.figure(stem):
-                yield Artifact(path, "figure", "reported", f"{name}_page", name)
+                yield Artifact(path, "figure", "reported", page_rule, name)
         for path in (paths.page(name), paths.notebook(name)):
-            yield Artifact(path, "page", "reported", f"{name}_page", name)
+            yield Artifact(path, "page", "reported", page_rule, name)
 
 
 def _of_report(paths: Paths) -> Iterator[Artifact]:
@@ -186,5 +185,5 @@ def artifacts(
         path = normpath(artifact.path)
         other = first.setdefault(path, artifact)
         if other is not artifact:
-            raise BadInput(f"{artifact.maker} makes {path}, which {other.maker} makes as well")
+            raise BadInput(f"{artifact.maker} and {other.maker} both claim {path}")
     return found

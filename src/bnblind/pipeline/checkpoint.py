@@ -46,9 +46,7 @@ def exclusive_lock(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BadInput(
-                f"another process is at work on {path}; wait for it or stop it"
-            ) from error
+            raise BadInput(f"another process is using {path}; wait for it or stop it") from error
         yield
 
 
@@ -88,7 +86,7 @@ class Checkpoint:
     def load(self) -> tuple[list[Run], int, dict[str, Tensor]] | None:
         """Runs, epoch of the last one, and its trainer's state; None if there is nothing to use.
 
-        A checkpoint of other settings, data or code is of no use, nor is a damaged one.
+        A damaged checkpoint, or one of other settings, data or code, cannot be used.
         """
         if not self.path.is_file():
             return None

@@ -8,9 +8,11 @@ Imports no numerical library, since planning reads it.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from bnblind.experiments.cells import Cell
+from bnblind.errors import BadInput
+from bnblind.experiments.cells import Cell, cell_type
 from bnblind.pipeline.artifacts import Paths
 
 Config = Mapping[str, Any]
@@ -27,15 +29,18 @@ class Training:
 
     Attributes:
         kind: package of :mod:`bnblind.experiments` with the cell, its trainer and its summary.
-        cell: the kind's dataclass.
         grids: the grids of a configuration, whole, by name.
         keeps: what is kept of each job beside its results, of ``weights`` and ``samples``.
     """
 
     kind: str
-    cell: type[Cell]
     grids: Callable[[Config], Grids]
     keeps: tuple[str, ...] = ()
+
+    @cached_property
+    def cell(self) -> type[Cell]:
+        """The dataclass of its cells."""
+        return cell_type(self.kind)
 
     def cells(self, config: Config) -> dict[str, list[Cell]]:
         """All cells of each grid; those of a job follow one another."""
@@ -55,10 +60,12 @@ class Computing:
         step: its module in :mod:`bnblind.pipeline.steps`.
         of_networks: it reads the data and the kept networks, ``--prepared`` and ``--weights``, of a
             grid of ``classification``, once for each grid of the section.
+        norms: the norms that it builds itself, whose code it depends on.
     """
 
     step: str
     of_networks: bool = False
+    norms: Callable[[Config], Iterable[str]] = lambda config: ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +101,6 @@ class Experiment:
         section: schema of its section of the configuration; None if it has no settings.
         tables: option of the step -> table below ``data/results`` without its ending; ``{grid}``
             stands for each grid of the section. One that trains has a table of its own name.
-        unjudged: options of the tables that no claim may read.
         metrics: it writes ``data/results/NAME.json`` for ``dvc metrics``, as all do that train.
         training: what it trains.
         computing: the step that computes its tables, if it does not train.
@@ -107,7 +113,6 @@ class Experiment:
     order: int
     section: Mapping[str, Any] | None = None
     tables: Mapping[str, str] = field(default_factory=dict)
-    unjudged: tuple[str, ...] = ()
     metrics: bool = False
     training: Training | None = None
     computing: Computing | None = None
@@ -116,13 +121,36 @@ class Experiment:
 
     def __post_init__(self) -> None:
         if self.training:
+            if self.tables or self.computing:
+                raise TypeError("`training` stands beside `tables` or `computing`; allowed: alone")
             object.__setattr__(self, "tables", {"table": self.name})
             object.__setattr__(self, "metrics", True)
+
+    @property
+    def trains(self) -> str:
+        """Name of the rule whose jobs train its cells."""
+        return f"train_{self.name}"
+
+    @property
+    def makes_tables(self) -> str:
+        """Name of the rule that makes its tables."""
+        return f"collect_{self.name}" if self.training else self.name
+
+    @property
+    def makes_page(self) -> str:
+        """Name of the rule that makes its page and figures."""
+        return f"{self.name}_page"
 
     def stem(self, figure: str, **fields: object) -> str:
         """Path of a figure below ``reports/figures``, without its ending."""
         assert self.page is not None
-        return f"{self.name}/{self.page.figures[figure].format(**fields)}"
+        try:
+            return f"{self.name}/{self.page.figures[figure].format(**fields)}"
+        except KeyError as error:
+            raise BadInput(
+                f"experiment {self.name}: draws {figure} with {sorted(fields)}, and there is no "
+                f"{error} in its figures {dict(self.page.figures)}"
+            ) from error
 
     def stems(self, config: Config) -> list[str]:
         """Those of all its figures of a configuration."""
@@ -141,10 +169,6 @@ class Experiment:
             else paths.table(table)
             for option, table in self.tables.items()
         }
-
-    def judged_tables(self) -> list[str]:
-        """The tables that claims may read."""
-        return [table for option, table in self.tables.items() if option not in self.unjudged]
 
     def of_config(self, tables: Iterable[str], config: Config) -> list[str]:
         """Those of a configuration: ``{grid}`` replaced by each grid of the section."""

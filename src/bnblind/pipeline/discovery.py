@@ -10,6 +10,8 @@ from bnblind.pipeline.declaration import Experiment
 PACKAGE = "bnblind.pipeline.declarations"
 FOLDER = Path("src", *PACKAGE.split("."))
 STEPS = FOLDER.parent / "steps"
+KINDS = Path("src/bnblind/experiments")
+KEPT = ("weights", "samples")
 
 
 def _lacking(name: str, experiment: Experiment) -> Iterator[str]:
@@ -17,16 +19,20 @@ def _lacking(name: str, experiment: Experiment) -> Iterator[str]:
     if experiment.name != name:
         yield f"is called {experiment.name!r} in {name}.py; allowed: {name!r}"
     if experiment.page and not Path(f"notebooks/{name}.ipynb").is_file():
-        yield f"has a page, and there is no notebook notebooks/{name}.ipynb"
+        yield f"has a page but no notebook notebooks/{name}.ipynb"
     if experiment.page and bool(experiment.page.shown) != bool(experiment.page.sentence):
-        yield "says one of `shown` and `sentence`; allowed: both or neither"
+        yield "declares one of `shown` and `sentence`; allowed: both or neither"
     if experiment.tables and not experiment.section:
         yield "has tables without a `section` of the configuration"
     if bool(experiment.tables) != bool(experiment.training or experiment.computing):
         yield "has `tables`, `training` or `computing` alone; allowed: tables and what makes them"
-    unknown = sorted({*experiment.unjudged} - {*experiment.tables})
-    if experiment.tables and unknown:
-        yield f"leaves {unknown} unjudged; allowed: of its tables {sorted(experiment.tables)}"
+    if len({*experiment.tables.values()}) < len(experiment.tables):
+        yield f"has one table under two options: {dict(experiment.tables)}"
+    if training := experiment.training:
+        if not (KINDS / training.kind / "cell.py").is_file():
+            yield f"trains {training.kind}, and there is no {KINDS / training.kind}/cell.py"
+        if not {*training.keeps} <= {*KEPT}:
+            yield f"keeps {list(training.keeps)}; allowed: some of {', '.join(KEPT)}"
     of_networks = bool(experiment.computing and experiment.computing.of_networks)
     for table in experiment.tables.values():
         if ("{grid}" in table) != of_networks:
@@ -67,4 +73,4 @@ def experiments() -> dict[str, Experiment]:
 
 def judged_tables(experiments: Iterable[Experiment]) -> list[str]:
     """Names of the tables that claims may read; ``{grid}`` stands for a grid."""
-    return [table for experiment in experiments for table in experiment.judged_tables()]
+    return [table for experiment in experiments for table in experiment.tables.values()]

@@ -14,6 +14,7 @@ from pandas.api.types import is_numeric_dtype
 
 from bnblind.errors import BadInput, unknown
 from bnblind.experiments.intervals import t_interval
+from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration.claims_file import STATISTICS
 from bnblind.pipeline.proofs_record import Proofs
 
@@ -41,7 +42,7 @@ class Measured:
 
 
 def _matching(column: pd.Series, wanted: Any) -> pd.Series:
-    """Which entries are as a ``where`` says: a value, ``last``, ``{last: k}``, a bound."""
+    """Which entries satisfy a ``where`` condition: a value, ``last``, ``{last: k}`` or a bound."""
     if wanted == "last":
         wanted = {"last": 1}
     if not isinstance(wanted, Mapping):
@@ -63,7 +64,7 @@ def _is_last(wanted: Any) -> bool:
 
 
 def select(table: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows of ``table`` that fulfil all conditions; ``last`` is of those the others leave.
+    """The rows of ``table`` that fulfil all conditions; ``last`` applies to what the others leave.
 
     Raises:
         BadInput: a column that the table does not have.
@@ -85,8 +86,8 @@ def _chosen(
     """The selected rows, with a number of every seed that was run.
 
     Raises:
-        Unjudged: a run ended before the others or diverged, or a value is not finite. What is
-            left would speak for those that went well.
+        Unjudged: a run ended before the others or diverged, or a value is not finite. The
+            remaining seeds would only be those that went well.
     """
     chosen = select(select(table, where), side)
     if chosen.empty:
@@ -96,7 +97,7 @@ def _chosen(
         named = {k: v for k, v in conditions.items() if k != "metric" and not _is_last(v)}
         run = select(run, named)
     if lost := {*run["seed"]} - {*chosen["seed"]}:
-        raise Unjudged(f"no such value of seed {_listed(lost)}: did it diverge?")
+        raise Unjudged(f"no such value for seed {_listed(lost)}: did it diverge?")
     if odd := {*chosen.loc[~np.isfinite(chosen[column]), "seed"]}:
         raise Unjudged(f"{column} is not finite for seed {_listed(odd)}")
     return chosen
@@ -160,7 +161,7 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
     """One row of the ledger; ``name`` such as ``C5.head``.
 
     Raises:
-        BadInput: the row names a column or condition that is not there.
+        BadInput: the row names a column or condition that does not exist.
     """
     words, tolerance = predicate(row)
     table, scope, found = read(row["table"]), row["scope"], None
@@ -192,8 +193,8 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
         "verdict": verdict,
         "undecided": undecided,
         "scope": scope,
-        "artifact": f"data/results/{row['table']}.parquet",
-        "figure": f"reports/figures/{row['figure']}.svg",
+        "artifact": Paths(".").table(row["table"]),
+        "figure": Paths(".").figure(row["figure"])[0],
     }
 
 
@@ -257,7 +258,7 @@ def ledger(claims: Mapping[str, Any], read: ReadTable, proofs: Proofs) -> list[R
     """Every claim's row, followed by the rows that refine it.
 
     Raises:
-        BadInput: a row names a column or condition, or a claim a theorem, that is not there.
+        BadInput: a row names a column, condition or theorem that does not exist.
     """
 
     def rows() -> Iterator[Row]:

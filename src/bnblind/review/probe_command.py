@@ -71,7 +71,7 @@ def _loss(model: "nn.Module", x: "Tensor", target: "Tensor") -> "Tensor":
 
     try:
         output = model(x)
-    except Exception as error:  # whatever the user's model does
+    except Exception as error:  # the user's model may raise anything
         raise BadInput(
             f"the model raised on a batch of shape {tuple(x.shape)}: {raised(error)}"
         ) from error

@@ -36,7 +36,7 @@ def _named(option: str, spec: str, allowed: str) -> Any:
     sys.path.insert(0, str(Path.cwd()))
     try:
         found = import_module(module)
-    except Exception as error:  # whatever the user's module does
+    except Exception as error:  # the user's module may raise anything
         raise BadInput(f"{option} {spec}: cannot import {module}: {raised(error)}") from error
     if not hasattr(found, name):
         public = [own for own in vars(found) if not own.startswith("_")]
@@ -70,7 +70,7 @@ def load_model(spec: str, seed: int) -> "nn.Module":
         factory = _named("--model", spec, f"package.module:factory or {TORCHVISION}:NAME")
         try:
             model = factory()
-        except Exception as error:  # whatever the user's factory does
+        except Exception as error:  # the user's factory may raise anything
             raise BadInput(f"--model {spec}: calling it raised {raised(error)}") from error
     if not isinstance(model, nn.Module):
         raise BadInput(
@@ -131,7 +131,7 @@ def _gathered(spec: str) -> "tuple[Tensor, Tensor]":
         return torch.cat(xs)[:MOST_SAMPLES], torch.cat(targets)[:MOST_SAMPLES]
     except BadInput:
         raise
-    except Exception as error:  # whatever the user's data do
+    except Exception as error:  # the user's data may raise anything
         raise BadInput(f"--data {spec}: reading it raised {raised(error)}") from error
 
 

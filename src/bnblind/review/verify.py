@@ -125,6 +125,7 @@ def run(args: argparse.Namespace) -> None:
     """Print the ledger; raise SystemExit with status 1 where it does not stand."""
     import pandas as pd
 
+    from bnblind.pipeline.artifacts import Paths
     from bnblind.pipeline.configuration.claims_file import CLAIMS, read_claims
     from bnblind.pipeline.discovery import experiments, judged_tables
     from bnblind.pipeline.formats.tables import read_table
@@ -133,13 +134,14 @@ def run(args: argparse.Namespace) -> None:
 
     if not CLAIMS.is_file():
         raise BadInput(f"there is no {CLAIMS} here; call it in the project's folder")
-    rows = read_ledger(args.root / "reports/claims.json")
-    results = args.root / "data/results"
+    paths = Paths(str(args.root))
+    rows = read_ledger(Path(paths.ledger()))
+    results = Path(paths.results())
     if not results.is_dir():
         raise BadInput(f"there are no results {results}; `make reproduce` makes them")
 
     def read(name: str) -> pd.DataFrame | None:
-        path = results / f"{name}.parquet"
+        path = Path(paths.table(name))
         return read_table(path) if path.is_file() else None
 
     claims = read_claims(judged_tables(experiments().values()))

@@ -1,7 +1,7 @@
 """What a trained flow thinks of real and of mixed images, with two kinds of BN statistics.
 
 ``plain``: evaluation mode, the running averages of training. ``recalibrated``: the statistics of
-every batch norm averaged anew over mixed (random) batches of the training images, with the
+every batch norm averaged again over mixed (random) batches of the training images, with the
 weights as they are. Averages that were collected from label-pure batches describe neither class.
 """
 

@@ -1,8 +1,7 @@
 """Flows as a kind of cells."""
 
-from bnblind.experiments.flows.cell import FlowCell
 from bnblind.experiments.flows.judging import evaluate_run
 from bnblind.experiments.flows.training import FlowTrainer
 from bnblind.experiments.trainer import Kind
 
-KIND = Kind(FlowCell, FlowTrainer, evaluate_run, ("epoch", "metric", "share", "value"))
+KIND = Kind(FlowTrainer, evaluate_run, ("epoch", "metric", "share", "value"))

@@ -133,7 +133,7 @@ def build_flow(
 
     Args:
         coupling: kind of couplings, ``mlp`` or ``conv``.
-        couplings: how many; for ``conv``, how many of a kind at a scale.
+        couplings: how many; for ``conv``, how many of each kind at each scale.
         width, depth: of each coupling's network: hidden units and layers, or channels and blocks.
         norm: variant inside these networks.
         coupling_norm: the couplings' own.

@@ -1,24 +1,22 @@
 """The final figures of the flows' results."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
-from bnblind.experiments.flows.cell import CELL
 from bnblind.experiments.intervals import t_interval
 
 REPORTED = ("gap", "auc", "real.mean")
 
 
-def summary(table: pd.DataFrame) -> dict[str, Any]:
-    """Nested by cell, then metric of the test images: mean and t interval over the seeds."""
-    cell = [field.name for field in CELL.identity_fields() if field.name in table]
+def final(table: pd.DataFrame, cell: Sequence[str]) -> pd.DataFrame:
+    """The rows of what is reported of the test images; a cell has one epoch of them, its best."""
     names = [f"test.{kind}.{name}" for kind in ("plain", "recalibrated") for name in REPORTED]
-    chosen = table[table["metric"].isin(names)]
-    metrics: dict[str, Any] = {}
-    for (*values, metric), rows in chosen.groupby([*cell, "metric"], sort=True):
-        mean, low, high = t_interval(rows["value"].tolist())
-        ends = {"low": low, "high": high} if math.isfinite(low) else {}
-        metrics.setdefault("-".join(map(str, values)), {})[metric] = {"mean": mean, **ends}
-    return metrics
+    return table[table["metric"].isin(names)]
+
+
+def spread(values: pd.Series) -> dict[str, float]:
+    """Mean over the seeds and, of several, its 95 % t interval."""
+    mean, low, high = t_interval(values.tolist())
+    return {"mean": mean} | ({"low": low, "high": high} if math.isfinite(low) else {})

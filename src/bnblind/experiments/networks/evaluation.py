@@ -12,6 +12,7 @@ from torch import nn
 
 from bnblind.experiments.batching import Batches, make_batches
 from bnblind.experiments.datasets import Part
+from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.losses import training_loss
 from bnblind.experiments.randomness import stream
 
@@ -41,7 +42,12 @@ def batches_of(part: Part, mode: str, batch_size: int, seed: int) -> Batches:
 
 
 def evaluate(
-    model: nn.Module, part: Part, mode: str, batch_size: int, seed: int, loss: str = "cross_entropy"
+    model: nn.Module,
+    part: Part,
+    mode: str,
+    batch_size: int,
+    seed: int,
+    loss: str = NetworkCell.loss,
 ) -> tuple[float, float]:
     """Mean loss per sample in nats, and accuracy as a share, of ``model`` on ``part``.
 

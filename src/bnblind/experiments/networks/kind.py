@@ -1,7 +1,6 @@
 """Classifiers as a kind of cells."""
 
-from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.training import NetworkTrainer, judge
 from bnblind.experiments.trainer import Kind
 
-KIND = Kind(NetworkCell, NetworkTrainer, judge, ("epoch", "metric", "value", "batch_order"))
+KIND = Kind(NetworkTrainer, judge, ("epoch", "metric", "value", "batch_order"))

@@ -43,7 +43,7 @@ class Block(nn.Module):
 
 
 def resnet(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
-    """``resnet``: a 3x3 convolution with norm and ReLU, one block a stage, global average
+    """``resnet``: a 3x3 convolution with norm and ReLU, one block per stage, global average
     pooling, linear.
     """
     channels, height, width = input_shape

@@ -61,7 +61,7 @@ def trained_model(cell: NetworkCell, data: Dataset, weights: Mapping[str, Tensor
 
 
 def split_at(
-    model: nn.Module, layer: str, images: Tensor, labels: Tensor, loss: str = "cross_entropy"
+    model: nn.Module, layer: str, images: Tensor, labels: Tensor, loss: str = NetworkCell.loss
 ) -> Split:
     """The split at the batch mean; later layers with batch statistics are frozen.
 

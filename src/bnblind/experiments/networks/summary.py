@@ -1,23 +1,15 @@
 """The final figures of the classifiers' results."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
-from bnblind.experiments.networks.cell import CELL
+
+def final(table: pd.DataFrame, cell: Sequence[str]) -> pd.DataFrame:
+    """The rows of each run's last epoch; ``cell`` are the columns that tell cells apart."""
+    return table[table["epoch"] == table.groupby(list(cell))["epoch"].transform("max")]
 
 
-def summary(table: pd.DataFrame) -> dict[str, Any]:
-    """Nested by cell, then metric: mean, min and max over the seeds at the last epoch."""
-    cell = [field.name for field in CELL.identity_fields() if field.name in table]
-    last = table[table["epoch"] == table.groupby(cell)["epoch"].transform("max")]
-    metrics: dict[str, Any] = {}
-    for (*values, metric), rows in last.groupby([*cell, "metric"], sort=True):
-        named = dict(zip(cell, values, strict=True)) | {"lr": f"lr{values[cell.index('lr')]}"}
-        value = rows["value"]
-        metrics.setdefault("-".join(map(str, named.values())), {})[metric] = {
-            "mean": value.mean(),
-            "min": value.min(),
-            "max": value.max(),
-        }
-    return metrics
+def spread(values: pd.Series) -> dict[str, float]:
+    """Mean, smallest and largest value over the seeds."""
+    return {"mean": values.mean(), "min": values.min(), "max": values.max()}

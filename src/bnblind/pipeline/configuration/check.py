@@ -16,6 +16,8 @@ def config_schema(experiments: Iterable[Experiment]) -> dict[str, Any]:
     """The schema of a profile: what all say, and a section for each experiment with settings."""
     schema: dict[str, Any] = read_yaml(SCHEMA)
     sections = {e.name: e.section for e in experiments if e.section is not None}
+    if taken := sorted({*sections} & {*schema["properties"]}):
+        raise BadInput(f"experiment {taken[0]}: the key {taken[0]!r} of a profile is not its own")
     schema["required"] += sections
     schema["properties"] |= sections
     return schema

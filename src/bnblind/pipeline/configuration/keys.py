@@ -3,7 +3,6 @@
 The check of a profile and the tables of ``config/README.md`` are both made of them.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 Schema = dict[str, Any]
@@ -52,29 +51,36 @@ def names(kind: str, meaning: str) -> Schema:
     return several(name(kind, meaning))
 
 
+def default(schema: Schema, value: Any) -> Schema:
+    """The key may be missing, which means ``value``."""
+    words = f"`{value}`" if isinstance(value, str) else str(value)
+    meaning = f"{schema['description']}; {words} if not given"
+    return schema | {"default": value, "description": meaning}
+
+
 def seeds(of: str) -> Schema:
     return several(integer(of, 0))
 
 
-def mapping(meaning: str, keys: Schema, optional: Iterable[str] = ()) -> Schema:
-    """A mapping of exactly these keys, of which only the ``optional`` ones may be missing."""
+def mapping(meaning: str, keys: Schema) -> Schema:
+    """A mapping of exactly these keys, of which only those with a default may be missing."""
     return {
         "type": "object",
         "additionalProperties": False,
-        "required": [key for key in keys if key not in set(optional)],
+        "required": [key for key, schema in keys.items() if "default" not in schema],
         "properties": keys,
         "description": meaning,
     }
 
 
-def grids(meaning: str, keys: Schema, optional: Iterable[str] = ()) -> Schema:
+def grids(meaning: str, keys: Schema) -> Schema:
     """One or more grids by name, each a mapping of these keys."""
     return {
         "type": "object",
         "title": "GRID",
         "minProperties": 1,
         "propertyNames": {"pattern": GRID},
-        "additionalProperties": mapping(meaning, keys, optional),
+        "additionalProperties": mapping(meaning, keys),
     }
 
 
@@ -84,12 +90,11 @@ def optimizer() -> Schema:
         "step rule",
         {
             "name": name("optimizer", "`sgd` or `adamax`"),
-            "momentum": number("of `sgd`; 0 if not given", minimum=0, exclusiveMaximum=1),
-            "weight_decay": number("of `sgd`; 0 if not given", minimum=0),
-            "betas": pair("of `adamax`; 0.9 and 0.999 if not given", minimum=0, exclusiveMaximum=1),
-            "eps": positive("of `adamax`; 1e-8 if not given"),
+            "momentum": default(number("of `sgd`", minimum=0, exclusiveMaximum=1), 0),
+            "weight_decay": default(number("of `sgd`", minimum=0), 0),
+            "betas": default(pair("of `adamax`", minimum=0, exclusiveMaximum=1), [0.9, 0.999]),
+            "eps": default(positive("of `adamax`"), 1e-8),
         },
-        optional=("momentum", "weight_decay", "betas", "eps"),
     )
     own = {"sgd": ["name", "momentum", "weight_decay"], "adamax": ["name", "betas", "eps"]}
     return shared | {

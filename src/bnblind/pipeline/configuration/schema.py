@@ -6,6 +6,7 @@ Imports no numerical library, so that planning a run stays fast.
 import ast
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ def datasets() -> dict[str, Any]:
     """The registry of data sets: name -> entry."""
     registered: dict[str, Any] = read_yaml(DATASETS)
     return registered
+
+
+def class_counts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A page's parameter: the classes of each data set, for a line at chance."""
+    return {"classes": {name: datasets()[name]["classes"] for name in config["data"]}}
 
 
 def registered_names(kind: str) -> list[str]:

@@ -1,13 +1,12 @@
 """Training on random and on label-pure batches."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from bnblind.experiments.networks.cell import NetworkCell
-from bnblind.norm_facts import norm_facts
+from bnblind.norm_facts import has_controls
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import impure, unprepared
-from bnblind.pipeline.configuration.schema import datasets
+from bnblind.pipeline.configuration.schema import class_counts
 from bnblind.pipeline.declaration import Config, Experiment, Page, Training
 
 BATCHINGS = (
@@ -20,12 +19,12 @@ BATCHINGS = (
 SECTION = keys.grids(
     "every combination of norm, batching and learning rate is a cell, trained once per seed. One "
     "job per norm trains all its cells, since starting a job takes as long as training a small "
-    "network; another batching, rate or seed trains the grid's cells anew. `GRID` is lower-case "
+    "network; another batching, rate or seed trains the grid's cells again. `GRID` is lower-case "
     "letters, digits, `-` and `_`",
     {
         "dataset": keys.name("dataset", "one of `data`"),
         "model": keys.name("model", "network, see `src/bnblind/experiments/networks/models.py`"),
-        "loss": keys.name("loss", "training loss; `cross_entropy` if not given"),
+        "loss": keys.default(keys.name("loss", "training loss"), NetworkCell.loss),
         "norms": keys.names("norm", "norm variants at the network's normalization layers"),
         "batchings": keys.names("batching", BATCHINGS),
         "learning_rates": keys.several(keys.positive("step sizes")),
@@ -37,7 +36,6 @@ SECTION = keys.grids(
         ),
         "seeds": keys.seeds("of initialization and batches"),
     },
-    optional=("loss",),
 )
 
 
@@ -49,11 +47,6 @@ def contradictions(config: Config) -> Iterator[str]:
         if late:
             yield f"{place}.snapshots: found {late}; allowed: 1 to epochs, {grid['epochs']}"
         yield from impure(f"{place}.batchings", grid["batchings"], grid["dataset"])
-
-
-def has_controls(norms: Any) -> bool:
-    facts = norm_facts()
-    return any(facts[norm].control for norm in norms)
 
 
 def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
@@ -74,14 +67,8 @@ def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
         yield "rates", {"network": NetworkCell.comparison(known)}
 
 
-def class_counts(config: Config) -> dict[str, Any]:
-    """The classes of each data set, for a line at chance."""
-    return {"classes": {name: datasets()[name]["classes"] for name in config["data"]}}
-
-
 TRAINING = Training(
     kind="networks",
-    cell=NetworkCell,
     grids=lambda config: dict(config["classification"]),
     keeps=("weights",),
 )
@@ -107,8 +94,8 @@ EXPERIMENT = Experiment(
         parameters=class_counts,
         shown=("classification/digits-head-lr0.01-curves", "classification/*-curves"),
         sentence="Training loss and test accuracy of the network whose norm feeds the classifier; "
-        "line: mean over seeds, band: their range. Compare a norm's curves from column to column: "
-        "whether it still learns from batches of one label. A loss on the dotted line is that of "
-        "a guess.",
+        "line: mean over seeds, band: their range. Compare a norm's curves across "
+        "columns to see whether it still learns from batches of one label. The dotted line is the "
+        "loss of a guess.",
     ),
 )

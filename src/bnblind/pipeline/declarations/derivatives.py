@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from bnblind.norm_facts import has_controls
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import impure, of_grids
 from bnblind.pipeline.declaration import Computing, Config, Experiment, Page
-from bnblind.pipeline.declarations.classification import has_controls
 
 SECTION = keys.grids(
     "the Taylor split at every norm layer of the networks kept by that grid of `classification` "

@@ -52,7 +52,6 @@ EXPERIMENT = Experiment(
     section=SECTION,
     contradictions=contradictions,
     tables={"measures": "features/{grid}-measures", "plane": "features/{grid}-plane"},
-    unjudged=("plane",),
     computing=Computing("measure_features", of_networks=True),
     page=Page(
         figures={"measures": "{grid}-lr{lr}-measures", "tsne": "{grid}-lr{lr}-tsne"},

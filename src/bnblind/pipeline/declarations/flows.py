@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bnblind.experiments.flows.cell import FlowCell
 from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import unprepared
@@ -24,7 +23,7 @@ SECTION = keys.grids(
             "`mlp`: fully connected couplings on flattened images; `conv`: multi-scale, "
             "convolutional ones",
         ),
-        "couplings": keys.integer("how many; for `conv`, how many of a kind at each scale", 2),
+        "couplings": keys.integer("how many; for `conv`, how many of each kind at each scale", 2),
         "width": keys.integer("of each coupling's network: hidden units, or channels"),
         "depth": keys.integer("of each coupling's network: hidden layers, or residual blocks"),
         "constraint": keys.positive(
@@ -71,7 +70,7 @@ def contradictions(config: Config) -> Iterator[str]:
                 yield f"{place}.pairs: found {pair}; allowed: two of the classes 0 to {classes - 1}"
 
 
-TRAINING = Training(kind="flows", cell=FlowCell, grids=whole, keeps=("weights", "samples"))
+TRAINING = Training(kind="flows", grids=whole, keeps=("weights", "samples"))
 
 
 def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:

@@ -8,7 +8,7 @@ from bnblind.pipeline.declaration import Computing, Config, Experiment, Page
 SECTION = keys.mapping(
     "the toy task whose only signal is first-order",
     {
-        "norms": keys.names("norm", "norm variants behind the trained layer"),
+        "norms": keys.names("norm", "norm variants after the trained layer"),
         "classes": keys.integer("classes; every batch holds one, in cyclic order"),
         "inputs": keys.integer("inputs of the trained layer"),
         "features": keys.integer(
@@ -36,7 +36,9 @@ EXPERIMENT = Experiment(
     section=SECTION,
     contradictions=contradictions,
     tables={"table": "linear_signal"},
-    computing=Computing("train_first_order_task"),
+    computing=Computing(
+        "train_first_order_task", norms=lambda config: config["linear_signal"]["norms"]
+    ),
     page=Page(
         figures={"displacement": "displacement"},
         drawn=lambda config: [("displacement", {})],

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.words import purity_word
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import impure, of_grids
+from bnblind.pipeline.configuration.schema import class_counts
 from bnblind.pipeline.declaration import Config, Experiment, Grids, Page, Training
-from bnblind.pipeline.declarations.classification import class_counts
 
 SECTION = keys.grids(
     "the networks of that grid of `classification` again, on batches of other purities; all else "
@@ -54,7 +53,7 @@ def contradictions(config: Config) -> Iterator[str]:
     return of_grids("purity", config, of_grid)
 
 
-TRAINING = Training(kind="networks", cell=NetworkCell, grids=swept)
+TRAINING = Training(kind="networks", grids=swept)
 
 EXPERIMENT = Experiment(
     name="purity",

@@ -53,5 +53,5 @@ EXPERIMENT = Experiment(
     order=50,
     section=SECTION,
     contradictions=contradictions,
-    training=Training(kind="networks", cell=NetworkCell, grids=swept),
+    training=Training(kind="networks", grids=swept),
 )

@@ -37,7 +37,9 @@ EXPERIMENT = Experiment(
     order=10,
     section=SECTION,
     tables={name: f"theorems/{name}" for name in ("passing", "errors", "leak")},
-    computing=Computing("check_theorems"),
+    computing=Computing(
+        "check_theorems", norms=lambda config: ["bn", *config["theorems"]["norms"]]
+    ),
     metrics=True,
     page=Page(
         figures={"passing": "passing", "points": "points", "leak": "leak"},

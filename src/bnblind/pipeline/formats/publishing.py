@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bnblind.pipeline.artifacts import FIGURE_FORMATS
 from bnblind.pipeline.formats.files import publish
 
 # Dates would differ from run to run.
@@ -47,7 +48,7 @@ class PublishedFigure:
         picture = base64.b64encode(self.svg).decode()
         links = " · ".join(
             f'<a href="../figures/{self.stem}.{suffix}">{suffix.upper()}</a>'
-            for suffix in ("svg", "pdf", "png", "csv")
+            for suffix in FIGURE_FORMATS
         )
         return (
             f'<figure><div class="scroll"><img alt="{escape(self.caption)}" '

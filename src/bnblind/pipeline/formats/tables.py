@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -10,10 +11,11 @@ import pyarrow.parquet as pq
 from bnblind.errors import BadInput
 
 
-def table_bytes(table: pd.DataFrame) -> bytes:
-    """Parquet, without pandas' own metadata (it names versions)."""
+def table_bytes(table: pd.DataFrame | list[dict[str, Any]]) -> bytes:
+    """Parquet, without pandas' own metadata (it names versions), of a table or its rows."""
     buffer = io.BytesIO()
-    plain = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    plain = pa.Table.from_pandas(pd.DataFrame(table), preserve_index=False)
+    plain = plain.replace_schema_metadata(None)
     pq.write_table(plain, buffer, compression="zstd", version="2.6")
     return buffer.getvalue()
 

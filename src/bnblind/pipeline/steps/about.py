@@ -1,23 +1,17 @@
 """Step: the page that says how the results came about."""
 
-import argparse
 import base64
-import json
-from pathlib import Path
 
 import yaml
 
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.pages import fill
 from bnblind.pipeline.formats.publishing import readable_width
+from bnblind.pipeline.options import parse
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="about", description=__doc__)
-    parser.add_argument("--settings", type=json.loads, required=True, help="whole configuration")
-    parser.add_argument("--graph", type=Path, required=True, help="picture of the rules")
-    parser.add_argument("--page", type=Path, required=True, help="page to write")
-    args = parser.parse_args(argv)
+    args = parse(__name__, argv, settings="settings", file="graph page")
     graph = args.graph.read_bytes()
     page = fill(
         "about.html.j2",

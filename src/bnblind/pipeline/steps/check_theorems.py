@@ -1,9 +1,6 @@
 """Step: the theorem check, over all norms, losses and sizes of the configuration."""
 
-import argparse
 import itertools
-import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +9,7 @@ import torch
 from bnblind.experiments.theorem_check import Case, leak_by_channel, passing_by_term, theorem_errors
 from bnblind.pipeline.formats.files import json_bytes, publish
 from bnblind.pipeline.formats.tables import table_bytes
+from bnblind.pipeline.options import parse
 
 
 def cases(settings: dict[str, Any], norms: list[str]) -> list[Case]:
@@ -56,13 +54,7 @@ def leak_table(settings: dict[str, Any]) -> pd.DataFrame:
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="check_theorems", description=__doc__)
-    parser.add_argument("--settings", type=json.loads, required=True, help="what to check")
-    parser.add_argument("--passing", type=Path, required=True, help="shares to write")
-    parser.add_argument("--errors", type=Path, required=True, help="deviations to write")
-    parser.add_argument("--leak", type=Path, required=True, help="leak to write")
-    parser.add_argument("--metrics", type=Path, required=True, help="largest deviations to write")
-    args = parser.parse_args(argv)
+    args = parse(__name__, argv, settings="settings", file="passing errors leak metrics")
     passing, errors = passing_table(args.settings), errors_table(args.settings)
     largest = errors.groupby("theorem")["error"].max().to_dict()
     publish(

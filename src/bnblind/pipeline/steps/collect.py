@@ -1,16 +1,17 @@
 """Step: the results of all cells of an experiment as one table, and their final figures."""
 
-import argparse
 from dataclasses import MISSING
 from importlib import import_module
-from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pandas as pd
 
 from bnblind.errors import BadInput
-from bnblind.experiments.cells import Cell
+from bnblind.experiments.cells import Cell, cell_type
 from bnblind.pipeline.formats.files import json_bytes, publish
 from bnblind.pipeline.formats.tables import read_table, table_bytes
+from bnblind.pipeline.options import parse
 
 
 def joined(tables: list[pd.DataFrame], cell: type[Cell]) -> pd.DataFrame:
@@ -35,14 +36,21 @@ def joined(tables: list[pd.DataFrame], cell: type[Cell]) -> pd.DataFrame:
     return table
 
 
+def metrics(table: pd.DataFrame, cell: type[Cell], kind: ModuleType) -> dict[str, Any]:
+    """The kind's final figures over the seeds, nested by cell, then metric."""
+    columns = [field.name for field in cell.identity_fields() if field.name in table]
+    nested: dict[str, Any] = {}
+    for (*values, metric), rows in kind.final(table, columns).groupby([*columns, "metric"]):
+        name = cell.named(dict(zip(columns, values, strict=True)))
+        nested.setdefault(name, {})[metric] = kind.spread(rows["value"])
+    return nested
+
+
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="collect", description=__doc__)
-    parser.add_argument("--kind", required=True, help="what was trained: networks or flows")
-    parser.add_argument("--cells", type=Path, nargs="+", required=True, help="tables to read")
-    parser.add_argument("--table", type=Path, required=True, help="table to write")
-    parser.add_argument("--metrics", type=Path, required=True, help="final figures to write")
-    args = parser.parse_args(argv)
+    args = parse(__name__, argv, word="kind", file="table metrics", files="cells")
     kind = import_module(f"bnblind.experiments.{args.kind}.summary")
-    table = joined([read_table(path) for path in args.cells], kind.CELL)
-    publish({args.table: table_bytes(table), args.metrics: json_bytes(kind.summary(table))})
+    cell = cell_type(args.kind)
+    table = joined([read_table(path) for path in args.cells], cell)
+    figures = json_bytes(metrics(table, cell, kind))
+    publish({args.table: table_bytes(table), args.metrics: figures})
     print(f"{args.table}: {len(table)} rows of {len(args.cells)} jobs")

@@ -1,22 +1,16 @@
 """Step: a figure of the training images of a prepared data set."""
 
-import argparse
-from pathlib import Path
-
 from bnblind.figures.data import contact_sheet
 from bnblind.figures.style import use_style
 from bnblind.pipeline.formats.prepared import read_dataset
 from bnblind.pipeline.formats.publishing import publish_figure
+from bnblind.pipeline.options import parse
 
 PER_CLASS = 12
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="contact_sheet", description=__doc__)
-    parser.add_argument("--dataset", required=True, help="name, for the caption")
-    parser.add_argument("--prepared", type=Path, required=True, help="data set to read")
-    parser.add_argument("--figures", required=True, help="folder of the report's figures")
-    args = parser.parse_args(argv)
+    args = parse(__name__, argv, word="dataset figures", file="prepared")
     use_style()
     train = read_dataset(args.prepared).train
     figure, drawn = contact_sheet(train.images, train.labels, PER_CLASS)

@@ -1,13 +1,11 @@
 """Step: a data set's raw file from its source into data/raw, checked against its sha256."""
 
-import argparse
 import hashlib
-import json
 from importlib import resources
-from pathlib import Path
 
 from bnblind.errors import BadInput
 from bnblind.pipeline.formats.files import publish
+from bnblind.pipeline.options import parse
 
 
 def fetch(source: str) -> bytes:
@@ -35,17 +33,14 @@ def verified(name: str, content: bytes, sha256: str) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise BadInput(
-            f"{name}: sha256 is {found}, registered is {sha256}; "
+            f"{name}: sha256 is {found}, expected {sha256}; "
             f"the file was changed or is another version"
         )
     return content
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="export_data", description=__doc__)
-    parser.add_argument("--registered", type=json.loads, required=True, help="registry entry")
-    parser.add_argument("--raw", type=Path, required=True, help="file to write")
-    args = parser.parse_args(argv)
+    args = parse(__name__, argv, settings="registered", file="raw")
     entry = args.registered
     content = verified(entry["source"], fetch(entry["source"]), entry["sha256"])
     publish({args.raw: content})

@@ -1,6 +1,5 @@
 """Step: the report's first page, the ledger of claims and a picture of each experiment."""
 
-import argparse
 import fnmatch
 import json
 from collections.abc import Iterable
@@ -11,16 +10,17 @@ from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.pages import fill
 from bnblind.pipeline.formats.publishing import readable_width
 from bnblind.pipeline.ledger import counts
+from bnblind.pipeline.options import parse
 
 
 def illustrated(
     sections: Iterable[dict[str, Any]], figures: Iterable[Path], folder: Path
 ) -> list[dict[str, Any]]:
-    """The sections of which this run has a figure, each with the first one that fits.
+    """The sections for which this run has a figure, each with the first one that matches.
 
     Args:
         sections: page, title, sentence and figure, patterns of stems below ``folder``.
-        figures: this run's, as SVG; an earlier one's may lie beside them.
+        figures: this run's, as SVG; those of an earlier run may lie beside them.
     """
     stems = sorted(str(path.relative_to(folder).with_suffix("")) for path in figures)
     shown = []
@@ -33,15 +33,14 @@ def illustrated(
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="index", description=__doc__)
-    parser.add_argument("--profile", required=True, help="name of the profile")
-    parser.add_argument("--sections", type=json.loads, required=True, help="the experiments")
-    parser.add_argument("--ledger", type=Path, required=True, help="verdicts to read")
-    parser.add_argument("--folder", type=Path, required=True, help="of the figures")
-    parser.add_argument("--figures", type=Path, nargs="+", required=True, help="this run's")
-    parser.add_argument("--manifests", type=Path, nargs="+", required=True, help="to read")
-    parser.add_argument("--index", type=Path, required=True, help="page to write")
-    args = parser.parse_args(argv)
+    args = parse(
+        __name__,
+        argv,
+        word="profile",
+        settings="sections",
+        file="ledger folder index",
+        files="figures manifests",
+    )
 
     rows = json.loads(args.ledger.read_text())
     parts = {

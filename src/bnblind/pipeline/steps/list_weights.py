@@ -1,16 +1,15 @@
 """Step: check every file of weights, and list them with their hashes."""
 
-import argparse
 import hashlib
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from bnblind.errors import BadInput
-from bnblind.experiments.cells import Cell
+from bnblind.experiments.cells import Cell, cell_type
 from bnblind.pipeline.formats.files import json_bytes, publish
 from bnblind.pipeline.formats.tensors import read_tensors
 from bnblind.pipeline.formats.weights import by_run
+from bnblind.pipeline.options import parse
 
 Kept = dict[str, dict[str, list[int]]]
 """The key of a cell -> the name of a seed -> epochs."""
@@ -43,13 +42,9 @@ def entry_of(path: Path, kind: type[Cell]) -> dict[str, Any]:
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="list_weights", description=__doc__)
-    parser.add_argument("--kinds", nargs="+", required=True, help="networks or flows, one a file")
-    parser.add_argument("--weights", type=Path, nargs="+", required=True, help="files to check")
-    parser.add_argument("--listing", type=Path, required=True, help="listing to write")
-    args = parser.parse_args(argv)
+    args = parse(__name__, argv, words="kinds", file="listing", files="weights")
     entries = {
-        str(path): entry_of(path, import_module(f"bnblind.experiments.{kind}.cell").CELL)
+        str(path): entry_of(path, cell_type(kind))
         for kind, path in zip(args.kinds, args.weights, strict=True)
     }
     publish({args.listing: json_bytes(entries)})

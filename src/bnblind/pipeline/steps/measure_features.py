@@ -1,12 +1,8 @@
 """Step: how well the penultimate features of a grid's networks separate the classes."""
 
-import argparse
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from torch import nn
 
 from bnblind.experiments.datasets import Dataset, Part
@@ -16,6 +12,7 @@ from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.prepared import read_dataset
 from bnblind.pipeline.formats.tables import table_bytes
 from bnblind.pipeline.formats.weights import kept_networks
+from bnblind.pipeline.options import parse
 
 Row = dict[str, Any]
 
@@ -34,13 +31,9 @@ def plane_rows(model: nn.Module, part: Part, seed: int) -> Iterator[Row]:
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="measure_features", description=__doc__)
-    parser.add_argument("--settings", type=json.loads, required=True, help="what t-SNE shows")
-    parser.add_argument("--prepared", type=Path, required=True, help="data set to read")
-    parser.add_argument("--weights", type=Path, nargs="+", required=True, help="to read")
-    parser.add_argument("--measures", type=Path, required=True, help="table to write")
-    parser.add_argument("--plane", type=Path, required=True, help="table of t-SNE to write")
-    args = parser.parse_args(argv)
+    args = parse(
+        __name__, argv, settings="settings", file="prepared measures plane", files="weights"
+    )
 
     data, tsne = read_dataset(args.prepared), args.settings["tsne"]
     shown = Part(data.test.images[: tsne["samples"]], data.test.labels[: tsne["samples"]])
@@ -56,9 +49,4 @@ def main(argv: list[str]) -> None:
             if row["epoch"] and row["norm"] in tsne["norms"] and row["seed"] == tsne["seed"]:
                 plane += [row | values for values in plane_rows(model, shown, row["seed"])]
         print(f"{path}: {len(measured)} measures so far", flush=True)
-    publish(
-        {
-            args.measures: table_bytes(pd.DataFrame(measured)),
-            args.plane: table_bytes(pd.DataFrame(plane)),
-        }
-    )
+    publish({args.measures: table_bytes(measured), args.plane: table_bytes(plane)})

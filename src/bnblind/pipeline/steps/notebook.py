@@ -1,6 +1,5 @@
 """Step: execute a parameterized notebook and render it to a page, the same bytes every time."""
 
-import argparse
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from traitlets.config import Config
 from bnblind.errors import BadInput
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.pages import fill
+from bnblind.pipeline.options import parse
 
 
 @contextmanager
@@ -122,12 +122,7 @@ def title_of(notebook: NotebookNode) -> str:
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="notebook", description=__doc__)
-    parser.add_argument("--notebook", type=Path, required=True, help="notebook to execute")
-    parser.add_argument("--parameters", type=json.loads, required=True, help="relative paths")
-    parser.add_argument("--executed", type=Path, required=True, help="notebook to write")
-    parser.add_argument("--page", type=Path, required=True, help="page to write")
-    args = parser.parse_args(argv)
+    args = parse(__name__, argv, settings="parameters", file="notebook executed page")
     executed = normalize(execute(args.notebook, args.parameters))
     page = render(executed, title_of(executed))
     publish({args.executed: nbformat.writes(executed).encode(), args.page: page})

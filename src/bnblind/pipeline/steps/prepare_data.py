@@ -1,9 +1,6 @@
 """Step: raw file to a fixed, scaled split in data/prepared, with a manifest."""
 
-import argparse
 import hashlib
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +11,7 @@ from bnblind.experiments.datasets import SPLITS
 from bnblind.experiments.preparation import read_images, split_dataset
 from bnblind.pipeline.formats.files import json_bytes, publish
 from bnblind.pipeline.formats.prepared import dataset_bytes
+from bnblind.pipeline.options import parse
 from bnblind.pipeline.steps.export_data import verified
 
 
@@ -22,18 +20,13 @@ def check_as_registered(name: str, images: np.ndarray, labels: np.ndarray, entry
     found = {"shape": list(images.shape[1:]), "classes": len(np.unique(labels))}
     registered = {key: entry[key] for key in found}
     if found != registered:
-        raise BadInput(f"{name}: the raw file holds {found}, registered is {registered}")
+        raise BadInput(f"{name}: the raw file holds {found}, expected {registered}")
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="prepare_data", description=__doc__)
-    parser.add_argument("--dataset", required=True, help="name in the registry")
-    parser.add_argument("--registered", type=json.loads, required=True, help="registry entry")
-    parser.add_argument("--split", type=json.loads, required=True, help="seed and shares")
-    parser.add_argument("--raw", type=Path, required=True, help="file to read")
-    parser.add_argument("--prepared", type=Path, required=True, help="tensors to write")
-    parser.add_argument("--manifest", type=Path, required=True, help="description to write")
-    args = parser.parse_args(argv)
+    args = parse(
+        __name__, argv, word="dataset", settings="registered split", file="raw prepared manifest"
+    )
 
     entry = args.registered
     raw = verified(str(args.raw), args.raw.read_bytes(), entry["sha256"])

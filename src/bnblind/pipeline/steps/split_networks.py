@@ -1,13 +1,9 @@
 """Step: the Taylor split and the blocked share at every norm layer of a grid's networks."""
 
-import argparse
 import copy
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from torch import Tensor, nn
 
 from bnblind.experiments.networks.losses import training_loss
@@ -18,6 +14,7 @@ from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.prepared import read_dataset
 from bnblind.pipeline.formats.tables import table_bytes
 from bnblind.pipeline.formats.weights import kept_networks
+from bnblind.pipeline.options import parse
 from bnblind.probe import BlindnessProbe
 
 Row = dict[str, Any]
@@ -42,13 +39,9 @@ def blocked_rows(model: nn.Module, images: Tensor, labels: Tensor, loss: str) ->
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="split_networks", description=__doc__)
-    parser.add_argument("--settings", type=json.loads, required=True, help="batches to draw")
-    parser.add_argument("--prepared", type=Path, required=True, help="data set to read")
-    parser.add_argument("--weights", type=Path, nargs="+", required=True, help="to read")
-    parser.add_argument("--terms", type=Path, required=True, help="table of the splits to write")
-    parser.add_argument("--blocked", type=Path, required=True, help="table of shares to write")
-    args = parser.parse_args(argv)
+    args = parse(
+        __name__, argv, settings="settings", file="prepared terms blocked", files="weights"
+    )
 
     data = read_dataset(args.prepared)
     probing = Probing(**args.settings)
@@ -65,9 +58,4 @@ def main(argv: list[str]) -> None:
                 shares = blocked_rows(model, images, labels, cell.loss)
                 blocked += [where | row for row in shares]
         print(f"{path}: {len(terms)} splits so far", flush=True)
-    publish(
-        {
-            args.terms: table_bytes(pd.DataFrame(terms)),
-            args.blocked: table_bytes(pd.DataFrame(blocked)),
-        }
-    )
+    publish({args.terms: table_bytes(terms), args.blocked: table_bytes(blocked)})

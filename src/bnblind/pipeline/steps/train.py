@@ -1,15 +1,14 @@
 """Step: train the cells of a job, one after the other, and judge what they learned."""
 
-import argparse
 import json
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
+from bnblind.experiments.cells import cell_type
 from bnblind.experiments.trainer import Kind, Trainer
 from bnblind.norms import norm_class
 from bnblind.pipeline.checkpoint import Checkpoint, exclusive_lock, identity_of
@@ -18,6 +17,7 @@ from bnblind.pipeline.formats.prepared import read_dataset
 from bnblind.pipeline.formats.tables import table_bytes
 from bnblind.pipeline.formats.tensors import tensors_bytes
 from bnblind.pipeline.formats.weights import weights_bytes
+from bnblind.pipeline.options import parse
 from bnblind.pipeline.training_jobs import train_all
 
 TYPES = {"seed": "int64", "epoch": "int64", "share": "float64", "value": "float64"}
@@ -37,18 +37,17 @@ def note(trainer: Trainer) -> None:
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("--kind", required=True, help="what is trained: networks or flows")
-    parser.add_argument("--cells", type=json.loads, required=True, help="settings of the cells")
-    parser.add_argument("--prepared", type=Path, required=True, help="data set to read")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="to go on from")
-    parser.add_argument("--results", type=Path, required=True, help="metrics to write")
-    parser.add_argument("--weights", type=Path, help="weights to write")
-    parser.add_argument("--samples", type=Path, help="drawn images to write")
-    args = parser.parse_args(argv)
+    args = parse(
+        __name__,
+        argv,
+        word="kind",
+        settings="cells",
+        file="prepared checkpoint results",
+        optional_file="weights samples",
+    )
 
     kind: Kind = import_module(f"bnblind.experiments.{args.kind}.kind").KIND
-    cells = [kind.cell.from_settings(settings) for settings in args.cells]
+    cells = [*map(cell_type(args.kind).from_settings, args.cells)]
     for cell in cells:
         norm_class(cell.norm)  # loads its code now: the checkpoint's identity holds what is loaded
     data = read_dataset(args.prepared)

@@ -1,21 +1,15 @@
 """Step: train the toy task whose only signal is first-order, under every norm."""
 
-import argparse
-import json
-from pathlib import Path
-
 import pandas as pd
 
 from bnblind.experiments.first_order_task import LinearSignal, train_first_order_task
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.tables import table_bytes
+from bnblind.pipeline.options import parse
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="train_first_order_task", description=__doc__)
-    parser.add_argument("--settings", type=json.loads, required=True, help="what to train")
-    parser.add_argument("--table", type=Path, required=True, help="one row per step, to write")
-    args = parser.parse_args(argv)
+    args = parse(__name__, argv, settings="settings", file="table")
     settings = dict(args.settings)
     norms, seeds = settings.pop("norms"), settings.pop("seeds")
     task = LinearSignal(**settings)
