@@ -18,7 +18,7 @@ sys.path.insert(0, "src")
 
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.classification import MODEL_NOTES, last_epochs
-from bnblind.figures.naming import spread
+from bnblind.figures.naming import in_order, spread
 from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration.check import DATASETS_SCHEMA, config_schema
 from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
@@ -59,11 +59,12 @@ def accuracies() -> list[str]:
     runs = pd.read_parquet(PATHS.table("classification"))
     final = last_epochs(runs[runs["metric"] == "test.eval.accuracy"])
     rows = []
-    for model in (name for name in MODEL_NOTES if name in set(final["model"])):
-        for batching, words in BATCHES.items():
+    for model in in_order(final["model"], MODEL_NOTES):
+        for batching in in_order(final["batching"], BATCHES):
             chosen = final[(final["model"] == model) & (final["batching"] == batching)]
             if chosen.empty:
                 continue
+            words = BATCHES.get(batching, batching)
             by_norm = {norm: chosen.loc[chosen["norm"] == norm, "value"] for norm in NORMS}
             cells = [spread(values) if len(values) else "" for values in by_norm.values()]
             rows.append([f"`{model}`", words, *cells, str(chosen["seed"].nunique())])
@@ -106,6 +107,8 @@ def experiments_table() -> str:
     rows = []
     for name, experiment in experiments().items():
         if experiment.page is None:
+            shown = "on the page of another experiment"
+            rows.append([experiment.title, shown, f"`{PATHS.table(name)}`", ""])
             continue
         stems = ", ".join(
             f"`{name}/{stem.format_map(Placeholders())}`"
@@ -113,7 +116,7 @@ def experiments_table() -> str:
         )
         target = PATHS.page(name)
         rows.append([experiment.title, stems, f"`{target}`", f"`notebooks/{name}.ipynb`"])
-    header = ["experiment", "figures below `reports/figures`", "target and page", "notebook"]
+    header = ["experiment", "figures below `reports/figures`", "page or table", "notebook"]
     return "\n".join(table(header, rows))
 
 

@@ -87,9 +87,9 @@ def test_a_norm_that_the_table_does_not_know_gets_a_look_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its name, a colour and a marker that no other has; the known ones keep theirs."""
-    looks = style_with(monkeypatch, {"peak": NormFacts(within_sample=True)}).LOOKS
-    own = looks.pop("peak")
-    assert own.label == "peak"
+    looks = style_with(monkeypatch, {"further": NormFacts(within_sample=True)}).LOOKS
+    own = looks.pop("further")
+    assert own.label == "further"
     assert {name: vars(look) for name, look in looks.items()} == {
         name: vars(look) for name, look in LOOKS.items()
     }

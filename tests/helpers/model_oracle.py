@@ -4,12 +4,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bnblind.norms.ln import LayerNorm
+from bnblind.norms import Norm
 from tests.helpers.dense import EXACT, PARTS, batch_norm, row_loss, taylor
 
 
 def standardized(norm, h):
-    """The layer's standardization phase by torch's functions."""
+    """The layer's standardization phase by torch's functions; of a norm that is not known here, by
+    its own, whose derivatives autograd takes.
+    """
     match norm:
         case nn.BatchNorm1d() | nn.BatchNorm2d() | nn.BatchNorm3d():
             return batch_norm(h, norm.eps)
@@ -44,12 +46,15 @@ def standardized(norm, h):
             shape = (-1, *[1] * (h.dim() - 2))
             own = (norm.running_var + norm.eps).sqrt().view(shape)
             return (h - norm.running_mean.view(shape)) / own
-    raise AssertionError(norm)
+    assert isinstance(norm, Norm)
+    return norm.standardize(h)
 
 
 def affine(norm, rows):
     weight, bias = getattr(norm, "weight", None), getattr(norm, "bias", None)
-    by_element = isinstance(norm, (nn.LayerNorm, nn.RMSNorm, LayerNorm))
+    by_element = isinstance(norm, nn.LayerNorm | nn.RMSNorm) or (
+        isinstance(norm, Norm) and norm.affine_by_element
+    )
     shape = (-1,) if by_element and rows.dim() == 2 else (-1, *[1] * (rows.dim() - 2))
     for parameter, apply in ((weight, torch.mul), (bias, torch.add)):
         if parameter is not None:
@@ -70,10 +75,8 @@ class Oracle:
         self.after_standardization = standardized(model.norm, self.leaf)
         self.y = self.after_standardization.detach()
         if y0 is None:
-            centred = isinstance(model.norm, nn.BatchNorm1d) or type(model.norm).__name__ in (
-                "BatchNorm",
-                "BatchCentering",
-                "DetachedBatchNorm",
+            centred = isinstance(model.norm, nn.BatchNorm1d) or (
+                isinstance(model.norm, Norm) and model.norm.centers_batch
             )
             y0 = torch.zeros_like(self.y[0]) if centred and h.dim() == 2 else self.y.mean(0)
         self.y0 = y0

@@ -295,9 +295,7 @@ def claims_on(tables: list[str]) -> str:
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
-def test_claims_may_name_every_table_of_a_profile_and_no_other(
-    path: Path, tmp_path: Path
-) -> None:
+def test_claims_may_name_every_table_of_a_profile_and_no_other(path: Path, tmp_path: Path) -> None:
     profile, declared = read_yaml(path), experiments().values()
     kinds, claims = judged_tables(declared), tmp_path / "claims.yaml"
     judged = [t for e in declared for t in e.of_config(e.tables.values(), profile)]

@@ -226,7 +226,7 @@ REFUSED = {
         {"data": "mine:negative", "batching": "random"},
         "found classes from -1 to 6; allowed: 0 to 9",
     ),
-    "batching": ({"batching": "sorted"}, "unknown batching 'sorted'; allowed: random, label"),
+    "batching": ({"batching": "randomly"}, "unknown batching 'randomly'; allowed: random, label"),
     "batch size": ({"batch-size": 1}, "batch_size must be >= 2, to take batch statistics; found 1"),
     "no batches": ({"batches": 0}, "--batches must be >= 1; found 0"),
     "shape": ({"model": "mine:single"}, "must be of shape (64, classes) for a batch of 64 samples"),
