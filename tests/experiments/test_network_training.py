@@ -217,7 +217,7 @@ def test_batch_statistics_refuse_a_class_of_one_sample_and_others_train(batching
     ("changes", "message"),
     [
         ({"model": "vgg"}, "unknown model 'vgg'; allowed: head"),
-        ({"norm": "BN"}, "unknown norm 'BN'; allowed: bn, bn_affine"),
+        ({"norm": "BN"}, "unknown norm 'BN'; allowed: bn, "),
         ({"norm": "in"}, r"norm 'in' needs .*found \(32,\)"),
         ({"batching": "randomly"}, "unknown batching 'randomly'; allowed: random"),
         ({"batching": "purity-0.05"}, "purity must lie between 1 / classes = 0.1 and 1"),

@@ -31,6 +31,7 @@ from bnblind.pipeline.steps import split_networks as step
 from bnblind.split import PARTS
 from tests.helpers.norms import FOR_VECTORS
 from tests.helpers.training import finished
+from tests.library.test_blocking import BLOCKED
 
 PROBING = Probing(("label", "random"), 32, 2)
 
@@ -81,9 +82,8 @@ def test_rows_of_the_head_network(norm: str, digits: Dataset) -> None:
     model = network("head", norm, digits)
     (layer,) = normalization_layers(model)
     row = describe(split_at(model, layer, *first_batch(digits, "label")), model[4])
-    blocked = {"bn": {"first"}, "bn_center": {"first"}}.get(norm, set())
     for part in ("first", "offdiag"):
-        assert (row[f"passing.{part}"] < 1e-20) == (part in blocked)
+        assert (row[f"passing.{part}"] < 1e-20) == (part in BLOCKED[norm])
     if norm == "bn":
         assert row["passing.diag"] < 1e-3
         second = row["y.diag.diag"] + 2 * row["y.diag.offdiag"] + row["y.offdiag.offdiag"]

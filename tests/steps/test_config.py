@@ -74,7 +74,7 @@ FLOW = "flows/digits-mlp"
 MISTAKES = {
     "unknown key at the top": ("colour", "red", "unknown key 'colour'; allowed: profile, root"),
     "unknown key in a grid": (f"{GRID}/epoch", 3, "digits-head: unknown key 'epoch'; allowed:"),
-    "unknown norm": (f"{GRID}/norms", ["bm"], "norms[0]: found 'bm'; allowed: bn, bn_affine, bn_"),
+    "unknown norm": (f"{GRID}/norms", ["bm"], "norms[0]: found 'bm'; allowed: bn, "),
     "unknown model": (f"{GRID}/model", "vgg", "model: found 'vgg'; allowed: head"),
     "unknown data set": (f"{GRID}/dataset", "mnist", "dataset: found 'mnist'; allowed: digits"),
     "unknown batching": (f"{GRID}/batchings", ["x"], "found 'x'; allowed: random, label"),
