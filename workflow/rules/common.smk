@@ -44,8 +44,10 @@ def logged(command):
     The text is a parameter of the rule: the job stays planned, no matter how it was stopped.
     """
     return (
-        "cat {log}.failed > {log}.before 2> /dev/null; echo $$-$(date +%s%N) > {log}.failed; "
-        f"{command} > {{log}} 2>&1 && mv {{log}}.before {{log}}.failed"
+        "cat {log}.failed > {log}.before 2> /dev/null || :; echo $$-$(date +%s%N) > {log}.failed; "
+        f"{command} > {{log}} 2>&1"
+        " && if [ -s {log}.before ]; then mv {log}.before {log}.failed;"
+        " else rm {log}.before {log}.failed; fi"
         " || {{ tail -n 40 {log} >&2; exit 1; }}"
     )
 
