@@ -13,7 +13,7 @@ SMK := Snakefile workflow/Snakefile workflow/rules/*.smk
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 
-.PHONY: env reproduce check test lint bench lock documents pictures numbers resources proofs
+.PHONY: env reproduce publish check test lint bench lock documents pictures numbers resources proofs
 
 env: $(STAMP)
 
@@ -34,7 +34,13 @@ $(STAMP):
 reproduce: env
 	snakemake --cores $(CORES) --quiet rules host
 	dvc repro --quiet
-	python -m bnblind.review.published
+	python -m bnblind receipt
+
+# Make this run the published one.
+publish: env
+	snakemake --cores $(CORES) --quiet rules host
+	dvc repro --quiet
+	python -m bnblind receipt --record
 
 test: env
 	python -m pytest --numprocesses auto --dist worksteal

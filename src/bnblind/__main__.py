@@ -12,7 +12,7 @@ from importlib import import_module
 
 from bnblind.errors import BadInput
 
-COMMANDS = {"probe": "probe_command", "verify": "verify"}
+COMMANDS = {"probe": "probe_command", "verify": "verify", "receipt": "receipt"}
 """Subcommand -> module."""
 
 
