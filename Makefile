@@ -13,7 +13,7 @@ SMK := Snakefile workflow/Snakefile workflow/rules/*.smk
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 
-.PHONY: env reproduce publish check test lint bench lock documents pictures numbers resources proofs
+.PHONY: env run reproduce publish check test lint bench lock documents pictures numbers resources proofs
 
 env: $(STAMP)
 
@@ -31,15 +31,15 @@ $(STAMP):
 	rm -f $(VENV)/made-*
 	touch $@
 
-reproduce: env
+run: env
 	snakemake --cores $(CORES) --quiet rules host
 	dvc repro --quiet
+
+reproduce: run
 	python -m bnblind receipt
 
 # Make this run the published one.
-publish: env
-	snakemake --cores $(CORES) --quiet rules host
-	dvc repro --quiet
+publish: run
 	python -m bnblind receipt --record
 
 test: env

@@ -7,15 +7,16 @@ Start-up is what a job spends before its work begins: starting the interpreter a
 libraries. Snakemake's own time is not counted.
 """
 
-import json
 import os
-import re
 import sys
 from pathlib import Path
 
 import pandas as pd
 
-USAGE = re.compile(r"^usage: (\{.*\})$", re.MULTILINE)
+sys.path.insert(0, "src")
+
+from bnblind.review.receipt import jobs_in
+
 COLUMNS = ["rule", "cpu_seconds", "startup_seconds", "peak_mb"]
 HEADER = """# The longest and the largest job of each rule in the default profile, on a machine with
 # {cores} cores. Made by `make resources`; workflow/rules/common.smk says what rules ask for.
@@ -26,14 +27,9 @@ def usage_by_rule(logs: Path) -> pd.DataFrame:
     """One row per rule, the most expensive first: its jobs, the sums of their CPU seconds and of
     the start-up seconds among them, the longest job, and the largest peak of memory in MB.
 
-    Reads the last ``usage:`` line of ``logs/RULE.log`` and ``logs/RULE/**/*.log``; logs without
-    one, such as those of failed jobs, do not count.
+    Reads ``logs/RULE.log`` and ``logs/RULE/**/*.log``.
     """
-    jobs = []
-    for log in sorted(logs.rglob("*.log")):
-        if lines := USAGE.findall(log.read_text(errors="replace")):
-            rule = log.relative_to(logs).parts[0].removesuffix(".log")
-            jobs.append({"rule": rule, **json.loads(lines[-1])})
+    jobs = [{"rule": log.split("/")[0], **used} for log, used in jobs_in(logs).items()]
     by_rule = (
         pd.DataFrame(jobs, columns=COLUMNS)
         .groupby("rule")

@@ -11,6 +11,7 @@ import yaml
 
 from bnblind import BadInput
 from bnblind.review import receipt
+from bnblind.review.verify import KEYS
 from tests.conftest import ROOT
 
 FILES = {
@@ -18,7 +19,7 @@ FILES = {
     "data/models/classification/a/bn.safetensors": b"\x00\x01",
     "reports/index.html": b"<p>",
     "reports/claims.json": json.dumps(
-        [{"id": "C1", "verdict": "reproduced"}, {"id": "C1.a", "verdict": "reproduced"}]
+        [dict.fromkeys(KEYS) | {"id": name, "verdict": "reproduced"} for name in ("C1", "C1.a")]
     ).encode(),
 }
 
@@ -65,10 +66,7 @@ def test_one_flipped_bit_is_a_difference(
     name: str, bit: int, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of the same size; dvc.lock and modification times are not asked."""
-    if name == "reports/claims.json":
-        content = FILES[name].replace(b"reproduced", b"reproducee", 1)
-    else:
-        content = bytes([FILES[name][0] ^ 1 << bit]) + FILES[name][1:]
+    content = bytes([FILES[name][0] ^ 1 << bit]) + FILES[name][1:]
     assert content != FILES[name]
     assert len(content) == len(FILES[name])
     (finished / name).write_bytes(content)
@@ -82,10 +80,12 @@ def test_a_file_that_is_gone_and_one_that_is_not_published_are_named(
 ) -> None:
     (finished / "reports/index.html").unlink()
     (finished / "data/models/classification/a/ln.safetensors").write_bytes(b"")
+    (finished / "data/models/README.md").write_bytes(b"")
     with pytest.raises(SystemExit) as caught:
         call()
     assert str(caught.value).splitlines()[1:] == [
         "  missing: reports/index.html",
+        "  not published: data/models/README.md",
         "  not published: data/models/classification/a/ln.safetensors",
     ]
     assert "3 of 4 files identical" in capsys.readouterr().out

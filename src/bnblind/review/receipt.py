@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bnblind.errors import BadInput
+from bnblind.review.verify import read_ledger
 
 RECORD = Path("published/quick.json")
 RECEIPT = Path("reports/receipt.json")
@@ -26,8 +27,11 @@ FOLDERS = ("data", "reports")
 IDENTICAL, DIFFERENT, MISSING, EXTRA = "identical", "different", "missing", "not published"
 LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "matplotlib", "scikit-learn", "snakemake")
 USAGE = re.compile(r"^usage: (\{.*\})$", re.MULTILINE)
-NOT_OF_THE_RUN = {"README.md", RECEIPT.name, "proofs.json"}
-"""Names of files there that no job of the profile makes."""
+NOT_OF_THE_RUN = {
+    *("data/README.md", "reports/README.md"),
+    *("data/results/proofs.json", RECEIPT.as_posix()),
+}
+"""Files there that no job of the profile makes."""
 
 Hashes = dict[str, Any]
 
@@ -46,8 +50,8 @@ def hashes_of(path: Path) -> Hashes:
 def files_here(root: Path = Path()) -> dict[str, Hashes]:
     """Of every file of a run below ``root``: path -> its hashes."""
     files = sorted(file for folder in FOLDERS for file in (root / folder).rglob("*"))
-    own = (file for file in files if file.is_file() and file.name not in NOT_OF_THE_RUN)
-    return {file.relative_to(root).as_posix(): hashes_of(file) for file in own}
+    own = {file.relative_to(root).as_posix(): file for file in files if file.is_file()}
+    return {name: hashes_of(file) for name, file in own.items() if name not in NOT_OF_THE_RUN}
 
 
 def read_record(path: Path = RECORD) -> dict[str, Hashes]:
@@ -77,7 +81,9 @@ def compared(record: Mapping[str, Hashes], found: Mapping[str, Hashes]) -> dict[
 
 
 def jobs_in(logs: Path) -> dict[str, dict[str, float]]:
-    """CPU seconds and peak memory of each job that left a log, by the log's name."""
+    """What each job used, from the last ``usage:`` line of its log, by the log's name; logs without
+    one, such as those of failed jobs, do not count.
+    """
     found = {}
     for log in sorted(logs.rglob("*.log")):
         if lines := USAGE.findall(log.read_text(errors="replace")):
@@ -117,10 +123,11 @@ def commit() -> dict[str, Any]:
 
 
 def verdicts(ledger: Path) -> dict[str, str]:
-    """Each claim's verdict in the run's ledger; none if it has no ledger."""
-    if not ledger.is_file():
+    """Each claim's verdict in the run's ledger; none if that is missing or damaged."""
+    try:
+        rows = read_ledger(ledger)
+    except BadInput:  # its bytes say it
         return {}
-    rows = json.loads(ledger.read_text(encoding="utf-8"))
     return {row["id"]: row["verdict"] for row in rows if "." not in row["id"]}
 
 
