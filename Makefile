@@ -1,5 +1,5 @@
-# Every target starts from a bare clone with python3 (3.11), git and make.
-PYTHON ?= python3
+# Every target starts from a bare clone with Python 3.11 and make. PYTHON names one that
+# scripts/find_python.sh does not find by itself.
 CORES ?= all
 
 VENV := .venv
@@ -13,16 +13,14 @@ SMK := Snakefile workflow/Snakefile workflow/rules/*.smk
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 
-.PHONY: env run reproduce publish check test lint bench lock documents pictures numbers resources proofs
+.PHONY: certify faults fresh-machine env run reproduce publish check test lint bench lock documents pictures numbers resources proofs
 
 env: $(STAMP)
 
 $(STAMP):
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and \
-	  "error: %s is Python %d.%d; requirements.lock is for 3.11 (make PYTHON=python3.11 ...)" \
-	  % (sys.executable, *v))'
-	@echo "Installing the locked packages into $(VENV) (6 GB) ..."
-	$(PYTHON) -m venv $(VENV)
+	@python=$$(sh scripts/find_python.sh "$(PYTHON)") || exit 1; \
+	  echo "Installing the locked packages into $(VENV) (6 GB), with $$python ..."; \
+	  "$$python" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(UV)
 	@# Compiled here, or every job would do it where Python may not write its caches.
 	$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python \
@@ -31,12 +29,18 @@ $(STAMP):
 	rm -f $(VENV)/made-*
 	touch $@
 
+# CONFIG names another profile than the default, which DVC's stages and the published hashes are of;
+# NUMERICS another way to compute than the profile's.
+OPTIONS := $(strip $(if $(CONFIG),--configfile $(CONFIG)) \
+  $(if $(NUMERICS),--config numerics=$(NUMERICS)))
+
 run: env
-	snakemake --cores $(CORES) --quiet rules host
-	dvc repro --quiet
+	python scripts/run.py --cores $(CORES) $(OPTIONS)
+	$(if $(OPTIONS),,$(if $(wildcard .git),dvc repro --quiet,\
+	  @echo "No .git here: dvc repro, which needs it, is left out."))
 
 reproduce: run
-	python -m bnblind receipt
+	python -m bnblind receipt $(if $(CONFIG),--configfile $(CONFIG))
 
 # Make this run the published one.
 publish: run
@@ -59,17 +63,29 @@ lint: env
 
 # Needs Coq, and no Python package; COQCHK=1 also runs Coq's second checker.
 proofs:
-	$(PYTHON) proofs/check.py $(if $(COQCHK),--coqchk)
+	$(or $(PYTHON),python3) proofs/check.py $(if $(COQCHK),--coqchk)
 
 bench: env
-	python -m bnblind.numerics portable 1 python benchmarks/norms.py
+	python -m bnblind.numerics x86-64-v3 1 python benchmarks/norms.py
 	python benchmarks/engine.py
 	python benchmarks/plan.py
 	python scripts/usage.py
 
+# make reproduce on a bare Debian, made on the spot: needs root and mmdebstrap.
+fresh-machine:
+	bash scripts/fresh_machine.sh
+
+# Kill the smoke run at random points and repeat it; goes on where it was. An hour or two.
+faults: env
+	python scripts/faults.py runs/faults
+
+# Vary what must not matter and compare every byte; goes on where it was. Half an hour.
+certify: env
+	python scripts/certify.py runs/certificate
+
 # Refresh requirements.lock to the newest versions that pyproject.toml allows.
 lock: env
-	uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 \
+	uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
 	  --extra pipeline --extra dev --output-file requirements.lock pyproject.toml
 
 # Refresh what the documents say of the declarations and schemas.

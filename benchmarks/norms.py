@@ -71,7 +71,7 @@ def backward_row(shape: tuple[int, ...]) -> tuple[str, float, float]:
 
 
 def main() -> None:
-    numerics.check("portable", 1)
+    numerics.check("x86-64-v3", 1)
     for label, shape in SHAPES.items():
         print(f"{label}: forward + backward, median of {PAIRS} pairs, ratio to F.batch_norm")
         for name, microseconds, share in norm_rows(shape):

@@ -20,6 +20,7 @@ from bnblind.experiments.intervals import t_interval
 from bnblind.figures.classification import MODEL_NOTES, last_epochs
 from bnblind.figures.naming import in_order, spread
 from bnblind.pipeline.artifacts import Paths
+from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.check import DATASETS_SCHEMA, config_schema
 from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
 from bnblind.pipeline.configuration.schema import read_yaml
@@ -27,6 +28,7 @@ from bnblind.pipeline.discovery import experiments
 from bnblind.pipeline.ledger import counts
 
 README, CONFIG, DVC = Path("README.md"), Path("config/README.md"), Path("dvc.yaml")
+MACHINES, RECEIPTS = Path("docs/machines.md"), Path("receipts")
 PATHS = Paths(".")
 NORMS = {"none": "no norm", "bn": "BN", "ln": "LN"}
 BATCHES = {
@@ -154,7 +156,9 @@ def type_in_words(schema: dict[str, Any], several: bool = False) -> str:
         return f"{words} in ({low}, {high})"
     if "minimum" in schema and high is not None:
         return f"{words} in [{schema['minimum']}, {high})"
-    bounds = {">": low, ">=": schema.get("minimum"), "<=": schema.get("maximum")}
+    most = schema.get("maximum")
+    told_once = most in (keys.MOST, keys.SEED, keys.LARGEST)
+    bounds = {">": low, ">=": schema.get("minimum"), "<=": None if told_once else most}
     told = [f"{sign} {bound}" for sign, bound in bounds.items() if bound is not None]
     return " ".join([words, " and ".join(told)]).strip()
 
@@ -199,6 +203,21 @@ def datasets_keys() -> str:
     return "\n".join(keys_table(read_yaml(DATASETS_SCHEMA)["additionalProperties"]))
 
 
+def receipts_table() -> str:
+    """One line for each receipt: the machine, and what became of files and verdicts there."""
+    rows = []
+    for path in sorted(RECEIPTS.glob("*.json")):
+        receipt = json.loads(path.read_text(encoding="utf-8"))
+        machine, files = receipt["machine"], receipt["files"].values()
+        identical = sum(file["verdict"] == "identical" for file in files)
+        bits = "bit-identical" if identical == len(files) else "verdict-identical"
+        flips = f"overturned: {', '.join(receipt['flips'])}" if receipt["flips"] else bits
+        told = [machine[key] for key in ("processor", "libc", "torch")]
+        rows.append([*told, ", ".join(receipt["numerics"]), f"{identical} of {len(files)}", flips])
+    header = ["processor", "C library", "torch", "numerics", "files identical", "so"]
+    return "\n".join(table(header, rows))
+
+
 PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
     "declared": {
         "experiments": (README, experiments_table),
@@ -206,6 +225,7 @@ PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
         "claims": (CONFIG, claims_keys),
         "datasets": (CONFIG, datasets_keys),
         "metrics": (DVC, metrics),
+        "receipts": (MACHINES, receipts_table),
     },
     "results": {"results": (README, results)},
 }

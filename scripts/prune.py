@@ -3,7 +3,7 @@
     python scripts/prune.py FOLDER ...
 
 Shrinking a grid would otherwise leave stale results inside a folder that DVC tracks whole.
-What git tracks stays.
+What git tracks stays; where git cannot say, all stays.
 """
 
 import subprocess
@@ -30,7 +30,12 @@ def stale_files(folders: list[str]) -> list[Path]:
 
 
 def main(folders: list[str]) -> None:
-    for path in stale_files(folders):
+    try:
+        stale = stale_files(folders)
+    except FileNotFoundError as error:
+        print(f"nothing is removed without {error.filename}, which knows what is of no run")
+        return
+    for path in stale:
         path.unlink()
         print(f"removed {path}: no job of the present configuration makes it")
 

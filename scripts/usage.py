@@ -15,11 +15,12 @@ import pandas as pd
 
 sys.path.insert(0, "src")
 
-from bnblind.review.receipt import jobs_in
+from bnblind.review.machine import jobs_in
 
 COLUMNS = ["rule", "cpu_seconds", "startup_seconds", "peak_mb"]
-HEADER = """# The longest and the largest job of each rule in the default profile, on a machine with
-# {cores} cores. Made by `make resources`; workflow/rules/common.smk says what rules ask for.
+HEADER = """# Of each rule in the default profile: its longest job, the mean of its jobs, and the
+# largest, on a machine with {cores} cores. Made by `make resources`; workflow/rules/common.smk
+# says what rules ask for.
 """
 
 
@@ -46,7 +47,8 @@ def usage_by_rule(logs: Path) -> pd.DataFrame:
 
 def as_yaml(usage: pd.DataFrame) -> str:
     lines = (
-        f"{rule}: {{ cpu_seconds: {row['longest']:.0f}, peak_mb: {row['peak_mb']:.0f} }}\n"
+        f"{rule}: {{ cpu_seconds: {row['longest']:.0f}, "
+        f"mean_seconds: {row['cpu_seconds'] / row['jobs']:.1f}, peak_mb: {row['peak_mb']:.0f} }}\n"
         for rule, row in usage.sort_index().iterrows()
     )
     return HEADER.format(cores=os.cpu_count()) + "".join(lines)

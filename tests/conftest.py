@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.preparation import read_images, split_dataset
-from bnblind.numerics import environment
+from bnblind.numerics import DEFAULT, environment
 from bnblind.pipeline.steps.export_data import fetch
 
 ROOT = Path(__file__).parents[1]
@@ -123,7 +123,7 @@ RunPython = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session")
 def run_python() -> RunPython:
     """Run this interpreter with arguments, in a user's environment: nothing pinned."""
-    pinned = environment("portable", 1)
+    pinned = environment(DEFAULT, 1)
     unpinned = {name: value for name, value in os.environ.items() if name not in pinned}
 
     def run(

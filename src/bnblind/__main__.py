@@ -12,7 +12,10 @@ from importlib import import_module
 
 from bnblind.errors import BadInput
 
-COMMANDS = {"probe": "probe_command", "verify": "verify", "receipt": "receipt"}
+COMMANDS = {
+    "probe": "probe_command",
+    **{name: name for name in ("verify", "receipt", "restore", "plan", "whence")},
+}
 """Subcommand -> module."""
 
 
@@ -31,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         command.add_arguments(subparser)
         subparser.set_defaults(run=command.run)
     args = parser.parse_args(argv)
+    os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # as in bnblind.numerics
     try:
         try:
             args.run(args)

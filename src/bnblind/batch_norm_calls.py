@@ -45,10 +45,8 @@ def _is_checkpointed(node: Node) -> bool:
 
 
 def batch_norm_calls(roots: Iterable[Node]) -> list[Node]:
-    """The batch-norm nodes behind the roots, in the order of the forward pass.
-
-    Raises:
-        BadInput: the graph hides batch norms, or holds one of several processes.
+    """The batch-norm nodes behind the roots, in the order of the forward pass; raises BadInput if
+    the graph hides batch norms, or holds one of several processes.
     """
     found = []
     for node in _graph(roots):

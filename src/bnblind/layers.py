@@ -70,12 +70,8 @@ def standardized(name: str, layer: nn.Module, x: Tensor) -> Standardized:
                 f"found features of shape {tuple(x.shape)}"
             )
         y, sigma = standardize(x, layer.eps)
-        # The mean of y over the batch is +-1e-17, which would open units at random.
-        vectors = y[0].numel() == y.shape[1]
-        center = torch.zeros_like(y[0]) if vectors else y.mean(0)
-        return Standardized(
-            y, sigma, affine_phase(layer), partial(bn_backward, y=y, sigma=sigma), center
-        )
+        carry = partial(bn_backward, y=y, sigma=sigma)
+        return Standardized(y, sigma, affine_phase(layer), carry, _center(y, centered=True))
     if not isinstance(layer, ANALYSED):
         raise BadInput(
             f"layer {name!r} is a {type(layer).__name__}; allowed: BatchNorm, LayerNorm, RMSNorm, "
@@ -94,8 +90,9 @@ def standardized(name: str, layer: nn.Module, x: Tensor) -> Standardized:
             y = forward(_without_affine(layer), leaf)
 
     value = y.detach()
-    carry = partial(_through, leaf, y)
-    return Standardized(value, scale, affine_phase(layer), carry, _center(layer, value))
+    centered = isinstance(layer, Norm) and layer.centers_batch and layer.training
+    through = partial(_through, leaf, y)
+    return Standardized(value, scale, affine_phase(layer), through, _center(value, centered))
 
 
 def _through(x: Tensor, y: Tensor, G: Tensor) -> Tensor:
@@ -103,10 +100,12 @@ def _through(x: Tensor, y: Tensor, G: Tensor) -> Tensor:
     return torch.autograd.grad(y, x, G, retain_graph=True)[0]
 
 
-def _center(layer: nn.Module, y: Tensor) -> Tensor:
-    centers = isinstance(layer, Norm) and layer.centers_batch and layer.training
+def _center(y: Tensor, centered: bool) -> Tensor:
+    """The batch mean of ``y``; of vectors that the layer centered it is +-1e-17, which would open
+    units at random, and is taken as 0.
+    """
     vectors = y[0].numel() == y.shape[1]
-    return torch.zeros_like(y[0]) if centers and vectors else y.mean(0)
+    return torch.zeros_like(y[0]) if centered and vectors else y.mean(0)
 
 
 def affine_phase(layer: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -142,11 +141,7 @@ def fix_batch_statistics(layer: BatchLayer, x: Tensor) -> None:
 
 
 def fix_running_statistics(name: str, layer: BatchLayer) -> None:
-    """Have the layer use its running statistics from now on.
-
-    Raises:
-        BadInput: the layer keeps none.
-    """
+    """Have the layer use its running statistics from now on; raises BadInput if it keeps none."""
     if layer.running_mean is None:
         raise BadInput(
             f"layer {name!r} keeps no running statistics (track_running_stats=False); it takes "

@@ -253,15 +253,8 @@ def split_loss(
     with isolated(dissected.model, dissected.again):
         seen, outputs = dissected.capture(layer)
         point = _expansion_point(y0, seen)
-        batch = Batch(
-            dissected.head,
-            seen.y,
-            point,
-            target,
-            sample_loss(loss),
-            shared=dissected.seems_shared(point),
-            known=outputs,
-        )
+        losses, shared = sample_loss(loss), dissected.seems_shared(point)
+        batch = Batch(dissected.head, seen.y, point, target, losses, shared, known=outputs)
         try:
             terms, method, kinks = _checked_split(batch, hdiag, seed)
         except RowsDiffer:

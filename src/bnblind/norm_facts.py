@@ -31,15 +31,13 @@ def norm_module(name: str) -> str:
 
 def norm_files() -> dict[str, Path]:
     """The file of every variant by its name in the configuration."""
-    files = (f for f in sorted(FOLDER.glob("*.py")) if f.stem not in ("__init__", "base"))
+    files = (f for f in sorted(FOLDER.glob("*.py")) if f.stem != "__init__")
     return {file.stem.removesuffix("_"): file for file in files}
 
 
 def norm_facts() -> dict[str, NormFacts]:
-    """The facts of every variant by its name in the configuration.
-
-    Raises:
-        BadInput: a fact is no literal True or False.
+    """The facts of every variant by its name in the configuration; raises BadInput if one is no
+    literal True or False.
     """
     return {name: _stated(file) for name, file in norm_files().items()}
 

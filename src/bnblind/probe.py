@@ -5,7 +5,6 @@ The probe reads what autograd has saved for the backward pass; it runs nothing o
 
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -114,15 +113,10 @@ class BlindnessProbe:
         self._mode.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         assert self._mode is not None
         mode, self._mode = self._mode, None
-        mode.__exit__(kind, error, trace)
+        mode.__exit__(*error)
 
     def _around(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one backward call with a hook at each batch norm that lies behind it."""

@@ -23,6 +23,8 @@ from bnblind.terms import Batch, Head, Terms, call, exact_terms, fused_terms, ro
 MOST_PRODUCTS = 20_000
 """Hessian-vector products that ``hdiag="auto"`` computes without being asked."""
 
+AROUND = "a path leads around the layer, as a skip connection does"
+
 PARTS = ("first", "diag", "offdiag", "remainder", "total")
 """What a split consists of, in the order of the rows and columns of its Gram matrices."""
 
@@ -252,14 +254,9 @@ def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, 
             f"{len(batch.target) if batch.target.dim() else 'a single number'}"
         )
     generator = torch.Generator().manual_seed(seed)
-    fused, name = (
-        (fused_terms, "fused")
-        if batch.shared
-        else (
-            row_by_row_terms,
-            "row by row (a path leads around the layer, as a skip connection does)",
-        )
-    )
+    fused, name = fused_terms, "fused"
+    if not batch.shared:
+        fused, name = row_by_row_terms, f"row by row ({AROUND})"
     samples = batch.samples()[:1] if batch.shared else batch.samples()
 
     def head(rows: Tensor) -> Tensor:
@@ -289,7 +286,7 @@ def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, 
     if probes:
         method = f"Hutchinson: {probes} probes for the diagonal"
     if not batch.shared:
-        method += ", sample by sample (a path leads around the layer, as a skip connection does)"
+        method += f", sample by sample ({AROUND})"
     return terms, method, seen.kinks
 
 
@@ -332,11 +329,7 @@ def assembled(
     remainder = terms.total - terms.first
     remainder -= terms.diag
     remainder -= terms.offdiag
-    by_sample = terms.hdiag.dim() == 2
-
-    def unflattened(hdiag: Tensor) -> Tensor:
-        return hdiag.view(shape if by_sample else shape[1:])
-
+    of_hdiag = shape if terms.hdiag.dim() == 2 else shape[1:]
     return Split(
         y=batch.y,
         sigma=sigma,
@@ -346,8 +339,8 @@ def assembled(
         offdiag=terms.offdiag.view(shape),
         remainder=remainder.view(shape),
         total=terms.total.view(shape),
-        hdiag=unflattened(terms.hdiag),
-        hdiag_se=None if terms.hdiag_se is None else unflattened(terms.hdiag_se),
+        hdiag=terms.hdiag.view(of_hdiag),
+        hdiag_se=None if terms.hdiag_se is None else terms.hdiag_se.view(of_hdiag),
         method=method,
         kinks=kinks,
         carry=carry,

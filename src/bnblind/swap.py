@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -53,10 +54,8 @@ def _trial_run(model: nn.Module, example_input: Tensor) -> Iterator[tuple[nn.Mod
 
 
 def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
-    """The model's batch-norm layers by name, each once.
-
-    Raises:
-        BadInput: there is none, or one does not know its number of channels yet.
+    """The model's batch-norm layers by name, each once; raises BadInput if there is none, or one
+    does not know its number of channels yet.
     """
     require_module(model)
     layers = {
@@ -84,20 +83,17 @@ def _calls(model: nn.Module, example_input: Tensor) -> dict[str, _Seen]:
         layers = _batch_norms(copy)
         seen = {name: _Seen() for name in layers}
 
-        def record(name: str) -> Any:
-            def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-                if not args:
-                    raise BadInput(f"layer {name}: found a call by keyword; pass it positionally")
-                (features,) = args
-                shape = tuple(features.shape[1:])
-                if shape not in seen[name].shapes:
-                    seen[name].shapes.append(shape)
-                seen[name].like = features.new_empty(0)
-
-            return hook
+        def record(name: str, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+            if not args:
+                raise BadInput(f"layer {name}: found a call by keyword; pass it positionally")
+            (features,) = args
+            shape = tuple(features.shape[1:])
+            if shape not in seen[name].shapes:
+                seen[name].shapes.append(shape)
+            seen[name].like = features.new_empty(0)
 
         for name, layer in layers.items():
-            layer.register_forward_pre_hook(record(name))
+            layer.register_forward_pre_hook(partial(record, name))
         copy(x)
     return seen
 

@@ -12,7 +12,7 @@
   1990; Bekas et al. 2007).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -91,10 +91,8 @@ class Batch:
 
 
 def call(head: Head, rows: Tensor, samples: Tensor) -> Tensor:
-    """The outputs (m, C) of a head.
-
-    Raises:
-        BadInput: they have another shape, or the head does not take so many rows.
+    """The outputs (m, C) of a head; raises BadInput if they have another shape, or the head does
+    not take so many rows.
     """
     try:
         outputs = head(rows, samples)
@@ -116,12 +114,13 @@ def call(head: Head, rows: Tensor, samples: Tensor) -> Tensor:
     return outputs
 
 
-def _back(z: Tensor, to: Tensor | tuple[Tensor, ...], slopes: Tensor, **how: bool) -> list[Tensor]:
-    """Gradients of ``(z * slopes).sum()``, zero where ``z`` does not depend on ``to``."""
-    places = to if isinstance(to, tuple) else (to,)
+def _back(
+    z: Tensor, places: Sequence[Tensor], slopes: Tensor | None = None, **how: bool
+) -> Sequence[Tensor]:
+    """Gradients of ``(z * slopes).sum()``, or of a number ``z``; zero where it depends on none."""
     if not z.requires_grad:
         return [torch.zeros_like(place) for place in places]
-    return list(torch.autograd.grad(z, places, slopes, materialize_grads=True, **how))
+    return torch.autograd.grad(z, places, slopes, materialize_grads=True, **how)
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ def fused_terms(batch: Batch, alone: Tensor) -> Terms:
     check_rows(z[n:].detach(), alone)
     identity = torch.eye(C, dtype=z.dtype, device=z.device)
     slopes = torch.cat([batch.loss.slope(z[:n], batch.target), identity])
-    total, J = _back(z, (y, point), slopes)
+    total, J = _back(z, [y, point], slopes)
     J = J.flatten(1)
 
     targets, which = batch.distinct()
@@ -215,7 +214,7 @@ def row_by_row_terms(batch: Batch, alone: Tensor) -> Terms:
     check_rows(z.detach(), alone)
 
     def back(directions: Tensor) -> Tensor:
-        return _back(z, point, directions, retain_graph=True)[0].flatten(1)
+        return _back(z, [point], directions, retain_graph=True)[0].flatten(1)
 
     first = back(batch.loss.slope(z, batch.target))
     weights, directions = batch.loss.curvature(z, batch.target)
@@ -232,7 +231,7 @@ def total_gradient(batch: Batch) -> Tensor:
     """Gradient of the samples' losses, (n, *S)."""
     y = batch.y.detach().requires_grad_()
     z = batch.checked(call(batch.head, y.clone(), batch.samples()))
-    return _back(z, y, batch.loss.slope(z, batch.target))[0]
+    return _back(z, [y], batch.loss.slope(z, batch.target))[0]
 
 
 def hessian_products(
@@ -262,11 +261,7 @@ def hessian_products(
 
 def derivative(value: Tensor, point: Tensor, *, create_graph: bool = False) -> Tensor:
     """Gradient of a sum, zero where it does not depend on ``point``."""
-    if not value.requires_grad:
-        return torch.zeros_like(point)
-    return torch.autograd.grad(
-        value.sum(), point, create_graph=create_graph, materialize_grads=True
-    )[0]
+    return _back(value.sum(), [point], create_graph=create_graph)[0]
 
 
 def exact_terms(batch: Batch, probes: int | None, generator: torch.Generator) -> Terms:

@@ -7,6 +7,7 @@ import pytest
 from filelock import FileLock
 
 from tests.helpers.clones import Clone, copy_of, make_clone, user_environment
+from tests.helpers.machines import namespace, path_without
 
 FIRST = user_environment(PYTHONHASHSEED="1")
 SECOND = user_environment(
@@ -19,12 +20,24 @@ SECOND = user_environment(
 )
 
 
+SEEN = "cat /proc/net/dev >../network; command -v git >../git; exec snakemake --cores 8"
+"""Leaves beside the second clone what the run could see of the network and of git."""
+
+
+def second_place(folder: Path) -> Path:
+    """A path of 200 characters, with spaces and umlauts."""
+    words = "ein zweiter, äußerst langer Ort " * 6
+    return folder / words[: 200 - len(str(folder)) - len("//tiefer")] / "tiefer"
+
+
 def run_both(folder: Path) -> None:
+    """The second run has no network, where that can be done, and no git."""
     first = make_clone(folder / "first", environment=FIRST)
-    second = make_clone(folder / "a second place/deeper", environment=SECOND, umask=0o077)
+    second = make_clone(second_place(folder), environment=SECOND, umask=0o077)
+    path = path_without("git", SECOND["PATH"], folder / "programs")
     started = [
         first.start("snakemake", "--cores", "1"),
-        second.start("snakemake", "--cores", "8"),
+        second.start(*namespace("--net"), "env", f"PATH={path}", "sh", "-c", SEEN),
     ]
     for process in started:
         printed, _ = process.communicate(timeout=1800)
@@ -33,7 +46,8 @@ def run_both(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def clones(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Clone]:
-    """The pipeline finished twice: other directory, cores, time zone, language, umask, hashes.
+    """The pipeline finished twice: other directory, cores, time zone, language, umask, hashes;
+    the second without a network and without git.
 
     Made once for all of pytest's processes; so no test may change one of them.
     """
@@ -43,7 +57,7 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Clone]:
         if not folder.exists():
             run_both(folder)
     first = Clone(folder / "first", environment=FIRST)
-    return first, Clone(folder / "a second place/deeper", environment=SECOND, umask=0o077)
+    return first, Clone(second_place(folder), environment=SECOND, umask=0o077)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """DVC and Snakemake agree: what one made the other takes as it is."""
 
+import json
 import os
 from pathlib import Path
 
@@ -90,3 +91,16 @@ def test_metrics_and_plots_of_the_published_run_exist(first: Clone) -> None:
     for plot in declared["plots"]:
         (file,) = plot
         assert (first.path / file).is_file(), file
+
+
+def test_an_experiment_of_dvc_varies_the_profile(finished: Clone) -> None:
+    publish(finished)
+    before = finished.hashes()
+    finished.run("dvc", "exp", "run", "--set-param", "config/config.yaml:theorems.dims=[16]")
+    changed = json.loads(finished.run("dvc", "params", "diff", "--json"))
+    assert changed["config/config.yaml"] == {"theorems.dims": {"old": "[8]", "new": "[16]"}}
+    after = finished.hashes()
+    assert "data/results/theorems/errors.parquet" in {n for n in after if before[n] != after[n]}
+    models = [name for name in before if name.startswith("data/models")]
+    assert models
+    assert all(before[name] == after[name] for name in models)

@@ -198,10 +198,10 @@ def test_a_truncated_model_file_is_named_and_nothing_else_is_lost(finished: Clon
     weights.write_bytes(content[:1000])
     code, printed = finished.attempt("snakemake", "--cores", "1")
     assert code != 0
-    assert "bn.safetensors (1000 bytes) is truncated" in printed
+    assert "bn.safetensors was altered or cut off: found 1000 bytes" in printed
     weights.write_bytes(content)
     assert finished.hashes() == before
-    recover(finished, before, "analysed")
+    recover(finished, before, "analysed", LISTING)
 
 
 def test_a_failure_is_explained_in_quiet_mode_too(finished: Clone) -> None:

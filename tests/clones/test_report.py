@@ -1,6 +1,8 @@
 """The report opens anywhere: no request leaves a page, every link leads somewhere."""
 
 import json
+import re
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -9,6 +11,7 @@ from bnblind.pipeline.artifacts import artifacts
 from bnblind.pipeline.configuration.schema import datasets, read_yaml
 from bnblind.pipeline.discovery import experiments
 from tests.helpers.clones import ROOT, Clone
+from tests.helpers.machines import namespace
 
 SMOKE = read_yaml(ROOT / "config/smoke.yaml") | {"root": "."}
 PAGES = [
@@ -109,3 +112,36 @@ def test_the_picture_of_the_rules_is_that_of_the_rules(workspace: Clone) -> None
     pipe = f"snakemake --rulegraph --quiet all | python scripts/rulegraph.py {drawn}"
     workspace.run("bash", "-c", f"export PYTHONPATH=src; {pipe}")
     assert drawn.read_bytes() == (ROOT / "docs/images/rulegraph.svg").read_bytes()
+
+
+def test_snakemakes_own_report_shows_each_figure_and_page_with_its_caption(
+    finished: Clone,
+) -> None:
+    """Made without a network, where one can be taken away."""
+    finished.run(*namespace("--net"), "snakemake", "--report", "report.html")
+    text = (finished.path / "report.html").read_text()
+    found = {}
+    for name in ("categories", "results"):
+        line = re.search(rf'<script id="{name}">\n *var {name} = (.*);\n', text)
+        assert line is not None
+        found[name] = json.loads(line[1])
+    by_title = {title: set(*parts.values()) for title, parts in found["categories"].items()}
+    for experiment in experiments().values():
+        if (page := experiment.page) is None:
+            continue
+        shown = by_title[experiment.title]
+        expected = {
+            f"reports/figures/{stem}.svg": name for stem, name in experiment.stems(SMOKE).items()
+        } | {f"reports/pages/{experiment.name}.html": "page"}
+        assert shown == {*expected}
+        for path, name in expected.items():
+            result = found["results"][path]
+            assert result["labels"]["shows"] == name
+            caption = " ".join(unescape(result["caption"]).split())
+            for captioned, words in page.captions.items():
+                assert f"<strong>{captioned}</strong>: {words}" in caption
+            assert result["data_uri"].startswith("data:")
+            # An empty label beside another one is a switch to Snakemake: then its page breaks.
+            assert all(result["labels"].values())
+    others = {path for shown in by_title.values() for path in shown if "/pages/" in path}
+    assert others == {page for page in PAGES if "/pages/" in page}

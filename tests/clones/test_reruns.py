@@ -39,7 +39,7 @@ CHANGES = {
         "eps: [0.0, 1.0e-5]\n  seeds: [1]",
         {**THEOREMS, **JUDGED, **ABOUT},
     ),
-    "numerics": ("config/config.yaml", "numerics: portable", "numerics: fast", EVERYTHING),
+    "numerics": ("config/config.yaml", "numerics: x86-64-v3", "numerics: fast", EVERYTHING),
     "what is measured of the derivatives": (
         "config/config.yaml",
         "digits-head: { batchings: [label, random], batch_size: 32,",

@@ -8,8 +8,16 @@ from torch.func import jacrev, vmap
 
 from bnblind import BadInput
 from bnblind.experiments.flows.coupling_norms import COUPLING_NORMS, build_coupling_norm
-from bnblind.experiments.flows.couplings import AffineCoupling, channel_half, checkerboard
-from bnblind.experiments.flows.invertible import Chain, FactorOut, Flatten, Logit, Squeeze
+from bnblind.experiments.flows.invertible import (
+    AffineCoupling,
+    Chain,
+    FactorOut,
+    Flatten,
+    Logit,
+    Squeeze,
+    channel_half,
+    checkerboard,
+)
 from bnblind.experiments.flows.networks import ResidualNetwork, WeightNormConv2d, mlp
 from bnblind.experiments.flows.realnvp import COUPLINGS, build_flow
 from bnblind.norms import build_norm, norm_names

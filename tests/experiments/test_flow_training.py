@@ -33,7 +33,7 @@ from bnblind.experiments.randomness import stream
 from bnblind.norms.bn_frozen import FrozenBatchNorm
 from bnblind.pipeline.checkpoint import Checkpoint
 from bnblind.pipeline.formats.weights import weights_bytes
-from bnblind.pipeline.training_jobs import train_all
+from bnblind.pipeline.steps.train import train_all
 from tests.helpers.norms import FOR_VECTORS
 from tests.helpers.training import finished
 

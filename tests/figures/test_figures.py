@@ -108,8 +108,8 @@ def test_many_unknown_norms_are_told_apart_and_drawn(
     assert len({look.label for look in fresh.LOOKS.values()}) == len(fresh.LOOKS)
     assert set(fresh.CONTROLS) - set(CONTROLS) == {"norm_7"}
 
-    monkeypatch.setattr("bnblind.figures.classification.LOOKS", fresh.LOOKS)
-    monkeypatch.setattr("bnblind.figures.naming.LOOKS", fresh.LOOKS)
+    for module in ("classification", "naming", "panels"):
+        monkeypatch.setattr(f"bnblind.figures.{module}.LOOKS", fresh.LOOKS)
     trained = results[results["norm"] == "bn"]
     table = pd.concat([results, trained.assign(norm="norm_3"), trained.assign(norm="norm_4")])
     figure, _ = training_curves(table, 10)

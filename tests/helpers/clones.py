@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bnblind.numerics import environment
+from bnblind.numerics import DEFAULT, environment
 from bnblind.pipeline.discovery import experiments
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ PAGES = {f"{name}_page": 1 for name, experiment in experiments().items() if expe
 
 def user_environment(**extra: str) -> dict[str, str]:
     """A user's environment: this interpreter's programs on PATH, nothing pinned."""
-    pinned = {*environment("portable", 1), "PYTHONPATH"}
+    pinned = {*environment(DEFAULT, 1), "PYTHONPATH"}
     plain = {name: value for name, value in os.environ.items() if name not in pinned}
     programs = str(Path(sys.executable).parent)
     return {**plain, "PATH": f"{programs}{os.pathsep}{plain['PATH']}", **extra}
@@ -124,4 +124,4 @@ def make_clone(path: Path, **settings: object) -> Clone:
 def copy_of(clone: Clone, path: Path) -> Clone:
     """A copy of a finished clone, with all that Snakemake knows of it."""
     shutil.copytree(clone.path, path, symlinks=True)  # keeps modification times
-    return replace(clone, path=path)
+    return replace(clone, path=path, environment={**clone.environment})

@@ -64,6 +64,7 @@ EXPERIMENT = Experiment(
     computing=Computing("measure_spread"),
     page=Page(
         figures={"distances": "distances"},
+        captions={"distances": "by seed."},
         drawn=lambda config: [("distances", {})],
         inputs=lambda config, paths: {"table": paths.table("spread")},
         shown=("spread/distances",),
@@ -72,7 +73,7 @@ EXPERIMENT = Experiment(
 )
 '''
 
-PARAMETERS = """numerics = ["portable", 1]
+PARAMETERS = """numerics = ["x86-64-v3", 1]
 table = "data/results/spread.parquet"
 figures = "reports/figures"
 """
@@ -88,7 +89,7 @@ from bnblind.pipeline.formats.publishing import publish_figure
 use_style()
 computing.check(*numerics)
 publish_figure(
-    *distances(pd.read_parquet(table)), figures, EXPERIMENT.stem("distances"), "Distances by seed."
+    *distances(pd.read_parquet(table)), figures, EXPERIMENT.stem("distances"), "Distances."
 )
 """
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from bnblind import BadInput, build_norm
+from bnblind import BadInput, build_norm, norms
 from bnblind.norm_facts import norm_facts
-from bnblind.norms import base, freeze_statistics, is_variant, norm_class, norm_names
+from bnblind.norms import freeze_statistics, is_variant, norm_class, norm_names
 from bnblind.norms.bn import BatchNorm
 from tests.helpers.cases import normal
 
@@ -99,8 +99,10 @@ def test_files_of_the_package_are_no_names(name):
 
 
 def test_a_file_with_several_norms_is_refused(monkeypatch):
-    monkeypatch.setattr(base, "import_module", lambda name: base)
-    with pytest.raises(LookupError, match=r"base\.py must define one subclass of Norm; found Nor"):
+    monkeypatch.setattr(norms, "import_module", lambda name: norms)
+    with pytest.raises(
+        LookupError, match=r"norms.__init__\.py must define one subclass of Norm; found Nor"
+    ):
         norm_class("ln")
 
 
@@ -153,4 +155,4 @@ def test_a_variant_loads_no_other(unloaded):
     assert "ln" in norms.norm_names()
     norms.build_norm("ln", (4,))
     loaded = sorted(name for name in sys.modules if name.startswith("bnblind.norms."))
-    assert loaded == ["bnblind.norms.base", "bnblind.norms.ln"]
+    assert loaded == ["bnblind.norms.ln"]

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from bnblind import numerics
-from bnblind.numerics import environment
+from bnblind.errors import BadInput
+from bnblind.numerics import DEFAULT, environment
 
 CAPABILITY = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -29,17 +30,19 @@ except RuntimeError as error:
 """
 
 
-def test_portable_pins_every_library_and_fast_none():
-    portable, fast = environment("portable", 1), environment("fast", 1)
-    assert set(CAPABILITY) <= set(portable)
+@pytest.mark.parametrize("level", numerics.LEVELS)
+def test_a_level_pins_every_library_and_fast_none(level):
+    pinned, fast = environment(level, 1), environment("fast", 1)
+    assert set(CAPABILITY) <= set(pinned)
     assert not set(CAPABILITY) & set(fast)
-    assert "-AVX2" in portable["GLIBC_TUNABLES"]
+    assert "-AVX512F" in pinned["GLIBC_TUNABLES"]
+    assert ("-AVX2," in pinned["GLIBC_TUNABLES"]) == (level == "x86-64-v2")
     assert "GLIBC_TUNABLES" not in fast
-    assert {name: portable[name] for name in fast} == fast
+    assert {name: pinned[name] for name in fast} == fast
 
 
 @pytest.mark.parametrize("mode", numerics.MODES)
-def test_both_modes_set_threads_and_surroundings(mode):
+def test_all_modes_set_threads_and_surroundings(mode):
     found = environment(mode, 3)
     assert {found[name] for name in THREADS} == {"3"}
     assert found["PYTHONHASHSEED"] == "0"
@@ -50,38 +53,39 @@ def test_both_modes_set_threads_and_surroundings(mode):
 
 
 def test_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="unknown numerics 'exact'; allowed: portable, fast"):
+    with pytest.raises(ValueError, match="'exact'; allowed: x86-64-v2, x86-64-v3, fast"):
         environment("exact", 1)
 
 
 def test_check_names_what_is_not_set_and_the_remedy(monkeypatch):
-    for name, value in environment("portable", 2).items():
+    for name, value in environment(DEFAULT, 2).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MKL_CBWR", "AVX2")
     monkeypatch.delenv("OMP_NUM_THREADS")
     with pytest.raises(RuntimeError) as error:
-        numerics.check("portable", 2)
+        numerics.check(DEFAULT, 2)
     assert "need MKL_CBWR, OMP_NUM_THREADS set before Python starts" in str(error.value)
-    assert "python -m bnblind.numerics portable 2 COMMAND" in str(error.value)
+    assert "python -m bnblind.numerics x86-64-v3 2 COMMAND" in str(error.value)
 
 
 def test_check_refuses_an_unpinned_interpreter(run_python):
-    run = run_python("-c", "from bnblind import numerics; numerics.check('portable', 1)")
+    run = run_python("-c", "from bnblind import numerics; numerics.check('x86-64-v3', 1)")
     assert run.returncode != 0
     assert "ATEN_CPU_CAPABILITY" in run.stderr
-    assert "start with: python -m bnblind.numerics portable 1 COMMAND" in run.stderr
+    assert "start with: python -m bnblind.numerics x86-64-v3 1 COMMAND" in run.stderr
 
 
-def test_pin_restarts_the_interpreter_under_the_mode(run_python, tmp_path):
-    """Arguments survive; torch computes on the common instructions, deterministically, on one
+@pytest.mark.parametrize("level", numerics.LEVELS)
+def test_pin_restarts_the_interpreter_under_the_mode(level, run_python, tmp_path):
+    """Arguments survive; torch computes on the level's instructions, deterministically, on one
     thread; and check notices when that is no longer so.
     """
     script = tmp_path / "step.py"
-    script.write_text(STEP.replace("MODE", "'portable'"))
+    script.write_text(STEP.replace("MODE", repr(level)))
     run = run_python(str(script), "--flag", "two words", OMP_NUM_THREADS="2", MKL_CBWR="AVX2")
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == [
-        "DEFAULT 1 True --flag two words",
+        f"{numerics.LEVELS[level].capability} 1 True --flag two words",
         "torch runs 2 threads; expected 1",
     ]
 
@@ -91,15 +95,15 @@ def test_check_finds_libraries_that_were_loaded_too_early(run_python):
     late = (
         "import torch, numpy, os; from bnblind import numerics;"
         "fast = torch.backends.cpu.get_cpu_capability() != 'DEFAULT';"
-        "os.environ |= numerics.environment('portable', 1);"
+        "os.environ |= numerics.environment('x86-64-v2', 1);"
         "print('fast' if fast else 'no choice', flush=True);"
-        "numerics.check('portable', 1)"
+        "numerics.check('x86-64-v2', 1)"
     )
     run = run_python("-c", late)
     if run.stdout.strip() == "no choice":
         pytest.skip("this processor has only the common instructions")
     assert run.returncode != 0
-    assert re.search("portable numerics: (NumPy dispatches|torch uses)", run.stderr)
+    assert re.search("numerics 'x86-64-v2': (NumPy dispatches|torch uses)", run.stderr)
 
 
 def test_a_step_pins_itself_and_ends_with_one_line_on_bad_input(run_python, registered, tmp_path):
@@ -117,11 +121,30 @@ def test_a_step_pins_itself_and_ends_with_one_line_on_bad_input(run_python, regi
 
 def test_command_line_runs_any_command_in_the_mode(run_python):
     show = "import os; print(os.environ['ATEN_CPU_CAPABILITY'], os.environ['OMP_NUM_THREADS'])"
-    run = run_python("-m", "bnblind.numerics", "portable", "2", "python3", "-c", show)
+    run = run_python("-m", "bnblind.numerics", "x86-64-v2", "2", "python3", "-c", show)
     assert (run.returncode, run.stdout) == (0, "default 2\n")
 
 
-@pytest.mark.parametrize("args", [[], ["portable", "1"], ["exact", "1", "ls"], ["fast", "x", "ls"]])
+@pytest.mark.parametrize("args", [[], ["fast", "1"], ["exact", "1", "ls"], ["fast", "x", "ls"]])
 def test_command_line_explains_itself(args):
-    with pytest.raises(SystemExit, match=r"usage: .* \{portable,fast\} THREADS"):
+    with pytest.raises(SystemExit, match=r"usage: .* \{x86-64-v2,x86-64-v3,fast\} THREADS"):
         numerics.main(args)
+
+
+def test_another_kind_of_processor_is_told_what_it_can_use(monkeypatch):
+    monkeypatch.setattr(numerics.platform, "machine", lambda: "arm64")
+    numerics.refuse_unless_supported("fast")
+    with pytest.raises(BadInput, match="is of x86-64 processors; this is arm64: use 'fast'"):
+        numerics.refuse_unless_supported("x86-64-v2")
+
+
+def test_a_processor_below_the_level_is_refused_before_a_library_dies_of_it(monkeypatch, tmp_path):
+    old = tmp_path / "cpuinfo"
+    old.write_text("flags\t\t: fpu sse4_2 popcnt avx fma\n")
+    monkeypatch.setattr(numerics, "CPU_INFO", old)
+    numerics.refuse_unless_supported("x86-64-v2")
+    expected = "no avx2, bmi2, which numerics 'x86-64-v3' needs: use 'x86-64-v2'"
+    with pytest.raises(BadInput, match=expected):
+        numerics.pin("x86-64-v3", 1)
+    with pytest.raises(SystemExit, match=f"error: this processor has {expected}"):
+        numerics.main(["x86-64-v3", "1", "true"])

@@ -1,9 +1,12 @@
 """pyproject.toml, requirements.lock and environment.yml say the same."""
 
 import re
+import sys
 import tomllib
 from importlib.metadata import version
+from platform import machine
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -12,10 +15,25 @@ from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = (ROOT / "requirements.lock").read_text()
-PINNED = {
-    canonicalize_name(name): pin
-    for name, pin in re.findall(r"^([\w.\[\]-]+)==(\S+) \\$", LOCK, re.MULTILINE)
+LINES = [Requirement(line) for line in re.findall(r"^(\S+==.*) \\$", LOCK, re.MULTILINE)]
+PINNED = {canonicalize_name(line.name): str(line.specifier)[2:] for line in LINES}
+PLATFORMS = {
+    "linux x86_64": ("linux", "x86_64"),
+    "linux aarch64": ("linux", "aarch64"),
+    "macos arm64": ("darwin", "arm64"),
 }
+
+
+def pins(platform: str) -> dict[str, str]:
+    """What the lock installs under CPython 3.11 there."""
+    names = ("sys_platform", "platform_machine")
+    there = {
+        **dict(zip(names, PLATFORMS[platform], strict=True)),
+        **{"python_full_version": "3.11.9", "implementation_name": "cpython"},
+        "platform_python_implementation": "CPython",
+    }
+    kept = [line for line in LINES if line.marker is None or line.marker.evaluate(there)]
+    return {canonicalize_name(line.name): str(line.specifier)[2:] for line in kept}
 
 
 def test_the_lock_satisfies_every_requirement_of_the_project() -> None:
@@ -29,14 +47,28 @@ def test_the_lock_satisfies_every_requirement_of_the_project() -> None:
 
 def test_every_pin_has_a_hash() -> None:
     blocks = re.split(r"\n(?=\S)", LOCK)
-    pins = [block for block in blocks if "==" in block.splitlines()[0]]
-    assert len(pins) == len(PINNED) > 100
-    assert all("--hash=sha256:" in block for block in pins)
+    pinned = [block for block in blocks if "==" in block.splitlines()[0]]
+    assert len(pinned) == len(PINNED) == len(LINES) > 100
+    assert all("--hash=sha256:" in block for block in pinned)
 
 
 def test_this_environment_is_the_locked_one() -> None:
-    for name in ("torch", "torchvision", "numpy", "snakemake", "dvc", "matplotlib", "pyarrow"):
-        assert version(name) == PINNED[canonicalize_name(name)]
+    here = next((name for name, of in PLATFORMS.items() if of == (sys.platform, machine())), None)
+    if here is None:
+        pytest.skip(f"the lock is not for {sys.platform} on {machine()}")
+    assert {name: version(name) for name in pins(here)} == pins(here)
+
+
+@pytest.mark.parametrize("platform", ["linux aarch64", "macos arm64"])
+def test_other_platforms_get_the_pins_of_x86_64(platform: str) -> None:
+    """But for CUDA's libraries on macOS, and what a platform needs for itself."""
+    theirs, ours = pins(platform), pins("linux x86_64")
+    assert len(ours) > 200
+    assert theirs.items() - ours.items() <= {("appnope", PINNED["appnope"])}
+    left_out = ours.keys() - theirs.keys()
+    cuda = {name for name in ours if name.startswith(("cuda-", "nvidia-"))} | {"triton"}
+    assert len(cuda) > 15
+    assert left_out == (cuda | {"greenlet"} if platform == "macos arm64" else set())
 
 
 def test_the_library_alone_needs_torch_and_pandas() -> None:
@@ -48,3 +80,23 @@ def test_conda_gets_python_and_the_same_lock() -> None:
     assert stated == ["python=3.11", "pip", {"pip": ["--requirement requirements.lock"]}]
     assert "--python-version 3.11" in LOCK.splitlines()[1]
     assert PROJECT["requires-python"] == ">=3.11"
+
+
+def test_the_image_is_the_machine_that_the_readme_asks_for() -> None:
+    """As is the one of scripts/fresh_machine.sh, which reads README.md."""
+    stated = re.findall(r"apt-get install ([a-z0-9 -]+)`", (ROOT / "README.md").read_text())
+    image = (ROOT / "Dockerfile").read_text()
+    installed = re.findall(r"install --yes --no-install-recommends ([a-z0-9 -]+) \\", image)
+    assert len(stated) == 1
+    assert installed == stated
+    assert "FROM debian:bookworm-slim\n" in image
+    assert "RELEASE:-bookworm" in (ROOT / "scripts/fresh_machine.sh").read_text()
+
+
+def test_github_runs_what_every_change_has_to_pass() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    assert [step["run"].endswith("bash .ci/run") for step in steps if "run" in step] == [True]
+    used = {step["uses"]: step.get("with") for step in steps if "uses" in step}
+    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", name) for name in used)
+    assert used["actions/setup-python@v5"] == {"python-version": "3.11"}

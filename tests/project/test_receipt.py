@@ -3,61 +3,152 @@
 import argparse
 import hashlib
 import json
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
 from bnblind import BadInput
-from bnblind.review import receipt
-from bnblind.review.verify import KEYS
+from bnblind.pipeline.configuration import schema as schema_file
+from bnblind.pipeline.formats.ledger import KEYS
+from bnblind.pipeline.formats.tables import table_bytes
+from bnblind.review import receipt, runs
+from bnblind.review.comparison import ABSOLUTE, RELATIVE
 from tests.conftest import ROOT
+
+SHARES = pd.DataFrame({"norm": ["bn", "ln"], "seed": [30, 30], "passing": [0.0, 0.25]})
+RUNS = pd.DataFrame({"norm": ["bn"], "value": [0.5]})
+EXACT, TRAINED = "data/results/theorems/passing.parquet", "data/results/classification.parquet"
+CSV = "reports/figures/theorems/passing.csv"
+
+
+def row(name: str, **changes: Any) -> dict[str, Any]:
+    found = {"verdict": "reproduced", "undecided": False, "value": 0.5, "interval": [0.4, 0.6]}
+    return dict.fromkeys(KEYS) | {"id": name} | found | changes
+
+
+def ledger(**changes: Any) -> bytes:
+    """Of a claim and its row, which ``changes`` are of."""
+    rows = [row("C1", value=None, interval=None), row("C1.a", **changes)]
+    return json.dumps(rows).encode()
+
 
 FILES = {
     "data/raw/digits/digits.csv": b"1,2",
     "data/models/classification/a/bn.safetensors": b"\x00\x01",
+    EXACT: table_bytes(SHARES),
+    TRAINED: table_bytes(RUNS),
+    CSV: SHARES.to_csv(index=False).encode(),
+    "reports/figures/theorems/passing.svg": b"<svg>",
     "reports/index.html": b"<p>",
-    "reports/claims.json": json.dumps(
-        [dict.fromkeys(KEYS) | {"id": name, "verdict": "reproduced"} for name in ("C1", "C1.a")]
-    ).encode(),
+    "reports/claims.json": ledger(),
 }
+QUICK = Path("config/config.yaml")
 
 
-def call(*, record: bool = False) -> None:
-    receipt.run(argparse.Namespace(record=record))
+def call(*, record: bool = False, against: Path | None = None, configfile: Path = QUICK) -> None:
+    receipt.run(argparse.Namespace(record=record, against=against, configfile=configfile))
+
+
+def write(root: Path, name: str, content: bytes) -> None:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_bytes(content)
+
+
+def project(folder: Path) -> None:
+    """What the command needs of the project beside a run."""
+    for name in ("config", "workflow", "src", "notebooks", "proofs"):
+        (folder / name).symlink_to(ROOT / name)
 
 
 @pytest.fixture
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run with its published record, and what may lie beside a run."""
     monkeypatch.chdir(tmp_path)
-    for name, content in {
-        **FILES,
-        "data/README.md": b"x",
-        "data/results/proofs.json": b"{}",
-    }.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    project(tmp_path)
+    beside = {"data/README.md": b"x", "data/results/proofs.json": b"{}"}
+    for name, content in {**FILES, **beside}.items():
+        write(tmp_path, name, content)
     call(record=True)
     return tmp_path
+
+
+def log(folder: Path, numerics: str) -> None:
+    used = {"numerics": numerics, "cpu_seconds": 1.5, "startup_seconds": 1.0, "peak_mb": 200.0}
+    write(folder, "logs/theorems.log", f"usage: {json.dumps(used)}\n".encode())
+
+
+def written() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path("reports/receipt.json").read_text())
+    return found
+
+
+def failure() -> list[str]:
+    """The lines of the error with which the receipt exits."""
+    with pytest.raises(SystemExit) as caught:
+        call()
+    return str(caught.value).splitlines()
 
 
 def test_the_published_run_is_identical_and_says_so(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    log(finished, "x86-64-v3")
     capsys.readouterr()
     call()
+    number = len(FILES)
     assert capsys.readouterr().out == (
-        "C1: reproduced\n4 of 4 files identical to the published record\n"
-        "report: reports/index.html, receipt: reports/receipt.json\n"
+        "without git or its history the receipt names no commit\n"
+        f"C1: reproduced\n{number} of {number} files identical to the published record\n"
+        "report: reports/index.html, receipt: reports/receipt.html\n"
     )
-    written = json.loads((finished / "reports/receipt.json").read_text())
-    assert written["files"] == dict.fromkeys(sorted(FILES), "identical")
-    assert written["verdicts"] == {"C1": "reproduced"}
-    assert written["machine"]["torch"]
+    found = written()
+    assert {name: file["verdict"] for name, file in found["files"].items()} == dict.fromkeys(
+        sorted(FILES), "identical"
+    )
+    assert found["machine"]["torch"]
+    assert found["jobs"]["theorems"]["cpu_seconds"] == 1.5
+    assert found["origin"] == "computed here by 1 jobs"
+    assert found["numerics"] == ["x86-64-v3"]
     call()  # the receipt itself is no file of the run
+
+
+def test_the_page_says_what_the_receipt_says(finished: Path) -> None:
+    log(finished, "x86-64-v3")
+    write(finished, CSV, SHARES.assign(passing=[0.0, 0.3]).to_csv(index=False).encode())
+    lines = failure()
+    page = (finished / "reports/receipt.html").read_text()
+    text = " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert lines[1].strip() in text
+    assert "computed here by 1 jobs" in text
+    assert "unknown: no git history here" in text
+    assert text.count("identical") >= len(FILES) - 1
+    assert hashlib.sha256(FILES[EXACT]).hexdigest()[:16] in text
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "line"),
+    [
+        ("config.yaml", "batch_sizes: [8, 64]", "batch_sizes: [8]", "theorems of the profile"),
+        ("claims.yaml", "C1:\n", "C0:\n", "C1 of the claims"),
+        ("datasets.yaml", "classes: 10", "classes: 11", "digits of the data sets"),
+    ],
+)
+def test_files_of_another_configuration_are_not_the_published_run(
+    file: str, old: str, new: str, line: str, finished: Path
+) -> None:
+    """Every byte is as published, and nothing was computed with what is configured now."""
+    (finished / "config").unlink()
+    shutil.copytree(ROOT / "config", finished / "config")
+    text = (finished / "config" / file).read_text()
+    assert old in text
+    (finished / "config" / file).write_text(text.replace(old, new, 1))
+    assert f"  not as published: {line}" in failure()
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -70,38 +161,171 @@ def test_one_flipped_bit_is_a_difference(
     assert content != FILES[name]
     assert len(content) == len(FILES[name])
     (finished / name).write_bytes(content)
-    with pytest.raises(SystemExit, match=f"^error: not the published run\n  different: {name}$"):
-        call()
-    assert "3 of 4 files identical" in capsys.readouterr().out
+    lines = failure()
+    assert lines[0] == "error: not the run of the published record"
+    assert lines[1].startswith(f"  different: {name}")
+    assert len(lines) == 2
+    assert f"{len(FILES) - 1} of {len(FILES)} files identical" in capsys.readouterr().out
 
 
-def test_a_file_that_is_gone_and_one_that_is_not_published_are_named(
-    finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_is_gone_and_one_that_is_not_published_are_named(finished: Path) -> None:
     (finished / "reports/index.html").unlink()
     (finished / "data/models/classification/a/ln.safetensors").write_bytes(b"")
     (finished / "data/models/README.md").write_bytes(b"")
-    with pytest.raises(SystemExit) as caught:
-        call()
-    assert str(caught.value).splitlines()[1:] == [
+    assert sorted(failure()[1:]) == [
         "  missing: reports/index.html",
         "  not published: data/models/README.md",
         "  not published: data/models/classification/a/ln.safetensors",
     ]
-    assert "3 of 4 files identical" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("off", [0.25 * RELATIVE / 2, 0.25 * RELATIVE * 2, 0.1])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [(EXACT, table_bytes), (CSV, lambda table: table.to_csv(index=False).encode())],
+)
+def test_of_a_different_table_the_cells_beyond_the_tolerance_are_named(
+    name: str, content: Callable[[pd.DataFrame], bytes], off: float, finished: Path
+) -> None:
+    """Also what is within the tolerance is not the published run."""
+    write(finished, name, content(SHARES.assign(passing=[0.0, 0.25 + off])))
+    line = failure()[1]
+    if off < 0.25 * RELATIVE:
+        assert line == f"  within tolerance: {name} (0 of 6 cells)"
+    else:
+        assert line == (
+            f"  different: {name} "
+            f"(1 of 6 cells, first row 1, passing: {0.25 + off} instead of 0.25)"
+        )
+    cells = written()["files"][name]["cells"]
+    assert cells["of"] == 6
+    assert len(cells["examples"]) == cells["cells"]
+
+
+def test_what_rounding_leaves_of_a_zero_is_within_tolerance(finished: Path) -> None:
+    write(finished, EXACT, table_bytes(SHARES.assign(passing=[ABSOLUTE / 2, 0.25])))
+    assert failure()[1].startswith(f"  within tolerance: {EXACT}")
+    write(finished, EXACT, table_bytes(SHARES.assign(passing=[ABSOLUTE * 2, 0.25])))
+    assert failure()[1].startswith(f"  different: {EXACT}")
+
+
+def test_a_table_of_another_shape_says_so(finished: Path) -> None:
+    write(finished, EXACT, table_bytes(SHARES.head(1)))
+    assert "1 rows of norm, seed, passing instead of 2 rows of" in failure()[1]
+
+
+def test_pictures_are_never_within_tolerance(finished: Path) -> None:
+    write(finished, "reports/figures/theorems/passing.svg", b"<svg >")
+    assert failure()[1] == "  different: reports/figures/theorems/passing.svg"
+
+
+FAST = {
+    "trained bits": ({TRAINED: table_bytes(RUNS.assign(value=0.4))}, []),
+    "a picture": ({"reports/figures/theorems/passing.svg": b"<svg >"}, []),
+    "an interval that meets": ({"reports/claims.json": ledger(interval=[0.6, 0.7])}, []),
+    "an interval apart": (
+        {"reports/claims.json": ledger(interval=[0.61, 0.7])},
+        ["its interval does not meet the other one: C1.a"],
+    ),
+    "no number": (
+        {"reports/claims.json": ledger(interval=None, value=None)},
+        ["its interval does not meet the other one: C1.a"],
+    ),
+    "an exact table within": (
+        {EXACT: table_bytes(SHARES.assign(passing=[1e-16, 0.25]))},
+        [],
+    ),
+    "an exact table beyond": (
+        {EXACT: table_bytes(SHARES.assign(passing=[1e-3, 0.25]))},
+        [f"different: {EXACT} (1 of 6 cells, first row 0, passing: 0.001 instead of 0.0)"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAST)
+def test_where_libraries_choose_their_instructions_numbers_decide(
+    case: str, finished: Path
+) -> None:
+    """Under pinned numerics each of these is a difference."""
+    changed, lines = FAST[case]
+    for name, content in changed.items():
+        write(finished, name, content)
+    log(finished, "fast")
+    if lines:
+        assert failure()[1:] == [f"  {line}" for line in lines]
+    else:
+        call()
+    log(finished, "x86-64-v3")
+    assert len(failure()) > 1
+
+
+def test_under_fast_numerics_a_missing_file_is_missing(finished: Path) -> None:
+    log(finished, "fast")
+    (finished / TRAINED).unlink()
+    assert failure()[1:] == [f"  missing: {TRAINED}"]
+
+
+def test_a_verdict_that_flips_is_named(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log(finished, "fast")
+    write(finished, "reports/claims.json", ledger(verdict="not reproduced", interval=[0.5, 0.7]))
+    call()
+    assert "C1.a flips: reproduced there, not reproduced here" in capsys.readouterr().out
+    assert written()["flips"] == {"C1.a": ["reproduced", "not reproduced"]}
+
+
+def test_two_runs_are_compared_by_folder_and_by_receipt(
+    finished: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    for name, content in FILES.items():
+        write(other, name, content)
+    call(against=other)
+    assert f"identical to {other}" in capsys.readouterr().out
+    write(finished, EXACT, table_bytes(SHARES.assign(passing=[0.5, 0.25])))
+    with pytest.raises(SystemExit, match=rf"not the run of {other}\n  different: {EXACT} \(1 of 6"):
+        call(against=other)
+    earlier = other / "receipt.json"
+    earlier.write_bytes((finished / "reports/receipt.json").read_bytes())
+    call(against=earlier)
+    write(finished, EXACT, FILES[EXACT])
+    with pytest.raises(SystemExit, match=f"not the run of {earlier}\n  different: {EXACT}$"):
+        call(against=earlier)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(None, "No such file"), ("{", "is not a receipt"), ('{"files": 1}', "is not a receipt")],
+)
+def test_what_is_no_receipt_is_refused(content: str | None, found: str, finished: Path) -> None:
+    path = finished / "other.json"
+    if content:
+        path.write_text(content)
+    with pytest.raises(BadInput, match=f"other.json.*{found}"):
+        call(against=path)
+
+
+def test_a_profile_without_a_record_is_listed_and_nothing_is_said_of_it(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(finished, "runs/smoke/data/raw/x", b"1")
+    call(configfile=Path("config/smoke.yaml"))
+    printed = capsys.readouterr().out
+    assert "1 files; the profile smoke has no record" in printed
+    assert "identical" not in printed
+    assert "identical" not in (finished / "runs/smoke/reports/receipt.html").read_text()
 
 
 def test_in_a_bare_clone_every_published_file_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = json.loads((ROOT / receipt.RECORD).read_text())
-    (tmp_path / receipt.RECORD.parent).mkdir()
-    (tmp_path / receipt.RECORD).write_text(json.dumps(record))
+    project(tmp_path)
+    (tmp_path / "published").symlink_to(ROOT / "published")
+    record = runs.read_record(ROOT / runs.record_of("quick"))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as caught:
-        call()
-    assert str(caught.value).count("missing: ") == len(record) > 200
-    assert f"0 of {len(record)} files identical" in capsys.readouterr().out
+    assert len([line for line in failure() if "  missing: " in line]) == len(record) > 200
+    printed = capsys.readouterr().out
+    assert f"0 of {len(record)} files identical" in printed
+    assert written()["origin"] == "unknown: no job left a log"
 
 
 @pytest.mark.parametrize(
@@ -116,9 +340,10 @@ def test_in_a_bare_clone_every_published_file_is_missing(
 def test_without_a_record_nothing_is_said_of_the_run(
     content: str | None, found: str, finished: Path
 ) -> None:
-    (finished / receipt.RECORD).unlink()
+    record = finished / "published/quick.json"
+    record.unlink()
     if content is not None:
-        (finished / receipt.RECORD).write_text(content)
+        record.write_text(content)
     with pytest.raises(BadInput, match=found):
         call()
 
@@ -134,8 +359,28 @@ def folder_hash(record: dict[str, Any], folder: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
+RECEIPTS = sorted((ROOT / "receipts").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", RECEIPTS, ids=lambda path: path.stem)
+def test_a_collected_receipt_is_one(path: Path) -> None:
+    schema = schema_file.read_yaml(ROOT / "receipts/schema.yaml")
+    assert schema_file.violations(json.loads(path.read_text()), schema) == []
+
+
+def test_what_the_receipt_writes_fits_the_schema(finished: Path) -> None:
+    log(finished, "fast")
+    write(finished, EXACT, table_bytes(SHARES.assign(passing=[0.5, 0.25])))
+    (finished / TRAINED).unlink()
+    assert len(failure()) > 1
+    schema = schema_file.read_yaml(ROOT / "receipts/schema.yaml")
+    assert schema_file.violations(written(), schema) == []
+    changed = written() | {"numerics": ["guessed"], "more": 1}
+    assert len(schema_file.violations(changed, schema)) == 2
+
+
 def test_the_record_is_of_the_files_that_dvc_published() -> None:
-    record = receipt.read_record(ROOT / receipt.RECORD)
+    record = runs.read_record(ROOT / runs.record_of("quick"))
     lock = yaml.safe_load((ROOT / "dvc.lock").read_text())
     outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
     for out in outs:
@@ -143,3 +388,14 @@ def test_the_record_is_of_the_files_that_dvc_published() -> None:
         found = record[path]["md5"] if path in record else folder_hash(record, path)
         assert found == out["md5"], path
     assert all(any(p == o["path"] or p.startswith(f"{o['path']}/") for o in outs) for p in record)
+
+
+def test_the_published_numbers_are_those_of_the_record() -> None:
+    record = runs.read_record(ROOT / runs.record_of("quick"))
+    folder = ROOT / runs.numbers_of("quick")
+    numbers = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
+    assert {name for name in record if name.endswith(".csv")} <= {*numbers}
+    assert "reports/claims.json" in numbers
+    assert json.loads(numbers.pop("settings.json").read_bytes())["profile"]["profile"] == "quick"
+    for name, path in numbers.items():
+        assert runs.hashes_of(path) == record[name], name

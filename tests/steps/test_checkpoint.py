@@ -18,7 +18,7 @@ from bnblind.experiments.runs import Run
 from bnblind.experiments.trainer import Trainer
 from bnblind.pipeline.checkpoint import Checkpoint, exclusive_lock, identity_of
 from bnblind.pipeline.formats.weights import weights_bytes
-from bnblind.pipeline.training_jobs import train_all
+from bnblind.pipeline.steps.train import train_all
 from tests.helpers.training import finished
 
 CELL = NetworkCell(
@@ -145,14 +145,21 @@ def test_a_checkpoint_of_another_job_or_a_damaged_one_is_not_taken_up(
     assert checkpoint.load() is not None
     assert Checkpoint(tmp_path / "c", "another job").load() is None
     content = checkpoint.path.read_bytes()
+    for place in [0, 8, 100, *range(200, len(content), 997), len(content) - 1]:
+        altered = bytearray(content)
+        altered[place] ^= 1
+        checkpoint.path.write_bytes(altered)
+        assert checkpoint.load() is None, place
     checkpoint.path.write_bytes(content[:-100])
     assert checkpoint.load() is None
+    checkpoint.path.write_bytes(content)
+    assert checkpoint.load() is not None
 
 
 def test_the_identity_holds_numerics_code_settings_and_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or a run could end with bits that are half portable and half not."""
+    """Or a run could end with bits that are half of one level and half of another."""
     data = tmp_path / "data"
     data.write_bytes(b"1")
     before = identity_of("settings", data)

@@ -9,6 +9,7 @@ import pytest
 from bnblind import BadInput
 from bnblind.experiments.intervals import t_interval
 from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.pipeline.formats.tables import table_bytes
 from bnblind.pipeline.steps import collect
 from tests.steps.conftest import call, hashes
 
@@ -31,7 +32,7 @@ def test_cells_are_collected_in_one_order(
     """Whatever the order they are given in; sorted by what tells rows apart."""
     own = request.getfixturevalue(kind) / "results"
     other = tmp_path / "other"
-    pd.read_parquet(own).assign(norm=norm).to_parquet(other)
+    other.write_bytes(table_bytes(pd.read_parquet(own).assign(norm=norm)))
     found = []
     for number, cells in enumerate(([own, other], [other, own])):
         (tmp_path / str(number)).mkdir()
@@ -60,7 +61,7 @@ def test_a_second_loss_leaves_the_names_of_the_first_ones_cells(
     networks: Path, tmp_path: Path
 ) -> None:
     own, other = networks / "results", tmp_path / "other"
-    pd.read_parquet(own).assign(loss="squared_error").to_parquet(other)
+    other.write_bytes(table_bytes(pd.read_parquet(own).assign(loss="squared_error")))
     alone = collected(tmp_path, "networks", [own])[1]
     table, metrics = collected(tmp_path, "networks", [own, other])
     assert set(table["loss"]) == {"cross_entropy", "squared_error"}

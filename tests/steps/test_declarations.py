@@ -31,6 +31,7 @@ EXPERIMENT = Experiment(
     computing=Computing("measure_spread"),
     page=Page(
         figures={"distances": "distances"},
+        captions={"distances": "by seed."},
         drawn=lambda config: [("distances", {})],
         shown=("spread/distances",),
         sentence="Distances grow.",
@@ -99,6 +100,11 @@ def test_experiments_are_found_and_put_in_order(declare: Declare) -> None:
             "EXPERIMENT is a dict; allowed: an Experiment",
         ),
         ('name="spread"', 'name="spred"', "is called 'spred' in spread.py; allowed: 'spread'"),
+        (
+            'captions={"distances": "by seed."}',
+            'captions={"x": "by seed."}',
+            "has captions of x; allowed: of distances",
+        ),
         (
             'section=keys.mapping("how to measure it", {"least": keys.integer("least distance")}),',
             "",

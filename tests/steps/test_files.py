@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 
 from bnblind import BadInput
@@ -120,17 +121,54 @@ def test_json_refuses_what_json_cannot_hold():
         json_bytes({"a": float("nan")})
 
 
-@pytest.mark.parametrize("kept", [0, 4, 8, 40, -1])
-def test_truncated_tensors_are_refused(tmp_path, kept):
-    path = tmp_path / "weights.safetensors"
-    path.write_bytes(tensors_bytes(TENSORS, DESCRIPTION)[:kept])
-    with pytest.raises(BadInput, match=f"{path} .*truncated or not a safetensors file.*delete it"):
-        read_tensors(path)
+SEALED = {
+    "tensors": (tensors_bytes(TENSORS, DESCRIPTION), read_tensors),
+    "table": (table_bytes(TABLE), read_table),
+}
 
 
-@pytest.mark.parametrize("kept", [0, 4, 100, -1])
-def test_a_truncated_table_is_refused(tmp_path, kept):
-    path = tmp_path / "results.parquet"
-    path.write_bytes(table_bytes(TABLE)[:kept])
-    with pytest.raises(BadInput, match=f"{path} cannot be read.*delete it"):
-        read_table(path)
+@pytest.mark.parametrize("kept", [0, 4, 8, 100, -1])
+@pytest.mark.parametrize("kind", SEALED)
+def test_a_truncated_file_is_refused(tmp_path, kind, kept):
+    content, read = SEALED[kind]
+    path = tmp_path / "truncated"
+    path.write_bytes(content[:kept])
+    with pytest.raises(BadInput, match=f"{path} was altered or cut off: .*; delete it and repeat"):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", SEALED)
+def test_a_file_with_any_byte_altered_is_refused(tmp_path, kind):
+    """Also one of the hash itself, which a reader of the format would not notice."""
+    content, read = SEALED[kind]
+    path = tmp_path / "altered"
+    for place in range(len(content)):
+        altered = bytearray(content)
+        altered[place] ^= 1 << place % 8
+        path.write_bytes(altered)
+        with pytest.raises(BadInput, match="was altered or cut off"):
+            read(path)
+    path.write_bytes(content)
+    read(path)
+
+
+@pytest.mark.parametrize("kind", SEALED)
+def test_a_file_without_a_seal_is_refused(tmp_path, kind):
+    """Such as one that another program wrote."""
+    path = tmp_path / "other"
+    if kind == "table":
+        TABLE.to_parquet(path)
+    else:
+        safetensors.torch.save_file(TENSORS, path)
+    with pytest.raises(BadInput, match="without the hash that its writer left in it"):
+        SEALED[kind][1](path)
+
+
+@pytest.mark.parametrize("kind", SEALED)
+def test_other_programs_read_what_is_sealed(tmp_path, kind):
+    path = tmp_path / "sealed"
+    path.write_bytes(SEALED[kind][0])
+    if kind == "table":
+        pd.testing.assert_frame_equal(pd.read_parquet(path), TABLE)
+    else:
+        assert torch.equal(safetensors.torch.load_file(path)["b"], TENSORS["b"])

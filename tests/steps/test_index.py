@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bnblind.pipeline.formats.seal import sealed_json
 from bnblind.pipeline.ledger import NOT_RUN, PARTLY, REFUTED, REPRODUCED
 from bnblind.pipeline.steps import index
 from tests.steps.conftest import call
@@ -21,13 +22,20 @@ DATA = {
 def claim(name: str, **changes: Any) -> dict[str, Any]:
     """A row of the ledger."""
     row = {"claim": "a claim", "verdict": REPRODUCED, "undecided": False, "paper": True}
-    return {"id": name, **row, "theorem": [], "proof": None, "scope": "here", **changes}
+    found = {
+        "required": True,
+        "value": None,
+        "interval": None,
+        "seeds": [],
+        "artifact": "a.parquet",
+    }
+    return {"id": name, **row, **found, "theorem": [], "proof": None, "scope": "here", **changes}
 
 
 def text_of(folder: Path, rows: list[dict[str, Any]]) -> str:
     """What the page says of the ledger's rows, without its tags."""
     (folder / "claims.json").write_text(json.dumps(rows))
-    (folder / "data.json").write_text(json.dumps(DATA))
+    (folder / "data.json").write_bytes(sealed_json(DATA))
     call(
         index,
         **{"profile": "quick", "ledger": folder / "claims.json", "folder": folder},
@@ -122,3 +130,20 @@ def test_the_answer_is_of_the_papers_claims_alone(tmp_path: Path) -> None:
     assert "Yes. Of its 2 claims: 2 reproduced." in page
     assert "The claims are the paper's, in our words, except C8, which is ours. Each" in page
     assert "C8 a claim not reproduced 0 of 1" in page
+
+
+def test_text_of_claims_and_data_is_escaped(tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script>"
+    (tmp_path / "claims.json").write_text(
+        json.dumps([claim("C1", claim=hostile), claim("C1.a", scope=hostile)])
+    )
+    (tmp_path / "data.json").write_bytes(sealed_json({**DATA, "licence": hostile}))
+    call(
+        index,
+        **{"profile": "quick", "ledger": tmp_path / "claims.json", "folder": tmp_path},
+        **{"sections": "[]", "figures": tmp_path / "a.svg", "manifests": tmp_path / "data.json"},
+        index=tmp_path / "index.html",
+    )
+    page = (tmp_path / "index.html").read_text()
+    assert hostile not in page
+    assert page.count(html.escape(hostile)) >= 2

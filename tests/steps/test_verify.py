@@ -12,10 +12,12 @@ import pytest
 
 from bnblind.__main__ import main
 from bnblind.pipeline.configuration.claims_file import read_claims
+from bnblind.pipeline.formats.tables import table_bytes
 from bnblind.pipeline.ledger import ledger
 from bnblind.pipeline.proofs_record import RECORD, read_proofs
 from tests.conftest import ROOT
 
+PASSING = "data/results/theorems/passing.parquet"
 CLAIMS = """
 C1:
   claim: BN blocks it.
@@ -53,7 +55,7 @@ def run(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "proofs", tmp_path / "proofs")
     table = pd.DataFrame({"seed": [30, 31], "passing": [1e-13, 3e-13]})
     (tmp_path / "data/results/theorems").mkdir(parents=True)
-    table.to_parquet(tmp_path / "data/results/theorems/passing.parquet")
+    (tmp_path / PASSING).write_bytes(table_bytes(table))
     (tmp_path / "reports").mkdir()
     write_ledger(tmp_path)
     return tmp_path
@@ -123,7 +125,7 @@ def test_a_reader_that_leaves(run: Path) -> None:
 
 def test_a_required_claim_that_fails(run: Path, verify) -> None:
     table = pd.DataFrame({"seed": [30], "passing": [0.5]})
-    table.to_parquet(run / "data/results/theorems/passing.parquet")
+    (run / PASSING).write_bytes(table_bytes(table))
     write_ledger(run)
     code, printed = verify()
     assert code == 1
@@ -153,8 +155,8 @@ def test_a_required_claim_that_was_not_run(run: Path, verify) -> None:
     ("change", "found"),
     [
         (
-            lambda run: pd.DataFrame({"seed": [30], "passing": [2e-13]}).to_parquet(
-                run / "data/results/theorems/passing.parquet"
+            lambda run: (run / PASSING).write_bytes(
+                table_bytes(pd.DataFrame({"seed": [30], "passing": [2e-13]}))
             ),
             "C1.shares: the ledger says value 3e-13, found now 2e-13",
         ),
@@ -164,7 +166,7 @@ def test_a_required_claim_that_was_not_run(run: Path, verify) -> None:
         ),
         (
             lambda run: (run / "data/results/theorems/passing.parquet").write_bytes(b"PAR1"),
-            "passing.parquet cannot be read",
+            "passing.parquet was altered or cut off",
         ),
         (
             lambda run: (run / "config/claims.yaml").write_text(

@@ -9,6 +9,8 @@ read_claims(judged_tables(EXPERIMENTS.values()))
 DATASETS = schema.datasets()
 ARTIFACTS = artifacts(config, EXPERIMENTS.values(), DATASETS)
 PATHS = Paths(config["root"])
+PROOFS_RECORD = Paths(".").metrics("proofs")
+check_asked(sys.argv[1:], [PROOFS_RECORD, *(a.path for a in ARTIFACTS)], PATHS)
 CELLS = {
     name: experiment.training.cells(config)
     for name, experiment in EXPERIMENTS.items()
@@ -35,6 +37,26 @@ def kept(path):
     return update(path)
 
 
+def reported(path, category, shows, of=""):
+    """An output that `snakemake --report` shows: below its category, by what it shows and of what.
+    The rule's parameter `captions` says what to see.
+    """
+    labels = {"shows": shows} | ({"of": of} if of else {})
+    return report(
+        kept(path), caption="../report/caption.rst", category=category, labels=labels
+    )
+
+
+def figures_of(experiment):
+    """The outputs of an experiment's page that are figures; reports show them as SVG."""
+    made = []
+    for stem, name in experiment.stems(config).items():
+        svg, *others = PATHS.figure(stem)
+        made.append(reported(svg, experiment.title, name, stem))
+        made += map(kept, others)
+    return made
+
+
 def logged(command):
     """A shell command with its log, which is shown if it fails, also in Snakemake's quiet modes.
 
@@ -44,25 +66,26 @@ def logged(command):
     The text is a parameter of the rule: the job stays planned, no matter how it was stopped.
     """
     return (
-        "cat {log}.failed > {log}.before 2> /dev/null || :; echo $$-$(date +%s%N) > {log}.failed; "
-        f"{command} > {{log}} 2>&1"
-        " && if [ -s {log}.before ]; then mv {log}.before {log}.failed;"
-        " else rm {log}.before {log}.failed; fi"
-        " || {{ tail -n 40 {log} >&2; exit 1; }}"
+        "cat {log:q}.failed > {log:q}.before 2> /dev/null || :; echo $$-$(date +%s%N) > {log:q}.failed; "
+        f"{command} > {{log:q}} 2>&1"
+        " && if [ -s {log:q}.before ]; then mv {log:q}.before {log:q}.failed;"
+        " else rm {log:q}.before {log:q}.failed; fi"
+        " || {{ tail -n 40 {log:q} >&2; exit 1; }}"
     )
 
 
 def step(command):
     """The shell command of a step with its options."""
-    options = "{params.files} --numerics {params.numerics}"
+    options = "{params.files} --numerics {params.numerics:q}"
     return logged(f"python -m bnblind.pipeline {command} {options}")
 
 
 def file_options(wildcards, input, output):
-    """The options that name a step's files: what it reads, by its name, and its outputs."""
+    """The options that name a step's files, quoted: what it reads, by its name, and its outputs."""
     unread = ("code", "norms", "templates", "schema", "sources")
     named = {k: v for k, v in input.items() if k not in unread} | dict(output.items())
-    return " ".join(f"--{name} {path}" for name, path in named.items())
+    lists = {k: [v] if isinstance(v, str) else v for k, v in named.items()}
+    return " ".join(f"--{name} {shlex.join(paths)}" for name, paths in lists.items())
 
 
 def failure(log):

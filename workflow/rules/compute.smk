@@ -22,4 +22,4 @@ for experiment in EXPERIMENTS.values():
                 step=computing.step,
                 settings=settings_of(experiment),
             shell:
-                step("{params.step} --settings {params.settings:q}")
+                step("{params.step:q} --settings {params.settings:q}")

@@ -33,7 +33,7 @@ rule prepare_data:
         split=lambda wildcards: json.dumps(config["data"][wildcards.dataset]),
     shell:
         step(
-            "prepare_data --dataset {wildcards.dataset} --registered {params.registered:q} "
+            "prepare_data --dataset {wildcards.dataset:q} --registered {params.registered:q} "
             "--split {params.split:q}"
         )
 
@@ -43,13 +43,18 @@ rule contact_sheet:
         code=code_of("contact_sheet"),
         prepared=PATHS.prepared("{dataset}"),
     output:
-        kept(PATHS.figure("data/{dataset}")),
+        reported(PATHS.figure("data/{dataset}")[0], "The data", "images", "{dataset}"),
+        *map(kept, PATHS.figure("data/{dataset}")[1:]),
     log:
         PATHS.log("contact_sheet", "{dataset}"),
     resources:
         **asked("contact_sheet"),
     params:
         **shared("contact_sheet", "{dataset}"),
+        made_by="contact_sheet",
+        captions={"images": "the first training images of each class, a class per row."},
         figures=lambda wildcards: PATHS.figures(),
     shell:
-        step("contact_sheet --dataset {wildcards.dataset} --figures {params.figures}")
+        step(
+            "contact_sheet --rule {params.made_by:q} --dataset {wildcards.dataset:q} --figures {params.figures:q}"
+        )

@@ -4,7 +4,7 @@ rule proofs:
     input:
         sources=[*PROOFS, *PROOFS_CHECK],
     output:
-        record=update(Paths(".").metrics("proofs")),
+        record=update(PROOFS_RECORD),
     log:
         Paths(".").log("proofs"),
     resources:  # measured: 220 CPU seconds, 500 MB for one file
@@ -13,4 +13,4 @@ rule proofs:
     params:
         failed=failure(Paths(".").log("proofs")),
     shell:
-        logged("python proofs/check.py --record {output.record}")
+        logged("python proofs/check.py --record {output.record:q}")

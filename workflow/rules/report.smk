@@ -1,42 +1,40 @@
 # The pages: a notebook of each experiment that has one, the ledger of claims, the first page.
 
-PAGES = {name: e.page for name, e in EXPERIMENTS.items() if e.page}
+SHOWN = {name: e for name, e in EXPERIMENTS.items() if e.page}
 
-for experiment, shown in PAGES.items():
-    page_rule = EXPERIMENTS[experiment].makes_page
-    page_inputs = EXPERIMENTS[experiment].page_inputs(config, PATHS)
+for name, experiment in SHOWN.items():
+    page_rule = experiment.makes_page
+    page_inputs = experiment.page_inputs(config, PATHS)
+    settings = {**experiment.page.parameters(config), "figures": PATHS.figures()}
 
     rule:
         name:
             page_rule
         input:
             flat(page_inputs),
-            code=code_of_page(experiment),
-            notebook=f"notebooks/{experiment}.ipynb",
+            code=code_of_page(name),
+            notebook=f"notebooks/{name}.ipynb",
         output:
-            *[
-                kept(path)
-                for stem in EXPERIMENTS[experiment].stems(config)
-                for path in PATHS.figure(stem)
-            ],
-            executed=kept(PATHS.notebook(experiment)),
-            page=kept(PATHS.page(experiment)),
+            *figures_of(experiment),
+            executed=kept(PATHS.notebook(name)),
+            page=reported(PATHS.page(name), experiment.title, "page"),
         log:
             PATHS.log(page_rule),
         resources:
             **asked(page_rule),
         params:
             **shared(page_rule),
-            parameters=json.dumps(
-                {
-                    "numerics": NUMERICS,
-                    **page_inputs,
-                    **shown.parameters(config),
-                    "figures": PATHS.figures(),
-                }
-            ),
+            made_by=page_rule,
+            captions={"page": "all figures of the experiment, with tables and text."}
+            | experiment.page.captions,
+            parameters=json.dumps({"numerics": NUMERICS, **page_inputs, **settings}),
         shell:
-            step("notebook --parameters {params.parameters:q}")
+            step(
+                "notebook --rule {params.made_by:q} --parameters {params.parameters:q}"
+            )
+
+
+CLAIMS = "The claims, and how the results came about"
 
 
 rule claims:
@@ -55,19 +53,20 @@ rule claims:
     output:
         ledger=kept(PATHS.ledger()),
         verdicts=kept(PATHS.verdicts()),
-        page=kept(PATHS.page("claims")),
+        page=reported(PATHS.page("claims"), CLAIMS, "page"),
     log:
         PATHS.log("claims"),
     resources:
         **asked("claims"),
     params:
         **shared("claims"),
+        captions={"page": "of each claim its rows: number, condition and verdict."},
         profile=config["profile"],
         kinds=lambda wildcards: judged_tables(EXPERIMENTS.values()),
         results=lambda wildcards: PATHS.results(),
     shell:
         step(
-            "claims --results {params.results} --kinds {params.kinds:q} --profile {params.profile}"
+            "claims --results {params.results:q} --kinds {params.kinds:q} --profile {params.profile:q}"
         )
 
 
@@ -77,13 +76,14 @@ rule about:
         templates=templates("about.html.j2"),
         graph="docs/images/rulegraph.svg",
     output:
-        page=kept(PATHS.page("pipeline")),
+        page=reported(PATHS.page("pipeline"), CLAIMS, "rules and configuration"),
     log:
         PATHS.log("about"),
     resources:
         **asked("about"),
     params:
         **shared("about"),
+        captions={"rules and configuration": "the graph of rules, and the profile."},
         settings=json.dumps(config),
     shell:
         step("about --settings {params.settings:q}")
@@ -92,25 +92,23 @@ rule about:
 SECTIONS = [
     {
         "page": name,
-        "title": EXPERIMENTS[name].title,
-        "figure": page.shown,
-        "sentence": page.sentence,
+        "title": e.title,
+        "figure": e.page.shown,
+        "sentence": e.page.sentence,
     }
-    for name, page in PAGES.items()
-    if page.shown
+    for name, e in SHOWN.items()
+    if e.page.shown
 ]
 
 
 rule index:
     input:
-        [PATHS.page(name) for name in PAGES],
+        [PATHS.page(name) for name in SHOWN],
         code=code_of("index"),
         templates=templates("index.html.j2"),
         ledger=PATHS.ledger(),
         figures=[
-            PATHS.figure(stem)[0]
-            for name in PAGES
-            for stem in EXPERIMENTS[name].stems(config)
+            PATHS.figure(stem)[0] for e in SHOWN.values() for stem in e.stems(config)
         ],
         manifests=[PATHS.manifest(dataset) for dataset in config["data"]],
     output:
@@ -126,6 +124,6 @@ rule index:
         folder=lambda wildcards: PATHS.figures(),
     shell:
         step(
-            "index --profile {params.profile} --sections {params.sections:q} "
-            "--folder {params.folder}"
+            "index --profile {params.profile:q} --sections {params.sections:q} "
+            "--folder {params.folder:q}"
         )

@@ -25,7 +25,7 @@ for experiment in EXPERIMENTS.values():
                 cells=cell_settings(experiment),
             shell:
                 step(
-                    "train --kind {params.kind} --cells {params.cells:q} --checkpoint {log}.checkpoint"
+                    "train --kind {params.kind:q} --cells {params.cells:q} --checkpoint {log:q}.checkpoint"
                 )
 
         rule:
@@ -48,7 +48,7 @@ for experiment in EXPERIMENTS.values():
                 **shared(collects),
                 kind=training.kind,
             shell:
-                step("collect --kind {params.kind}")
+                step("collect --kind {params.kind:q}")
 
 
 WEIGHTS = [
@@ -75,4 +75,4 @@ rule list_weights:
         **shared("list_weights"),
         kinds=[kind for kind, _ in WEIGHTS],
     shell:
-        step("list_weights --kinds {params.kinds}")
+        step("list_weights --kinds {params.kinds:q}")

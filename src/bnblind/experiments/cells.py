@@ -73,9 +73,7 @@ class Cell(ABC):
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         """From a mapping of the fields, those with a default if they differ; lists become tuples.
-
-        Raises:
-            BadInput: a field is missing, or unknown.
+        Raises BadInput if a field is missing, or unknown.
         """
         known = {f.name: f.default is MISSING for f in fields(cls)}
         needed = {name for name, required in known.items() if required}
@@ -151,10 +149,8 @@ class Cell(ABC):
 
     @classmethod
     def comparison(cls, values: Mapping[str, Any]) -> str:
-        """Name of what one figure compares norms and batchings in: ``digits-head-lr0.01``.
-
-        Args:
-            values: of :meth:`comparison_fields`, or of some of them.
+        """Name of what one figure compares norms and batchings in, ``digits-head-lr0.01``;
+        ``values`` are of :meth:`comparison_fields`, or of some of them.
         """
         names = cls.comparison_fields()
         return cls.named(values, [f for f in cls.identity_fields() if f.name in names])

@@ -12,29 +12,47 @@ import torch
 from torch import Tensor, nn
 
 from bnblind.errors import unknown
+from bnblind.experiments.runs import by_part
+
+Parameters = Iterable[nn.Parameter]
 
 
 class Optimizer(ABC):
-    """What the training loop needs of an optimizer."""
+    """What the training loop needs of an optimizer.
 
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
-        self.parameters = list(parameters)
+    Args:
+        parameters: to be trained.
+        lr: step size.
+    """
+
+    def __init__(self, parameters: Parameters, lr: float) -> None:
+        self.parameters, self.lr = list(parameters), lr
+        self.memories: list[dict[str, Tensor]] = [{} for _ in self.parameters]
 
     def zero_grad(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None
 
-    @abstractmethod
+    @torch.no_grad()
     def step(self) -> None:
-        """Change the parameters by their gradients."""
+        """Change the parameters by their gradients; one that has none stays as it is."""
+        for parameter, memory in zip(self.parameters, self.memories, strict=True):
+            if parameter.grad is not None:
+                self.change(parameter, parameter.grad, memory)
 
     @abstractmethod
+    def change(self, p: nn.Parameter, gradient: Tensor, memory: dict[str, Tensor]) -> None:
+        """Take one step; ``memory`` is what the parameter's earlier steps left, at first empty."""
+
     def state(self) -> dict[str, Tensor]:
-        """What the next steps depend on, by the parameters' positions."""
+        """What the next steps depend on, ``POSITION/NAME``, by the parameters' positions."""
+        memories = enumerate(self.memories)
+        return {f"{i}/{name}": v for i, memory in memories for name, v in memory.items()}
 
-    @abstractmethod
     def load(self, state: dict[str, Tensor]) -> None:
         """Take over another optimizer's :meth:`state`."""
+        for position, memory in by_part(state).items():
+            self.memories[int(position)] = {name: v.clone() for name, v in memory.items()}
 
 
 class SGD(Optimizer):
@@ -45,35 +63,18 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self,
-        parameters: Iterable[nn.Parameter],
-        lr: float,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
+        self, parameters: Parameters, lr: float, momentum: float = 0.0, weight_decay: float = 0.0
     ) -> None:
-        super().__init__(parameters)
-        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
-        self.velocities: dict[int, Tensor] = {}
+        super().__init__(parameters, lr)
+        self.momentum, self.weight_decay = momentum, weight_decay
 
-    @torch.no_grad()
-    def step(self) -> None:
-        for i, p in enumerate(self.parameters):
-            if p.grad is None:
-                continue
-            gradient = p.grad.add(p, alpha=self.weight_decay)
-            if i in self.velocities:
-                self.velocities[i].mul_(self.momentum).add_(gradient)
-            else:
-                self.velocities[i] = gradient
-            p.add_(self.velocities[i], alpha=-self.lr)
-
-    def state(self) -> dict[str, Tensor]:
-        """The velocities, by the parameters' positions."""
-        return {str(i): velocity for i, velocity in self.velocities.items()}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Take over another optimizer's :meth:`state`."""
-        self.velocities = {int(i): velocity.clone() for i, velocity in state.items()}
+    def change(self, p: nn.Parameter, gradient: Tensor, memory: dict[str, Tensor]) -> None:
+        gradient = gradient.add(p, alpha=self.weight_decay)
+        if memory:
+            memory["velocity"].mul_(self.momentum).add_(gradient)
+        else:
+            memory["velocity"] = gradient
+        p.add_(memory["velocity"], alpha=-self.lr)
 
 
 class Adamax(Optimizer):
@@ -86,59 +87,30 @@ class Adamax(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: Parameters,
         lr: float,
         betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        super().__init__(parameters)
-        self.lr, self.betas, self.eps = lr, tuple(betas), eps
-        self.moments: dict[int, tuple[Tensor, Tensor]] = {}
-        self.steps: dict[int, int] = {}
+        super().__init__(parameters, lr)
+        self.betas, self.eps = tuple(betas), eps
 
-    @torch.no_grad()
-    def step(self) -> None:
+    def change(self, p: nn.Parameter, gradient: Tensor, memory: dict[str, Tensor]) -> None:
         beta1, beta2 = self.betas
-        for i, p in enumerate(self.parameters):
-            if p.grad is None:
-                continue
-            if i not in self.moments:
-                self.moments[i], self.steps[i] = (torch.zeros_like(p), torch.zeros_like(p)), 0
-            self.steps[i] += 1
-            mean, largest = self.moments[i]
-            mean.lerp_(p.grad, 1 - beta1)
-            torch.maximum(largest.mul_(beta2), p.grad.abs().add_(self.eps), out=largest)
-            rate = self.lr / (1 - beta1 ** self.steps[i])
-            p.addcdiv_(mean, largest, value=-rate)
-
-    def state(self) -> dict[str, Tensor]:
-        """Means, largest gradients and numbers of steps, by the parameters' positions."""
-        tensors: dict[str, Tensor] = {}
-        for i, (mean, largest) in self.moments.items():
-            tensors |= {f"{i}/mean": mean, f"{i}/largest": largest}
-            tensors[f"{i}/steps"] = torch.tensor(self.steps[i])
-        return tensors
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Take over another optimizer's :meth:`state`."""
-        positions = [name.removesuffix("/mean") for name in state if name.endswith("/mean")]
-        self.moments = {
-            int(i): (state[f"{i}/mean"].clone(), state[f"{i}/largest"].clone()) for i in positions
-        }
-        self.steps = {int(i): int(state[f"{i}/steps"]) for i in positions}
+        if not memory:
+            memory |= {"mean": torch.zeros_like(p), "largest": torch.zeros_like(p)}
+            memory["steps"] = torch.tensor(0)
+        memory["steps"] += 1
+        mean, largest = memory["mean"].lerp_(gradient, 1 - beta1), memory["largest"]
+        torch.maximum(largest.mul_(beta2), gradient.abs().add_(self.eps), out=largest)
+        p.addcdiv_(mean, largest, value=-self.lr / (1 - beta1 ** int(memory["steps"])))
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "adamax": Adamax}
 
 
-def build_optimizer(
-    name: str, parameters: Iterable[nn.Parameter], lr: float, **settings: Any
-) -> Optimizer:
-    """The optimizer ``name``; ``settings`` are its further keyword arguments.
-
-    Raises:
-        BadInput: unknown optimizer.
-    """
+def build_optimizer(name: str, parameters: Parameters, lr: float, **settings: Any) -> Optimizer:
+    """The optimizer ``name`` with its further ``settings``; raises BadInput if unknown."""
     if name not in OPTIMIZERS:
         raise unknown("optimizer", name, OPTIMIZERS)
     return OPTIMIZERS[name](parameters, lr=lr, **settings)

@@ -151,11 +151,7 @@ SHARED_LOSSES: dict[str, Callable[[int, torch.Generator], SharedLoss]] = {
 
 
 def shared_loss(name: str, dim: int, seed: int) -> SharedLoss:
-    """The loss ``name`` of ``dim`` features, drawn from ``seed``.
-
-    Raises:
-        BadInput: unknown name.
-    """
+    """The loss ``name`` of ``dim`` features, drawn from ``seed``; raises BadInput if unknown."""
     if name not in SHARED_LOSSES:
         raise unknown("loss", name, SHARED_LOSSES)
     return SHARED_LOSSES[name](dim, stream(seed, "loss", dim))

@@ -68,10 +68,8 @@ class Case:
 
 
 def split(loss: SharedLoss, y: Tensor, y0: Tensor) -> Split:
-    """The loss of ``y`` (n, D), split at ``y0`` (D,).
-
-    Raises:
-        BadInput: ``y0`` lies on a kink, where the terms are not defined.
+    """The loss of ``y`` (n, D), split at ``y0`` (D,); raises BadInput if ``y0`` lies on a kink,
+    where the terms are not defined.
     """
     found = split_head(loss.head, y, loss.targets(len(y)), y0, loss=loss.loss)
     if found.undefined:

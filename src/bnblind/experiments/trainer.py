@@ -34,10 +34,8 @@ class Trainer(ABC):
     def __init__(self, cell: Cell, seed: int, labels: Tensor, model: nn.Module) -> None:
         self.run, self.epoch, self.name = Run(seed), 0, cell.name(seed)
         self.planned, self.labels, self.model = cell, labels, model
-        settings = {key: value for key, value in cell.optimizer.items() if key != "name"}
-        self.optimizer = build_optimizer(
-            cell.optimizer["name"], model.parameters(), cell.lr, **settings
-        )
+        parameters = model.parameters()
+        self.optimizer = build_optimizer(parameters=parameters, lr=cell.lr, **cell.optimizer)
         self.measure()
 
     @abstractmethod
@@ -46,10 +44,8 @@ class Trainer(ABC):
 
     @abstractmethod
     def loss(self, inputs: Tensor, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a batch, and sums over its samples of what is recorded of the epoch.
-
-        Args:
-            batch: positions of its samples in ``inputs``.
+        """The loss of the ``batch`` at these positions of ``inputs``, and sums over its samples of
+        what is recorded of the epoch.
         """
 
     @abstractmethod

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -19,9 +17,10 @@ from bnblind.figures.naming import (
     norms_in,
     rows_in_order,
     spread,
+    where,
     with_labels,
 )
-from bnblind.figures.panels import mark_level
+from bnblind.figures.panels import draw_band, mark_level, panel_grid, title_columns
 from bnblind.figures.style import COLUMN, LOOKS
 
 MODEL_NOTES = {
@@ -51,11 +50,9 @@ def by_model(results: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFra
     """
     keys = comparison_in(results)
     found = results[keys].drop_duplicates().sort_values(keys)
-    order = {name: i for i, name in enumerate(MODEL_NOTES)}
-    place = found["model"].map(order).fillna(len(order))
-    for _, key in found.assign(place=place).sort_values("place", kind="stable").iterrows():
-        rows = results[(results[keys] == key[keys]).all(axis=1)]
-        yield {name: key[name] for name in keys}, rows
+    for row in rows_in_order(found, {"model": MODEL_NOTES}).to_dict("records"):
+        named = {str(name): value for name, value in row.items()}
+        yield named, where(results, **named)
 
 
 def seeds_by_batching(results: pd.DataFrame) -> str:
@@ -73,29 +70,6 @@ def last_epochs(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of each run's last epoch."""
     run = [*identity_in(results), "seed"]
     return results[results["epoch"] == results.groupby(run)["epoch"].transform("max")]
-
-
-def _rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
-    columns = ["norm", "batching", "seed", "epoch"]
-    return results.loc[results["metric"] == metric, [*columns, "value"]]
-
-
-def _draw_seeds(axes: Axes, rows: pd.DataFrame) -> None:
-    """For each norm the mean over the seeds, and the range of the seeds around it."""
-    for norm in norms_in(rows):
-        look = LOOKS[norm]
-        by_epoch = rows[rows["norm"] == norm].groupby("epoch")["value"].agg(["mean", "min", "max"])
-        axes.plot(
-            by_epoch.index, by_epoch["mean"], color=look.color, marker=look.marker, label=look.label
-        )
-        axes.fill_between(
-            by_epoch.index, by_epoch["min"], by_epoch["max"], color=look.color, alpha=0.25, lw=0
-        )
-
-
-def _column_titles(panels: list[Axes], batchings: list[str]) -> None:
-    for axes, batching in zip(panels, batchings, strict=True):
-        axes.set_title(batching_title(batching))
 
 
 def _legend(figure: Figure) -> None:
@@ -121,18 +95,14 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
     unit = "\n(nats)" if entropy else ""
     metrics = {"train.loss": f"training loss{unit}", "test.eval.accuracy": "test accuracy"}
     batchings = batchings_in(results)
-    figure, panels = plt.subplots(
-        len(metrics),
-        len(batchings),
-        figsize=(2 * COLUMN, 1.25 * COLUMN),
-        sharex=True,
-        sharey="row",
-        squeeze=False,
+    figure, panels = panel_grid(
+        len(metrics), len(batchings), 1.25 * COLUMN, sharex=True, sharey="row"
     )
     for row, (metric, label) in zip(panels, metrics.items(), strict=True):
-        rows = _rows(results, metric)
         for axes, batching in zip(row, batchings, strict=True):
-            _draw_seeds(axes, rows[rows["batching"] == batching])
+            rows = where(results, metric=metric, batching=batching)
+            for norm in norms_in(rows):
+                draw_band(axes, norm, where(rows, norm=norm), "epoch", "mean", alpha=0.25)
         row[0].set_ylabel(label)
     for axes in panels[-1]:
         axes.set(xlabel="epoch", ylim=(0, 1.03))
@@ -143,46 +113,37 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
     if entropy:
         mark_level(panels[0], math.log(classes), f"log {classes}")
     mark_level(panels[-1], 1 / classes, "chance")
-    _column_titles(list(panels[0]), batchings)
+    title_columns(panels, map(batching_title, batchings))
     _legend(figure)
     drawn = results[results["metric"].isin(list(metrics))]
     return figure, drawn
 
 
 def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
-    """Final test accuracy of every seed, in the three modes of evaluation.
-
-    Args:
-        results: as in :func:`training_curves`.
+    """Final test accuracy of every seed, in the three modes of evaluation; ``results`` as in
+    :func:`training_curves`.
     """
     last = last_epochs(results)
     batchings = batchings_in(results)
     norms = norms_in(results)
-    figure, panels = plt.subplots(
-        1, len(batchings), figsize=(2 * COLUMN, 0.8 * COLUMN), sharey=True, squeeze=False
-    )
+    figure, panels = panel_grid(1, len(batchings), 0.8 * COLUMN, sharey=True)
     step = min(0.22, 0.8 / len(norms))
     for axes, batching in zip(panels[0], batchings, strict=True):
         for i, norm in enumerate(norms):
             look, shift = LOOKS[norm], (i - (len(norms) - 1) / 2) * step
             for position, mode in enumerate(MODE_TITLES):
-                rows = _rows(last, f"test.{mode}.accuracy")
-                values = rows.loc[(rows["norm"] == norm) & (rows["batching"] == batching), "value"]
+                metric = f"test.{mode}.accuracy"
+                values = where(last, metric=metric, norm=norm, batching=batching)["value"]
+                label = look.label if position == 0 else None
                 axes.plot(
-                    [position + shift] * len(values),
-                    values,
-                    linestyle="",
-                    marker=look.marker,
-                    color=look.color,
-                    alpha=0.7,
-                    label=look.label if position == 0 else None,
+                    [position + shift] * len(values), values, **look.points, alpha=0.7, label=label
                 )
         axes.set_xticks(range(len(MODE_TICKS)), list(MODE_TICKS.values()))
         axes.set(ylim=(0, 1.03), xlim=(-0.5, len(MODE_TITLES) - 0.5))
     mark_level(panels[0], 1 / classes, "chance", "left")
     panels[0][0].set_ylabel("final test accuracy, each seed")
     _legend(figure)
-    _column_titles(list(panels[0]), batchings)
+    title_columns(panels, map(batching_title, batchings))
     drawn = last[last["metric"].isin([f"test.{mode}.accuracy" for mode in MODE_TITLES])]
     return figure, drawn
 
@@ -192,7 +153,7 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
     last = last_epochs(results)
     columns = {}
     for mode, title in MODE_TITLES.items():
-        rows = last[last["metric"] == f"test.{mode}.accuracy"]
+        rows = where(last, metric=f"test.{mode}.accuracy")
         by_cell = rows.groupby(["batching", "norm"])["value"]
         columns[title] = by_cell.agg(spread)
     table = pd.DataFrame({**columns, "seeds": by_cell.size()}).reset_index()

@@ -4,14 +4,20 @@ import textwrap
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bnblind.figures.naming import batch_title, in_order, norms_in, rows_in_order, with_labels
-from bnblind.figures.panels import legend_below
+from bnblind.figures.naming import (
+    batch_title,
+    in_order,
+    norms_in,
+    rows_in_order,
+    where,
+    with_labels,
+)
+from bnblind.figures.panels import draw_shares, legend_below, panel_grid, title_columns
 from bnblind.figures.style import COLUMN, FLOOR, LOOKS, SHARES, TERM_LABELS
 
 PROBED = ("label", "random")
@@ -48,22 +54,14 @@ def terms_along_training(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     lowest, highest = np.nanmin(lengths), np.nanmax(lengths)
     norms = norms_in(drawn)
     probed = in_order(drawn["probed"], PROBED)
-    figure, panels = plt.subplots(
-        len(probed),
-        len(norms),
-        figsize=(2 * COLUMN, 0.62 * COLUMN * len(probed) + 0.5),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
+    height = 0.62 * COLUMN * len(probed) + 0.5
+    figure, panels = panel_grid(len(probed), len(norms), height, sharex=True, sharey=True)
     for row, batching in zip(panels, probed, strict=True):
         for axes, norm in zip(row, norms, strict=True):
-            chosen = drawn[(drawn["norm"] == norm) & (drawn["probed"] == batching)]
-            _draw_terms(axes, chosen)
+            _draw_terms(axes, where(drawn, norm=norm, probed=batching))
             axes.set(yscale="log", ylim=(max(lowest / 5, FLOOR / 3), max(3 * highest, 30)))
         row[0].set_ylabel(f"{batch_title(batching)}\nlength / |dL/dY|")
-    for axes, norm in zip(panels[0], norms, strict=True):
-        axes.set_title(textwrap.fill(LOOKS[norm].label, 14))
+    title_columns(panels, [textwrap.fill(LOOKS[norm].label, 14) for norm in norms])
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
@@ -80,20 +78,9 @@ def terms_along_training(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 def _draw_terms(axes: Axes, rows: pd.DataFrame) -> None:
     for term, color in TERM_COLORS.items():
-        line = rows[rows["term"] == term]
+        line = where(rows, term=term)
         axes.plot(line["epoch"], line["arrives"].clip(lower=FLOOR), color=color, ls=":")
         axes.plot(line["epoch"], line["passes"].clip(lower=FLOOR), color=color, marker="o", ms=3)
-
-
-def _draw_shares(axes: Axes, labels: list[str], shares: pd.DataFrame) -> None:
-    """One bar per label, cut into the shares that are blocked and that pass."""
-    left = np.zeros(len(labels))
-    for name, (label, color) in SHARES.items():
-        axes.barh(labels, shares[name], left=left, color=color, label=label, height=0.7)
-        left += shares[name].to_numpy()
-    axes.set(xlim=(0, 1))
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
 
 
 def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -109,17 +96,17 @@ def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     rows = blocked[blocked["epoch"].isin(epochs)]
     drawn = rows.groupby(["probed", "layer", "epoch"], sort=False)[list(SHARES)].mean()
     drawn = drawn.reset_index()
-    size = (2 * COLUMN, 0.6 + 0.32 * len(layers) * len(epochs))
-    figure, panels = plt.subplots(1, len(probed), figsize=size, sharey=True, squeeze=False)
+    height = 0.6 + 0.32 * len(layers) * len(epochs)
+    figure, panels = panel_grid(1, len(probed), height, sharey=True)
     labels = [
         f"norm {number}, {'at initialization' if epoch == epochs[0] else f'epoch {epoch}'}"
         for number in range(1, len(layers) + 1)
         for epoch in epochs
     ]
     for axes, batching in zip(panels[0], probed, strict=True):
-        chosen = drawn[drawn["probed"] == batching].set_index(["layer", "epoch"])
+        chosen = where(drawn, probed=batching).set_index(["layer", "epoch"])
         chosen = chosen.loc[[(layer, epoch) for layer in layers for epoch in epochs]]
-        _draw_shares(axes, labels, chosen)
+        draw_shares(axes, labels, chosen, height=0.7)
         axes.set(xlabel="share of |dL/dY|²", title=batch_title(batching))
     panels[0][0].invert_yaxis()
     legend_below(figure, panels[0][0])
@@ -135,27 +122,19 @@ def blocked_by_term(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """
     titles = {"first": "first-order term", "diag": "diagonal term", "total": "whole gradient"}
     terms = defined(terms)
-    drawn = pd.concat(
-        [
-            terms[["place"]].assign(
-                term=term,
-                mean_share=terms[f"mean.{term}"],
-                scale_share=terms[f"scale.{term}"],
-                passing=terms[f"passing.{term}"],
-            )
-            for term in titles
-        ]
-    )
-    drawn = drawn.groupby(["term", "place"], sort=False).mean().reset_index()
+    parts = []
+    for term in titles:
+        shares = {name: terms[f"{name.removesuffix('_share')}.{term}"] for name in SHARES}
+        parts.append(terms[["place"]].assign(term=term, **shares))
+    drawn = pd.concat(parts).groupby(["term", "place"], sort=False).mean().reset_index()
     places = list(dict.fromkeys(drawn["place"]))
-    size = (2 * COLUMN, 0.8 + 0.24 * len(places))
-    figure, panels = plt.subplots(1, len(titles), figsize=size, sharey=True)
-    for axes, (term, title) in zip(panels, titles.items(), strict=True):
-        chosen = drawn[drawn["term"] == term].set_index("place").loc[places]
-        _draw_shares(axes, places, chosen)
+    figure, panels = panel_grid(1, len(titles), 0.8 + 0.24 * len(places), sharey=True)
+    for axes, (term, title) in zip(panels[0], titles.items(), strict=True):
+        chosen = where(drawn, term=term).set_index("place").loc[places]
+        draw_shares(axes, places, chosen, height=0.7)
         axes.set(title=title, xlabel="share of its |gradient|²")
-    panels[0].invert_yaxis()
-    legend_below(figure, panels[0])
+    panels[0][0].invert_yaxis()
+    legend_below(figure, panels[0][0])
     return figure, drawn
 
 
@@ -168,8 +147,8 @@ def passing_table(terms: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per (norm, layer): mean over seeds and batches of each term.
     """
-    pure = terms[(terms["batching"] == "label") & (terms["probed"] == "label")]
-    last = defined(pure[pure["epoch"] == pure["epoch"].max()])
+    pure = where(terms, batching="label", probed="label")
+    last = defined(where(pure, epoch=pure["epoch"].max()))
     layers = list(dict.fromkeys(last["layer"]))
     shares = {f"passing.{term}": TERM_LABELS[term] for term in (*TERM_COLORS, "second", "total")}
     means = last.groupby(["norm", "layer"])[list(shares)].mean().rename(columns=shares)
@@ -184,20 +163,16 @@ def cosines(terms: pd.DataFrame) -> pd.DataFrame:
     Args:
         terms: splits of one grid and norm. Label-pure probes are taken; mean over the rest.
     """
-    rows = defined(terms[terms["probed"] == "label"])
-    rows = rows[rows["epoch"] == rows["epoch"].max()]
+    rows = defined(where(terms, probed="label"))
+    rows = where(rows, epoch=rows["epoch"].max())
     names = list(TERM_COLORS)
     table = []
-    for layer, number in {
-        name: i for i, name in enumerate(dict.fromkeys(rows["layer"]), 1)
-    }.items():
-        chosen = rows[rows["layer"] == layer]
-        for side, where in (("y", "after the norm"), ("x", "before it")):
+    for number, (_, chosen) in enumerate(rows.groupby("layer", sort=False), 1):
+        for side, place in (("y", "after the norm"), ("x", "before it")):
             for i, a in enumerate(names[1:], 1):
-                row = {"layer": number, "where": where, "term": TERM_LABELS[a]}
+                row = {"layer": number, "where": place, "term": TERM_LABELS[a]}
                 for b in names[:i]:
                     lengths = chosen[f"{side}.{a}.{a}"] * chosen[f"{side}.{b}.{b}"]
-                    cosine = chosen[f"{side}.{b}.{a}"] / np.sqrt(lengths)
-                    row[TERM_LABELS[b]] = cosine.mean()
+                    row[TERM_LABELS[b]] = (chosen[f"{side}.{b}.{a}"] / np.sqrt(lengths)).mean()
                 table.append(row)
     return pd.DataFrame(table)

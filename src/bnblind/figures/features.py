@@ -3,7 +3,6 @@
 from typing import Any
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,8 +14,10 @@ from bnblind.figures.naming import (
     norms_in,
     rows_in_order,
     spread,
+    where,
     with_labels,
 )
+from bnblind.figures.panels import panel_grid, title_columns
 from bnblind.figures.style import COLUMN, LOOKS
 
 METRICS = {"silhouette": "silhouette", "ncm": "nearest class mean", "probe": "linear probe"}
@@ -35,21 +36,13 @@ def _stage(measures: pd.DataFrame) -> pd.Series:
 
 def _draw_measure(axes: Axes, rows: pd.DataFrame, norms: list[str]) -> None:
     for place, norm in enumerate(norms):
-        of_norm, look = rows[rows["norm"] == norm], LOOKS[norm]
-        before = of_norm[(of_norm["stage"] == "before") & (of_norm["mode"] == "eval")]["value"]
+        of_norm = where(rows, norm=norm)
+        before = where(of_norm, stage="before", mode="eval")["value"]
         axes.plot(before, [place] * len(before), ls="", marker="|", ms=8, mew=1, color="grey")
         for mode, (shift, filling) in {"eval": (-0.13, "full"), "random": (0.22, "none")}.items():
-            after = of_norm[(of_norm["stage"] == "after") & (of_norm["mode"] == mode)]["value"]
-            axes.plot(
-                after,
-                [place + shift] * len(after),
-                ls="",
-                marker=look.marker,
-                color=look.color,
-                fillstyle=filling,
-                mew=0.8,
-                alpha=0.8,
-            )
+            after = where(of_norm, stage="after", mode=mode)["value"]
+            places = [place + shift] * len(after)
+            axes.plot(after, places, **LOOKS[norm].points, fillstyle=filling, mew=0.8, alpha=0.8)
 
 
 def measures_by_norm(measures: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -62,18 +55,11 @@ def measures_by_norm(measures: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     drawn = measures[measures["metric"].isin(list(METRICS))]
     drawn = drawn.assign(stage=_stage(drawn))
     batchings, norms = batchings_in(drawn), norms_in(drawn)
-    figure, panels = plt.subplots(
-        len(batchings),
-        len(METRICS),
-        figsize=(2 * COLUMN, 0.7 + len(batchings) * (0.35 + 0.19 * len(norms))),
-        sharex="col",
-        sharey=True,
-        squeeze=False,
-    )
+    height = 0.7 + len(batchings) * (0.35 + 0.19 * len(norms))
+    figure, panels = panel_grid(len(batchings), len(METRICS), height, sharex="col", sharey=True)
     for row, batching in zip(panels, batchings, strict=True):
         for axes, metric in zip(row, METRICS, strict=True):
-            chosen = (drawn["batching"] == batching) & (drawn["metric"] == metric)
-            _draw_measure(axes, drawn[chosen], norms)
+            _draw_measure(axes, where(drawn, batching=batching, metric=metric), norms)
             axes.grid(axis="y", lw=0.4, color="#E5E5E5")
             axes.tick_params(axis="y", length=0)
         row[0].set_title(batching_title(batching), loc="left")
@@ -115,33 +101,19 @@ def measures_table(measures: pd.DataFrame) -> pd.DataFrame:
 
 def _draw_plane(axes: Axes, points: pd.DataFrame) -> None:
     """Every sample in its class's colour, and the class's number at the median."""
+    centered: dict[str, Any] = {"ha": "center", "va": "center"}
     if len(points[["x", "y"]].drop_duplicates()) == 1:
-        axes.text(
-            0.5,
-            0.5,
-            "one point: all images\nhave the same features",
-            ha="center",
-            va="center",
-            transform=axes.transAxes,
-            color="grey",
-        )
+        note = "one point: all images\nhave the same features"
+        axes.text(0.5, 0.5, note, **centered, transform=axes.transAxes, color="grey")
         points = points[:0]
     for label, rows in points.groupby("label"):
         color = CLASS_COLORS[int(str(label)) % len(CLASS_COLORS)]
         axes.scatter(rows["x"], rows["y"], s=3, color=color, linewidths=0)
-    for label, rows in points.groupby("label"):
-        axes.text(
-            rows["x"].median(),
-            rows["y"].median(),
-            str(label),
-            ha="center",
-            va="center",
-            fontsize=9,
-            fontweight="bold",
-            path_effects=[withStroke(linewidth=1.5, foreground="white")],
-        )
-    axes.set_xticks([])
-    axes.set_yticks([])
+        x, y = rows[["x", "y"]].median()
+        outline = [withStroke(linewidth=1.5, foreground="white")]
+        bold: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "path_effects": outline}
+        axes.text(x, y, str(label), **centered, **bold)
+    axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal", adjustable="datalim")
     axes.spines[:].set_visible(True)
     axes.spines[:].set(lw=0.5, color="grey")
@@ -156,24 +128,18 @@ def tsne_panels(plane: pd.DataFrame, measures: pd.DataFrame) -> tuple[Figure, pd
         measures: of the same networks, printed below each panel.
     """
     batchings, norms = batchings_in(plane), norms_in(plane)
-    values = measures[measures["mode"] == "eval"].set_index(
-        ["norm", "batching", "seed", "epoch", "metric"]
-    )["value"]
+    columns = ["norm", "batching", "seed", "epoch", "metric"]
+    values = where(measures, mode="eval").set_index(columns)["value"]
     side = 2 * COLUMN / max(3, len(norms))
-    figure, panels = plt.subplots(
-        len(batchings),
-        len(norms),
-        figsize=(side * len(norms), side * len(batchings) * 1.05),
-        squeeze=False,
-    )
+    height, width = side * len(batchings) * 1.05, side * len(norms)
+    figure, panels = panel_grid(len(batchings), len(norms), height, width)
     for row, batching in zip(panels, batchings, strict=True):
         for axes, norm in zip(row, norms, strict=True):
-            points = plane[(plane["norm"] == norm) & (plane["batching"] == batching)]
+            points = where(plane, norm=norm, batching=batching)
             _draw_plane(axes, points)
             seed, epoch = points[["seed", "epoch"]].iloc[0]
             found = {m: values[norm, batching, seed, epoch, m] for m in ("silhouette", "probe")}
             axes.set_xlabel(f"silhouette {found['silhouette']:.2f}, probe {found['probe']:.2f}")
         row[0].set_ylabel(batching_title(batching).replace(" on ", " on\n"))
-    for axes, norm in zip(panels[0], norms, strict=True):
-        axes.set_title(LOOKS[norm].label)
+    title_columns(panels, [LOOKS[norm].label for norm in norms])
     return figure, plane

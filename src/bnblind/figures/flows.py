@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,9 +17,11 @@ from bnblind.figures.naming import (
     batchings_in,
     norms_in,
     rows_in_order,
+    where,
     with_labels,
 )
-from bnblind.figures.style import COLUMN, LOOKS
+from bnblind.figures.panels import panel_grid, title_columns
+from bnblind.figures.style import COLUMN, LOOKS, Look
 
 KIND_TITLES = {"plain": "running averages", "recalibrated": "recalibrated"}
 
@@ -36,11 +37,8 @@ def _pairs(results: pd.DataFrame) -> list[str]:
 
 
 def _norm_legend(figure: Figure, norms: list[str], *others: Line2D) -> None:
-    handles = [
-        Line2D([], [], color=LOOKS[n].color, marker=LOOKS[n].marker, label=LOOKS[n].label)
-        for n in norms
-    ]
-    figure.legend(handles=[*handles, *others], loc="outside lower center", ncols=6)
+    handles = [*(Line2D([], [], **LOOKS[norm].line) for norm in norms), *others]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6)
 
 
 def training_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -55,26 +53,18 @@ def training_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     drawn = results[results["metric"].isin(list(names)) & (results["epoch"] > 0)]
     pairs, batchings = _pairs(drawn), batchings_in(drawn)
     norms = norms_in(drawn)
-    figure, panels = plt.subplots(
-        len(pairs),
-        len(batchings),
-        figsize=(2 * COLUMN, 0.4 + 0.62 * COLUMN * len(pairs)),
-        sharex=True,
-        sharey="row",
-        squeeze=False,
-    )
+    height = 0.4 + 0.62 * COLUMN * len(pairs)
+    figure, panels = panel_grid(len(pairs), len(batchings), height, sharex=True, sharey="row")
     for row, pair in zip(panels, pairs, strict=True):
-        of_pair = drawn[drawn["pair"] == pair]
+        of_pair = where(drawn, pair=pair)
         for axes, batching in zip(row, batchings, strict=True):
             for norm in norms:
-                chosen = of_pair[(of_pair["batching"] == batching) & (of_pair["norm"] == norm)]
-                _draw_runs(axes, chosen, norm, names)
+                _draw_runs(axes, where(of_pair, batching=batching, norm=norm), norm, names)
         lowest = of_pair["value"].min()
         # The first epochs, far above, would flatten the rest.
         row[0].set_ylim(lowest - 0.05, lowest + 1.2)
         row[0].set_ylabel(f"{pair_title(pair)}\nbits per dimension")
-    for axes, batching in zip(panels[0], batchings, strict=True):
-        axes.set_title(batching_title(batching))
+    title_columns(panels, map(batching_title, batchings))
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
     _norm_legend(
@@ -94,14 +84,7 @@ def _draw_runs(axes: Axes, rows: pd.DataFrame, norm: str, names: Mapping[str, st
         axes.plot(run["epoch"], run["value"], color=look.color, ls=style, lw=0.8, alpha=0.8)
         if style == "-":
             best = run.nsmallest(1, "value")
-            axes.plot(
-                best["epoch"],
-                best["value"],
-                color=look.color,
-                marker=look.marker,
-                ms=6,
-                mec="white",
-            )
+            axes.plot(best["epoch"], best["value"], **look.line, ms=6, mec="white")
 
 
 def _views(results: pd.DataFrame) -> list[tuple[str, str]]:
@@ -109,8 +92,8 @@ def _views(results: pd.DataFrame) -> list[tuple[str, str]]:
     return [(batching, kind) for batching in batchings_in(results) for kind in KIND_TITLES]
 
 
-def _view_title(batching: str, kind: str) -> str:
-    return f"{batch_title(batching)},\n{KIND_TITLES[kind]}"
+def _view_titles(views: list[tuple[str, str]]) -> list[str]:
+    return [f"{batch_title(batching)},\n{KIND_TITLES[kind]}" for batching, kind in views]
 
 
 def interpolation_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -123,39 +106,26 @@ def interpolation_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     columns = ["pair", "norm", "batching", "share"]
     parts = []
     for kind in KIND_TITLES:
-        tables = [
-            results[results["metric"] == f"test.{kind}.mixed.{figure}"]
-            .groupby(columns)["value"]
-            .mean()
-            .rename(figure)
-            for figure in ("mean", "sd")
-        ]
-        parts.append(pd.concat(tables, axis=1).reset_index().assign(statistics=kind))
+        mixed = {
+            name: where(results, metric=f"test.{kind}.mixed.{name}") for name in ("mean", "sd")
+        }
+        table = pd.DataFrame({n: t.groupby(columns)["value"].mean() for n, t in mixed.items()})
+        parts.append(table.reset_index().assign(statistics=kind))
     drawn = pd.concat(parts, ignore_index=True)
     pairs, views, norms = _pairs(drawn), _views(drawn), norms_in(drawn)
-    figure, panels = plt.subplots(
-        len(pairs),
-        len(views),
-        figsize=(2 * COLUMN, 0.6 + 0.6 * COLUMN * len(pairs)),
-        sharey="row",
-        squeeze=False,
-    )
+    height = 0.6 + 0.6 * COLUMN * len(pairs)
+    figure, panels = panel_grid(len(pairs), len(views), height, sharey="row")
     for row, pair in zip(panels, pairs, strict=True):
         for axes, (batching, kind) in zip(row, views, strict=True):
-            chosen = drawn[
-                (drawn["pair"] == pair)
-                & (drawn["batching"] == batching)
-                & (drawn["statistics"] == kind)
-            ]
+            chosen = where(drawn, pair=pair, batching=batching, statistics=kind)
             for norm in norms:
-                _draw_interpolation(axes, chosen[chosen["norm"] == norm], norm)
+                _draw_interpolation(axes, where(chosen, norm=norm), norm)
         row[0].set_ylabel(f"{pair_title(pair)}\nlog-likelihood (nats)")
         first, second = pair.split("v")
         for axes in row:
             axes.set_xticks([0, 0.5, 1], [f"all {second}", "half", f"all {first}"])
             axes.set_xlim(-0.08, 1.08)
-    for axes, view in zip(panels[0], views, strict=True):
-        axes.set_title(_view_title(*view))
+    title_columns(panels, _view_titles(views))
     band = Line2D(
         [], [], color="grey", alpha=0.25, lw=6, label="one standard deviation over the images"
     )
@@ -183,30 +153,21 @@ def gaps(results: pd.DataFrame, metric: str = "gap") -> pd.DataFrame:
 
 
 def gap_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Real minus mixed (a = 1/2) log-likelihood: each seed, and mean with 95 % t interval.
-
-    Args:
-        results: as in :func:`training_curves`.
+    """Real minus mixed (a = 1/2) log-likelihood: each seed, and mean with 95 % t interval;
+    ``results`` as in :func:`training_curves`.
     """
     drawn = gaps(results)
     pairs, views, norms = _pairs(drawn), _views(drawn), norms_in(drawn)
-    figure, panels = plt.subplots(1, len(pairs), figsize=(2 * COLUMN, 0.95 * COLUMN), squeeze=False)
+    figure, panels = panel_grid(1, len(pairs), 0.95 * COLUMN)
     step = 0.7 / len(norms)
     for axes, pair in zip(panels[0], pairs, strict=True):
         for i, norm in enumerate(norms):
-            look = LOOKS[norm]
             for place, (batching, kind) in enumerate(views):
-                values = drawn.loc[
-                    (drawn["pair"] == pair)
-                    & (drawn["norm"] == norm)
-                    & (drawn["batching"] == batching)
-                    & (drawn["statistics"] == kind),
-                    "value",
-                ]
+                runs = where(drawn, pair=pair, norm=norm, batching=batching, statistics=kind)
                 x = place + (i - (len(norms) - 1) / 2) * step
-                _draw_interval(axes, x, values.tolist(), look.color, look.marker)
+                _draw_interval(axes, x, runs["value"].tolist(), LOOKS[norm])
         axes.axhline(0, color="grey", lw=0.8, ls=":", zorder=0)
-        titles = [_view_title(*view).replace(" ", "\n") for view in views]
+        titles = [title.replace(" ", "\n") for title in _view_titles(views)]
         axes.set_xticks(range(len(views)), titles)
         axes.set_title(f"classes {pair_title(pair)}")
     panels[0][0].set_ylabel("real minus mixed images (nats)")
@@ -214,12 +175,12 @@ def gap_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     return figure, drawn
 
 
-def _draw_interval(axes: Axes, x: float, values: list[float], color: str, marker: str) -> None:
+def _draw_interval(axes: Axes, x: float, values: list[float], look: Look) -> None:
     mean, low, high = t_interval(values)
-    axes.plot([x] * len(values), values, ls="", marker=marker, color=color, alpha=0.45, ms=3)
+    axes.plot([x] * len(values), values, **look.points, alpha=0.45, ms=3)
     if np.isfinite(low):
-        axes.plot([x, x], [low, high], color=color, lw=1)
-    axes.plot([x - 0.08, x + 0.08], [mean, mean], color=color, lw=1.6)
+        axes.plot([x, x], [low, high], color=look.color, lw=1)
+    axes.plot([x - 0.08, x + 0.08], [mean, mean], color=look.color, lw=1.6)
 
 
 def sample_grids(
@@ -233,8 +194,8 @@ def sample_grids(
     """
     keys = pd.DataFrame(list(samples), columns=["norm", "batching", "statistics"])
     norms, views = norms_in(keys), _views(keys)
-    size = (0.36 * COLUMN * (len(views) + 1), 0.30 * COLUMN * len(norms) + 0.35)
-    figure, panels = plt.subplots(len(norms), len(views) + 1, figsize=size, squeeze=False)
+    width, height = 0.36 * COLUMN * (len(views) + 1), 0.30 * COLUMN * len(norms) + 0.35
+    figure, panels = panel_grid(len(norms), len(views) + 1, height, width)
     for row, norm in zip(panels, norms, strict=True):
         for axes, view in zip(row[1:], views, strict=True):
             _show(axes, samples[norm, *view])
@@ -242,9 +203,7 @@ def sample_grids(
         row[0].set_axis_off()
     panels[0][0].set_axis_on()
     _show(panels[0][0], real)
-    panels[0][0].set_title("training\nimages")
-    for axes, (batching, kind) in zip(panels[0][1:], views, strict=True):
-        axes.set_title(_view_title(batching, kind))
+    title_columns(panels, ["training\nimages", *_view_titles(views)])
     drawn = keys.assign(
         images=[len(images) for images in samples.values()],
         mean_pixel=[images.mean().item() for images in samples.values()],
@@ -266,16 +225,15 @@ def gap_table(results: pd.DataFrame) -> pd.DataFrame:
     """Real minus mixed (nats) with 95 % t interval, and the AUC of telling them apart."""
     keys = ["pair", "batching", "statistics", "norm"]
     told = gaps(results, "auc").groupby(keys)["value"].mean().to_dict()
-    rows = []
-    for key, values in gaps(results).groupby(keys)["value"]:
-        rows.append(
-            {
-                **dict(zip(keys, key, strict=True)),
-                "real minus mixed (nats)": _with_interval(values.tolist()),
-                "AUC": f"{told[key]:.2f}",
-                "seeds": len(values),
-            }
-        )
+    rows = [
+        {
+            **dict(zip(keys, key, strict=True)),
+            "real minus mixed (nats)": _with_interval(values.tolist()),
+            "AUC": f"{told[key]:.2f}",
+            "seeds": len(values),
+        }
+        for key, values in gaps(results).groupby(keys)["value"]
+    ]
     return _in_words(pd.DataFrame(rows))
 
 

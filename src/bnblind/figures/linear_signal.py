@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bnblind.figures.naming import norms_in, with_labels
-from bnblind.figures.style import COLUMN, FLOOR, LOOKS
+from bnblind.figures.naming import norms_in, where, with_labels
+from bnblind.figures.panels import draw_band, panel_grid
+from bnblind.figures.style import COLUMN, FLOOR
 
 PANELS = {"displacement": "|W − W(0)| / |W(0)|", "fall": "|change of the loss|"}
 TITLES = {"displacement": "Do the weights move?", "fall": "Does the loss fall?"}
@@ -36,21 +36,10 @@ def by_cycle(rows: pd.DataFrame) -> pd.DataFrame:
 def _draw(axes: Axes, cycles: pd.DataFrame, column: str) -> None:
     """For each norm the median over the seeds, and their range around it."""
     for i, norm in enumerate(norms_in(cycles)):
-        look = LOOKS[norm]
-        rows = cycles[cycles["norm"] == norm].assign(value=lambda c: c[column].clip(lower=FLOOR))
-        spread = rows.groupby("step")["value"].agg(["median", "min", "max"])
-        axes.plot(
-            spread.index,
-            spread["median"],
-            color=look.color,
-            marker=look.marker,
-            # Lines lie on each other; their markers stand at different steps.
-            markevery=(i % min(4, len(spread)), 4),
-            label=look.label,
-        )
-        axes.fill_between(
-            spread.index, spread["min"], spread["max"], color=look.color, alpha=0.2, lw=0
-        )
+        rows = where(cycles, norm=norm).assign(value=lambda c: c[column].clip(lower=FLOOR))
+        # Lines lie on each other; their markers stand at different steps.
+        marked = (i % min(4, rows["step"].nunique()), 4)
+        draw_band(axes, norm, rows, "step", "median", alpha=0.2, markevery=marked)
     axes.set_yscale("log")
 
 
@@ -66,14 +55,9 @@ def _break_axis(above: Axes, below: Axes) -> None:
     below.set_ylim(FLOOR / 3, 1e-14)
     above.spines["bottom"].set_visible(False)
     above.tick_params(axis="x", length=0)
-    stroke: dict[str, Any] = {
-        "marker": [(-1, -0.6), (1, 0.6)],
-        "markersize": 6,
-        "color": "black",
-        "mew": 0.8,
-    }
-    above.plot(0, 0, transform=above.transAxes, clip_on=False, ls="", **stroke)
-    below.plot(0, 1, transform=below.transAxes, clip_on=False, ls="", **stroke)
+    stroke: dict[str, Any] = {"marker": [(-1, -0.6), (1, 0.6)], "ms": 6, "mew": 0.8, "ls": ""}
+    for axes, end in ((above, 0), (below, 1)):
+        axes.plot(0, end, transform=axes.transAxes, clip_on=False, color="black", **stroke)
     below.annotate(
         "float64 rounding", (1, 1), xycoords="axes fraction", ha="right", va="top", fontsize=6,
         color="grey",
@@ -88,9 +72,7 @@ def linear_signal(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             the classes. Changes below ``FLOOR`` are drawn at it.
     """
     drawn = by_cycle(rows)
-    figure, panels = plt.subplots(
-        2, 2, figsize=(2 * COLUMN, 1.15 * COLUMN), sharex=True, height_ratios=[3, 1]
-    )
+    figure, panels = panel_grid(2, 2, 1.15 * COLUMN, sharex=True, height_ratios=[3, 1])
     for (above, below), (column, unit) in zip(panels.T, PANELS.items(), strict=True):
         for axes in (above, below):
             _draw(axes, drawn, column)

@@ -33,6 +33,13 @@ def batchings_in(table: pd.DataFrame) -> list[str]:
     return in_order(table["batching"], BATCH_TITLES)
 
 
+def where(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """The rows that have these values in the columns of these names."""
+    for name, value in values.items():
+        table = table[table[name] == value]
+    return table
+
+
 def identity_in(table: pd.DataFrame) -> list[str]:
     """The columns that tell the cells of classifiers in ``table`` apart."""
     return [field.name for field in NetworkCell.identity_fields() if field.name in table]

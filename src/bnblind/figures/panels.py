@@ -1,14 +1,43 @@
-"""Parts of panels that several figures have: seeds, levels, legends."""
+"""Parts that several figures have: panels, seeds, levels, legends."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from bnblind.figures.naming import norms_in
-from bnblind.figures.style import LOOKS
+from bnblind.figures.naming import norms_in, where
+from bnblind.figures.style import COLUMN, LOOKS, SHARES
+
+
+def panel_grid(
+    rows: int, columns: int, height: float, width: float = 2 * COLUMN, **shared: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure of that size in inches, and its panels, (rows, columns)."""
+    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **shared)
+
+
+def title_columns(panels: np.ndarray, titles: Iterable[str]) -> None:
+    """Name the columns of ``panels`` above the first row."""
+    for axes, title in zip(panels[0], titles, strict=True):
+        axes.set_title(title)
+
+
+def draw_band(
+    axes: Axes, norm: str, rows: pd.DataFrame, setting: str, middle: str, alpha: float, **marks: Any
+) -> None:
+    """One norm's line through the ``middle`` of the seeds (``mean`` or ``median``), and their range
+    around it; ``rows`` has columns value and ``setting``, one row per seed.
+    """
+    band = rows.groupby(setting)["value"].agg([middle, "min", "max"])
+    axes.plot(band.index, band[middle], **LOOKS[norm].line, **marks)
+    axes.fill_between(
+        band.index, band["min"], band["max"], color=LOOKS[norm].color, alpha=alpha, lw=0
+    )
 
 
 def draw_against(axes: Axes, rows: pd.DataFrame, setting: str) -> None:
@@ -19,15 +48,27 @@ def draw_against(axes: Axes, rows: pd.DataFrame, setting: str) -> None:
             diverged) counts for no mean, and is a cross at the foot of the panel.
     """
     for norm in norms_in(rows):
-        look, own = LOOKS[norm], rows[rows["norm"] == norm]
+        look, own = LOOKS[norm], where(rows, norm=norm)
         mean = own.groupby(setting)["value"].mean()
-        axes.plot(mean.index, mean, color=look.color, marker=look.marker, label=look.label)
-        axes.plot(
-            own[setting], own["value"], color=look.color, marker=look.marker, linestyle="",
-            markersize=2.5, alpha=0.5,
-        )  # fmt: skip
+        axes.plot(mean.index, mean, **look.line)
+        axes.plot(own[setting], own["value"], **look.points, markersize=2.5, alpha=0.5)
         lost = own[own["value"].isna()]
         axes.plot(lost[setting], [0.02] * len(lost), color=look.color, marker="x", linestyle="")
+
+
+def draw_shares(
+    axes: Axes, places: Sequence[Any], shares: pd.DataFrame, height: float, **bars: Any
+) -> None:
+    """One bar per place on the y axis, cut into the shares that are blocked and that pass;
+    ``shares`` has the columns mean_share, scale_share and passing, one row per place.
+    """
+    left = np.zeros(len(shares))
+    for name, (label, color) in SHARES.items():
+        axes.barh(places, shares[name], left=left, color=color, label=label, height=height, **bars)
+        left += shares[name].to_numpy()
+    axes.set(xlim=(0, 1))
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:

@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from bnblind.figures.panels import draw_shares
 from bnblind.figures.style import COLUMN, SHARES
 
 
@@ -16,18 +17,11 @@ def share_bars(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """
     drawn = table[["layer", *SHARES]]
     figure, axes = plt.subplots(figsize=(1.25 * COLUMN, 0.8 + 0.16 * len(drawn)))
-    left = pd.Series(0.0, index=drawn.index)
     rows = range(len(drawn))
-    for name, (label, color) in SHARES.items():
-        share = drawn[name].fillna(0)
-        axes.barh(rows, share, left=left, color=color, label=label, height=0.8, linewidth=0)
-        left = left + share
+    draw_shares(axes, rows, drawn[list(SHARES)].fillna(0), height=0.8, linewidth=0)
     for row in (row for row in rows if drawn["passing"].isna().iloc[row]):
         axes.text(0.01, row, "no gradient", va="center", fontsize=6, color="grey")
     axes.set_yticks(rows, drawn["layer"].tolist())
-    axes.set(xlim=(0, 1), ylim=(len(drawn) - 0.4, -0.6))
-    axes.set_xlabel("share of the squared gradient")
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
+    axes.set(ylim=(len(drawn) - 0.4, -0.6), xlabel="share of the squared gradient")
     figure.legend(loc="outside upper center", ncols=len(SHARES))
     return figure, drawn

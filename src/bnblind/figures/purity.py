@@ -5,7 +5,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from bnblind.experiments.words import purity_of
-from bnblind.figures.naming import norms_in, spread
+from bnblind.figures.naming import norms_in, spread, where
 from bnblind.figures.panels import draw_against, mark_level
 from bnblind.figures.rates import final_values
 from bnblind.figures.style import COLUMN, LOOKS
@@ -52,16 +52,12 @@ def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
     left.set(ylim=(0, 1.03), ylabel="final test accuracy", title="accuracy")
     shares, look = blocked_shares(results), LOOKS["bn"]
     for when, line, face in (("before training", ":", "white"), ("after training", "-", None)):
-        own = shares[shares["when"] == when]
+        own = where(shares, when=when)
         mean = own.groupby("purity")["value"].mean()
-        right.plot(
-            mean.index, mean, color=look.color, marker=look.marker, linestyle=line,
-            markerfacecolor=face or look.color, label=f"{look.label}, {when}",
-        )  # fmt: skip
-        right.plot(
-            own["purity"], own["value"], color=look.color, marker=look.marker, linestyle="",
-            markersize=2.5, alpha=0.5, markerfacecolor=face or look.color,
-        )  # fmt: skip
+        named = look.line | {"label": f"{look.label}, {when}", "mfc": face or look.color}
+        right.plot(mean.index, mean, **named, ls=line)
+        small = look.points | {"ms": 2.5, "alpha": 0.5, "mfc": face or look.color}
+        right.plot(own["purity"], own["value"], **small)
     right.set(ylim=(0, 1.03), ylabel="share of |dL/dY|² blocked", title="blocked by BN")
     for axes in (left, right):
         axes.set_xlabel("purity of the training batches")
@@ -78,8 +74,7 @@ def purity_table(results: pd.DataFrame) -> pd.DataFrame:
     """The same as numbers, mean and range over the seeds: one row per purity."""
     accuracy = final_values(results, "test.eval.accuracy", ["purity"])
     columns = {
-        f"accuracy, {LOOKS[norm].label}": accuracy[accuracy["norm"] == norm]
-        for norm in norms_in(accuracy)
+        f"accuracy, {LOOKS[norm].label}": where(accuracy, norm=norm) for norm in norms_in(accuracy)
     }
     shares = blocked_shares(results)
     columns |= {f"blocked by BN {when}": rows for when, rows in shares.groupby("when", sort=False)}

@@ -1,12 +1,24 @@
 """Figure of the learning-rate ablation."""
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from bnblind.figures.classification import last_epochs
-from bnblind.figures.naming import batching_title, batchings_in, identity_in, norms_in, spread
-from bnblind.figures.panels import draw_against, legend_below, mark_level
+from bnblind.figures.naming import (
+    batching_title,
+    batchings_in,
+    identity_in,
+    norms_in,
+    spread,
+    where,
+)
+from bnblind.figures.panels import (
+    draw_against,
+    legend_below,
+    mark_level,
+    panel_grid,
+    title_columns,
+)
 from bnblind.figures.style import COLUMN, LOOKS
 
 
@@ -25,10 +37,8 @@ def with_the_grid(rates: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
 
 
 def final_values(results: pd.DataFrame, metric: str, settings: list[str]) -> pd.DataFrame:
-    """``metric`` after each run's last epoch, one row per run; NaN for a run that diverged.
-
-    Args:
-        settings: columns that, with norm and seed, tell the runs apart.
+    """``metric`` after each run's last epoch, one row per run; NaN for a run that diverged. With
+    norm and seed, the columns ``settings`` tell the runs apart.
     """
     run = [*settings, "norm", "seed"]
     last = last_epochs(results[results["metric"] == metric])[[*run, "value"]]
@@ -49,16 +59,14 @@ def accuracy_by_rate(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
     drawn = final_values(results, "test.eval.accuracy", ["batching", "lr"])
     batchings = batchings_in(drawn)
     width = min(2 * COLUMN, (0.4 + 0.8 * len(batchings)) * COLUMN)
-    figure, panels = plt.subplots(
-        1, len(batchings), figsize=(width, 0.8 * COLUMN), sharey=True, sharex=True, squeeze=False
-    )
+    figure, panels = panel_grid(1, len(batchings), 0.8 * COLUMN, width, sharey=True, sharex=True)
     rates = sorted(drawn["lr"].unique())
     for axes, batching in zip(panels[0], batchings, strict=True):
-        draw_against(axes, drawn[drawn["batching"] == batching], "lr")
+        draw_against(axes, where(drawn, batching=batching), "lr")
         axes.set(xscale="log", ylim=(0, 1.03), xlabel="learning rate")
         axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
         axes.minorticks_off()
-        axes.set_title(batching_title(batching))
+    title_columns(panels, map(batching_title, batchings))
     mark_level(panels[0], 1 / classes, "chance", "left")
     panels[0][0].set_ylabel("final test accuracy")
     legend_below(figure, panels[0][0])

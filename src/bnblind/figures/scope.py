@@ -5,24 +5,21 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from bnblind.experiments.intervals import t_interval
-from bnblind.figures.classification import last_epochs
+from bnblind.figures.classification import MODE_TITLES, last_epochs
 from bnblind.figures.naming import (
     comparison_in,
     identity_in,
     norms_in,
     rows_in_order,
     spread,
+    where,
     with_labels,
 )
 from bnblind.figures.panels import mark_level
 from bnblind.figures.rates import with_the_grid
 from bnblind.figures.style import COLUMN, LOOKS
 
-MODES = {
-    "test.eval.accuracy": "evaluation mode",
-    "test.random.accuracy": "training mode, random batches",
-    "test.label.accuracy": "training mode, label-pure batches",
-}
+MODES = {f"test.{mode}.accuracy": title for mode, title in MODE_TITLES.items()}
 
 
 def erasure_table(terms: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
@@ -36,11 +33,11 @@ def erasure_table(terms: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
         norm, seed, passing (share of the first-order term's squared gradient, mean over
         batches), loss (nats), accuracy; one row per (norm, seed).
     """
-    pure = terms[(terms["batching"] == "label") & (terms["probed"] == "label")]
-    pure = pure[(pure["kinks"] == 0) & (pure["epoch"] == pure["epoch"].max())]
+    pure = where(terms, batching="label", probed="label")
+    pure = where(pure, kinks=0, epoch=pure["epoch"].max())
     run = [*identity_in(pure), "seed"]
     shares = pure.groupby(run)["passing.first"].mean().rename("passing").reset_index()
-    last = last_epochs(results[results["batching"] == "label"])
+    last = last_epochs(where(results, batching="label"))
     names = {"train.loss": "loss", "test.eval.accuracy": "accuracy"}
     rows = last[last["metric"].isin(names)].pivot(index=run, columns="metric", values="value")
     table = shares.merge(rows.rename(columns=names).reset_index(), on=run)
@@ -59,15 +56,8 @@ def erasure_figure(table: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFr
     shares = table.groupby("norm")["passing"].mean().round(3)
     norms = sorted(norms_in(table), key=lambda norm: shares[norm])
     for x, norm in enumerate(norms):
-        look, rows = LOOKS[norm], table[table["norm"] == norm]
-        axes.plot(
-            [x] * len(rows),
-            rows["accuracy"],
-            color=look.color,
-            marker=look.marker,
-            linestyle="",
-            label=look.label,
-        )
+        rows = where(table, norm=norm)
+        axes.plot([x] * len(rows), rows["accuracy"], **LOOKS[norm].line, ls="")
     axes.set(
         xticks=range(len(norms)),
         xticklabels=[f"{shares[norm]:.2f}" for norm in norms],

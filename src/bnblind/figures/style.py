@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -21,6 +22,16 @@ class Look:
     label: str
     color: str
     marker: str
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Matplotlib's keywords for a line through markers, named in the legend."""
+        return {"color": self.color, "marker": self.marker, "label": self.label}
+
+    @property
+    def points(self) -> dict[str, Any]:
+        """The same for markers alone, without a name."""
+        return {"color": self.color, "marker": self.marker, "ls": ""}
 
 
 # Okabe & Ito's palette, distinguishable under the common kinds of colour blindness; the
@@ -99,12 +110,8 @@ def use_style() -> None:
         style="ticks",
         rc={
             "font.family": "DejaVu Sans",
-            "font.size": 8,
-            "axes.titlesize": 8,
-            "axes.labelsize": 8,
-            "xtick.labelsize": 7,
-            "ytick.labelsize": 7,
-            "legend.fontsize": 7,
+            **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 8),
+            **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 7),
             "legend.frameon": False,
             "axes.spines.top": False,
             "axes.spines.right": False,

@@ -41,16 +41,10 @@ def _name_groups(axes: Axes, groups: list[str], labels: dict[str, str]) -> None:
     """Name each group beside its rows, and part it from the next."""
     for group in dict.fromkeys(groups):
         first, count = groups.index(group), groups.count(group)
-        name = labels.get(group, group)
         axes.annotate(
-            name,
-            (0, first + count / 2),
-            xycoords=axes.get_yaxis_transform(),
-            xytext=(-68, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-        )
+            labels.get(group, group), (0, first + count / 2), xycoords=axes.get_yaxis_transform(),
+            xytext=(-68, 0), textcoords="offset points", ha="right", va="center",
+        )  # fmt: skip
         axes.axhline(first, color="white", lw=4)
 
 
@@ -122,11 +116,7 @@ def passing_heat_map(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 
 def passing_by_point(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """The same at eps = 0 for each expansion point, median over the losses.
-
-    Args:
-        passing: as in :func:`passing_heat_map`.
-    """
+    """The same of ``passing`` at eps = 0 for each expansion point, median over the losses."""
     keys = ["norm", "y0", "term"]
     rows = passing[passing["eps"] == passing["eps"].min()].groupby(keys, sort=True)["passing"]
     drawn = rows.agg(["median", "min", "max"]).reset_index()
@@ -138,10 +128,8 @@ def passing_by_point(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 
 def leak_curve(leak: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """T2's leak against the channel's standard deviation: measured points, stated curves.
-
-    Args:
-        leak: columns eps, std, measured, stated; one row per channel.
+    """T2's leak against the channel's standard deviation: measured points, stated curves; ``leak``
+    has the columns eps, std, measured and stated, one row per channel.
     """
     figure, axes = plt.subplots(figsize=(COLUMN, 0.75 * COLUMN))
     shades = dict(zip(sorted(leak["eps"].unique()), cycle(("-", "--", ":", "-.")), strict=False))
@@ -149,16 +137,8 @@ def leak_curve(leak: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         rows = leak[leak["eps"] == eps].sort_values("std")
         std = np.geomspace(rows["std"].min(), rows["std"].max(), 200)
         axes.plot(std, eps / (std**2 + eps), color="black", linestyle=line, label=f"eps = {eps:g}")
-    axes.plot(
-        leak["std"],
-        leak["measured"],
-        linestyle="",
-        marker="o",
-        markersize=3,
-        color=LOOKS["bn"].color,
-        label="measured",
-        zorder=3,
-    )
+    points = LOOKS["bn"].points | {"marker": "o", "ms": 3, "zorder": 3}
+    axes.plot(leak["std"], leak["measured"], **points, label="measured")
     axes.set(
         xscale="log",
         yscale="log",

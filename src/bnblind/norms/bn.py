@@ -1,13 +1,11 @@
-"""``bn``: batch normalization (Ioffe & Szegedy 2015)."""
-
 import torch
 from torch import Tensor
 
-from bnblind.norms.base import BatchStatistics, Fused
+from bnblind.norms import BatchStatistics, Fused
 
 
 class BatchNorm(Fused, BatchStatistics):
-    """``bn``: batch normalization."""
+    """``bn``: batch normalization (Ioffe & Szegedy 2015)."""
 
     centers_batch = True
 

@@ -1,8 +1,6 @@
-"""``bn_affine``: BN's affine phase and nothing else."""
-
 from torch import Tensor
 
-from bnblind.norms.base import Norm
+from bnblind.norms import Norm
 
 
 class AffineOnly(Norm):

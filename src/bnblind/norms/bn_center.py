@@ -1,12 +1,10 @@
-"""``bn_center``: BN's centering without its scaling."""
-
 from torch import Tensor
 
-from bnblind.norms.base import BatchStatistics
+from bnblind.norms import BatchStatistics
 
 
 class BatchCentering(BatchStatistics):
-    """``bn_center``: only subtract the batch mean."""
+    """``bn_center``: BN's centering alone: only subtract the batch mean."""
 
     control = True
     centers_batch = True

@@ -1,8 +1,6 @@
-"""``bn_detached``: BN forward, constant statistics backward."""
-
 from torch import Tensor
 
-from bnblind.norms.base import BatchStatistics
+from bnblind.norms import BatchStatistics
 
 
 class DetachedBatchNorm(BatchStatistics):

@@ -1,9 +1,7 @@
-"""``bn_frozen``: BN with constant statistics."""
-
-from bnblind.norms.base import FrozenStatistics
+from bnblind.norms import FrozenStatistics
 
 
 class FrozenBatchNorm(FrozenStatistics):
-    """``bn_frozen``: statistics taken once from data, then constant."""
+    """``bn_frozen``: BN with statistics taken once from data, then constant."""
 
     control = True

@@ -1,12 +1,10 @@
-"""``bn_scale``: BN's scaling without its centering."""
-
 from torch import Tensor
 
-from bnblind.norms.base import BatchStatistics
+from bnblind.norms import BatchStatistics
 
 
 class BatchScaling(BatchStatistics):
-    """``bn_scale``: only divide by the batch's standard deviation."""
+    """``bn_scale``: BN's scaling alone: only divide by the batch's standard deviation."""
 
     control = True
 

@@ -1,15 +1,13 @@
-"""``gn``: group normalization (Wu & He 2018)."""
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bnblind.norms.base import Fused
+from bnblind.norms import Fused
 from bnblind.standardization import square_root
 
 
 class GroupNorm(Fused):
-    """``gn``: statistics of each sample over groups of channels.
+    """``gn``: statistics of each sample over groups of channels (Wu & He 2018).
 
     At most 8 groups, of four channels or more: a group of one feature standardizes to 0, one
     of two to +-1, regardless of its features.

@@ -1,5 +1,3 @@
-"""``in``: instance normalization (Ulyanov et al. 2016)."""
-
 from collections.abc import Sequence
 
 import torch
@@ -7,12 +5,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bnblind.errors import BadInput
-from bnblind.norms.base import Fused
+from bnblind.norms import Fused
 from bnblind.standardization import square_root
 
 
 class InstanceNorm(Fused):
-    """``in``: statistics of each sample and channel over its positions; needs positions."""
+    """``in``: statistics of each sample and channel over its positions (Ulyanov et al. 2016)."""
 
     within_sample = True
     needs_positions = True

@@ -1,15 +1,13 @@
-"""``ln``: layer normalization (Ba et al. 2016)."""
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bnblind.norms.base import Fused
+from bnblind.norms import Fused
 from bnblind.standardization import square_root
 
 
 class LayerNorm(Fused):
-    """``ln``: statistics of each sample over all its features, per-element affine."""
+    """``ln``: statistics of a sample over all its features, affine by element (Ba et al. 2016)."""
 
     within_sample = True
     affine_by_element = True

@@ -1,14 +1,12 @@
-"""``none``: no norm, the baseline."""
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from bnblind.norms.base import Norm
+from bnblind.norms import Norm
 
 
 class NoNorm(Norm):
-    """``none``: the identity, without parameters."""
+    """``none``: no norm, the baseline: the identity, without parameters."""
 
     def __init__(self, shape: Sequence[int], eps: float = 1e-5) -> None:
         nn.Module.__init__(self)

@@ -6,6 +6,7 @@ values.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from os.path import normpath
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,10 @@ class Paths:
     def index(self) -> str:
         """The report's first page."""
         return self.at("reports/index.html")
+
+    def receipt(self) -> str:
+        """What `bnblind receipt` writes of a run, which is no part of it."""
+        return self.at("reports/receipt.json")
 
     def log(self, rule: str, *wildcards: str) -> str:
         return self.at(f"logs/{'/'.join([rule, *wildcards])}.log")
@@ -174,16 +179,33 @@ def artifacts(
     """Every file of a configuration; ``datasets`` is the registry.
 
     Raises:
-        BadInput: two experiments claim one file.
+        BadInput: two experiments claim one file, or one lies outside the profile's folders.
     """
     paths = Paths(config["root"])
     found = [*_of_data(config, datasets, paths), *_of_report(paths)]
     for experiment in experiments:
         found += _of_experiment(experiment, config, paths)
     first: dict[str, Artifact] = {}
+    below = paths.at("data/"), paths.at("reports/")
     for artifact in found:
         path = normpath(artifact.path)
+        if not path.startswith(below):
+            raise BadInput(f"{artifact.maker} claims {path}; allowed: below {' or '.join(below)}")
         other = first.setdefault(path, artifact)
         if other is not artifact:
             raise BadInput(f"{artifact.maker} and {other.maker} both claim {path}")
     return found
+
+
+def check_asked(words: Iterable[str], made: Iterable[str], paths: Paths) -> None:
+    """Whether the words of a command line that lie in the profile's folders are ``made``.
+
+    Raises:
+        BadInput: one is not; with the nearest that is.
+    """
+    known = set(made)
+    folders = paths.at("data/"), paths.at("reports/")
+    for word in words:
+        if word.startswith(folders) and word not in known:
+            near = get_close_matches(word, known, 1, cutoff=0)
+            raise BadInput(f"no rule makes {word}; did you mean {near[0]}?")

@@ -20,7 +20,7 @@ from torch import Tensor
 from bnblind.errors import BadInput
 from bnblind.experiments.runs import Run, by_part
 from bnblind.experiments.trainer import Trainer
-from bnblind.numerics import environment
+from bnblind.numerics import DEFAULT, environment
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.tensors import read_tensors, tensors_bytes
 
@@ -29,7 +29,7 @@ def identity_of(settings: str, data: Path) -> str:
     """A hash of all that a job's bits depend on: settings, data, code, libraries, numerics."""
     modules = {n: m for n, m in sys.modules.items() if n.split(".")[0] == "bnblind"}
     files = {str(m.__file__) for m in modules.values() if m.__file__}
-    numerics = {name: os.environ.get(name) for name in environment("portable", 1)}
+    numerics = {name: os.environ.get(name) for name in environment(DEFAULT, 1)}
     contents = [settings.encode(), data.read_bytes(), repr(numerics).encode()]
     contents.append(torch.__version__.encode())
     contents += [Path(file).read_bytes() for file in sorted(files)]

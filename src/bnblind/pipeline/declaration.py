@@ -74,6 +74,7 @@ class Page:
 
     Attributes:
         figures: name -> stem below ``reports/figures/NAME``, with fields in braces.
+        captions: name -> what to see, on the page after what the figure is of.
         drawn: the figures of a configuration: a name, and the values of its stem's fields.
         inputs: the notebook's parameters that are files: a path, a list or a mapping of them. If
             not given, the experiment's tables by their options, those of a grid by its name.
@@ -83,6 +84,7 @@ class Page:
     """
 
     figures: Mapping[str, str]
+    captions: Mapping[str, str]
     drawn: Callable[[Config], Iterable[tuple[str, Mapping[str, Any]]]]
     inputs: Callable[[Config, Paths], Mapping[str, Any]] | None = None
     parameters: Callable[[Config], Mapping[str, Any]] = lambda config: {}
@@ -132,6 +134,11 @@ class Experiment:
         return f"train_{self.name}"
 
     @property
+    def learns(self) -> bool:
+        """Whether its tables come from networks, whose training amplifies rounding."""
+        return bool(self.training or (self.computing and self.computing.of_networks))
+
+    @property
     def makes_tables(self) -> str:
         """Name of the rule that makes its tables."""
         return f"collect_{self.name}" if self.training else self.name
@@ -152,11 +159,10 @@ class Experiment:
                 f"{error} in its figures {dict(self.page.figures)}"
             ) from error
 
-    def stems(self, config: Config) -> list[str]:
-        """Those of all its figures of a configuration."""
-        if self.page is None:
-            return []
-        return sorted({self.stem(name, **fields) for name, fields in self.page.drawn(config)})
+    def stems(self, config: Config) -> dict[str, str]:
+        """Those of all its figures of a configuration -> the figures' names."""
+        drawn = self.page.drawn(config) if self.page else ()
+        return dict(sorted((self.stem(name, **fields), name) for name, fields in drawn))
 
     def page_inputs(self, config: Config, paths: Paths) -> Mapping[str, Any]:
         """The parameters of its notebook that are files."""

@@ -20,6 +20,9 @@ def _lacking(name: str, experiment: Experiment) -> Iterator[str]:
         yield f"is called {experiment.name!r} in {name}.py; allowed: {name!r}"
     if experiment.page and not Path(f"notebooks/{name}.ipynb").is_file():
         yield f"has a page but no notebook notebooks/{name}.ipynb"
+    if experiment.page and {*experiment.page.captions} != {*experiment.page.figures}:
+        figures = ", ".join(experiment.page.figures)
+        yield f"has captions of {', '.join(experiment.page.captions)}; allowed: of {figures}"
     if experiment.page and bool(experiment.page.shown) != bool(experiment.page.sentence):
         yield "declares one of `shown` and `sentence`; allowed: both or neither"
     if experiment.tables and not experiment.section:
@@ -45,11 +48,7 @@ def _lacking(name: str, experiment: Experiment) -> Iterator[str]:
 
 
 def declared(name: str) -> Experiment:
-    """The experiment of that name.
-
-    Raises:
-        BadInput: its declaration lacks a part.
-    """
+    """The experiment of that name; raises BadInput if its declaration lacks a part."""
     place = f"experiment {name} ({FOLDER / name}.py)"
     try:
         experiment = import_module(f"{PACKAGE}.{name}").EXPERIMENT

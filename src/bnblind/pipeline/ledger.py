@@ -15,11 +15,13 @@ from pandas.api.types import is_numeric_dtype
 from bnblind.errors import BadInput, unknown
 from bnblind.experiments.intervals import t_interval
 from bnblind.pipeline.artifacts import Paths
-from bnblind.pipeline.configuration.claims_file import STATISTICS
+from bnblind.pipeline.configuration.claims_file import BOUNDS, STATISTICS
 from bnblind.pipeline.proofs_record import Proofs
 
 REPRODUCED, PARTLY, REFUTED, NOT_RUN = "reproduced", "partly", "not reproduced", "not run"
 FEWEST_SEEDS = 3
+OF_SEEDS = ("mean", "difference")
+"""Statistics that are a mean over the seeds."""
 FIRST_SEED = 30
 """Seeds below were seen while settings were chosen and claims written; they judge nothing."""
 
@@ -65,9 +67,7 @@ def _is_last(wanted: Any) -> bool:
 
 def select(table: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of ``table`` that fulfil all conditions; ``last`` applies to what the others leave.
-
-    Raises:
-        BadInput: a column that the table does not have.
+    Raises BadInput for a column that the table does not have.
     """
     for name, wanted in sorted(where.items(), key=lambda condition: _is_last(condition[1])):
         if name not in table.columns:
@@ -107,6 +107,12 @@ def _seeds(values: pd.Series) -> tuple[int, ...]:
     return tuple(map(int, values.index))
 
 
+def _stated(row: Mapping[str, Any], words: Iterable[str]) -> str:
+    """The one of these words that the row gives a value."""
+    (stated,) = (word for word in words if row.get(word) is not None)
+    return stated
+
+
 def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
     """The row's number, or None where the table lacks what it needs.
 
@@ -118,13 +124,13 @@ def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
     for statistic in STATISTICS:
         if row.get(statistic) not in (None, *numbers):
             raise unknown("column of numbers", row[statistic], map(str, numbers))
-    (kind,) = (statistic for statistic in STATISTICS if row.get(statistic) is not None)
+    kind = _stated(row, STATISTICS)
     column, where = row[kind], row["where"]
 
     def by_seed(side: Mapping[str, Any]) -> Any:
         return _chosen(table, where, side, column).groupby("seed")[column]
 
-    if kind in ("largest", "smallest"):
+    if kind not in OF_SEEDS:
         extremes = by_seed({}).max() if kind == "largest" else by_seed({}).min()
         if extremes.empty:
             return None
@@ -141,27 +147,15 @@ def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
 
 def predicate(row: Mapping[str, Any]) -> tuple[str, float]:
     """The row's predicate in words, and its tolerance."""
-    sign, tolerance = (
-        (">=", row["at_least"]) if row.get("at_least") is not None else ("<=", row["at_most"])
-    )
-    if row.get("difference") is not None or row.get("mean") is not None:
-        return f"mean over seeds, with its 95 % t interval, {sign} {tolerance:g}", tolerance
-    kind = "largest" if row.get("largest") is not None else "smallest"
-    return f"{kind} {sign} {tolerance:g}", tolerance
-
-
-def _holds(row: Mapping[str, Any], found: Measured) -> bool:
-    low, high = found.interval
-    if row.get("at_least") is not None:
-        return low >= float(row["at_least"])
-    return high <= float(row["at_most"])
+    kind, bound = _stated(row, STATISTICS), _stated(row, BOUNDS)
+    what = "mean over seeds, with its 95 % t interval," if kind in OF_SEEDS else kind
+    sign = ">=" if bound == "at_least" else "<="
+    return f"{what} {sign} {row[bound]:g}", row[bound]
 
 
 def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: ReadTable) -> Row:
-    """One row of the ledger; ``name`` such as ``C5.head``.
-
-    Raises:
-        BadInput: the row names a column or condition that does not exist.
+    """One row of the ledger; ``name`` such as ``C5.head``. Raises BadInput if the row names a
+    column or condition that does not exist.
     """
     words, tolerance = predicate(row)
     table, scope, found = read(row["table"]), row["scope"], None
@@ -173,12 +167,13 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
         raise BadInput(f"claim {name}, table {row['table']}: {error}") from error
     if found is not None and min(found.seeds) < FIRST_SEED:
         found, scope = None, f"{scope} (seeds below {FIRST_SEED} judge nothing)"
-    verdict = NOT_RUN
-    undecided = False
+    verdict, undecided = NOT_RUN, False
     if found is not None:
-        verdict = REPRODUCED if _holds(row, found) else REFUTED
-        of_seeds = any(row.get(kind) is not None for kind in ("mean", "difference"))
-        undecided = of_seeds and found.interval[0] < tolerance < found.interval[1]
+        low, high = found.interval
+        at_least = _stated(row, BOUNDS) == "at_least"
+        holds = low >= tolerance if at_least else high <= tolerance
+        verdict = REPRODUCED if holds else REFUTED
+        undecided = _stated(row, STATISTICS) in OF_SEEDS and low < tolerance < high
     return {
         "id": name,
         "claim": claim["claim"],
@@ -255,10 +250,8 @@ def _proof(row: Row, proofs: Proofs) -> str | None:
 
 
 def ledger(claims: Mapping[str, Any], read: ReadTable, proofs: Proofs) -> list[Row]:
-    """Every claim's row, followed by the rows that refine it.
-
-    Raises:
-        BadInput: a row names a column, condition or theorem that does not exist.
+    """Every claim's row, followed by the rows that refine it; raises BadInput if one names a
+    column, condition or theorem that does not exist.
     """
 
     def rows() -> Iterator[Row]:

@@ -24,10 +24,8 @@ class Proofs:
     changed: tuple[str, ...]
 
     def standing(self, names: Iterable[str]) -> str:
-        """``proved in Coq``, or why that cannot be said of these theorems.
-
-        Raises:
-            BadInput: the record lists no theorem of such a name.
+        """``proved in Coq``, or why that cannot be said of these theorems; raises BadInput if the
+        record lists no theorem of such a name.
         """
         for name in names:
             if name not in self.theorems:

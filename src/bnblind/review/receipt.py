@@ -1,161 +1,136 @@
 """Say of each file of this run whether it is the published one, by reading its bytes.
 
-The published record, published/quick.json, holds size, md5 and sha256 of every file below data/
-and reports/. Writes reports/receipt.json: the files, the verdicts, the machine and its libraries,
-and what each job used. Exits 1 if a file is missing, different or not published.
+The published record, published/PROFILE.json, holds size, md5 and sha256 of every file below data/
+and reports/; beside it lie the configuration and the numbers to compare. Writes
+reports/receipt.json and a page of it: the files, the verdicts, the machine and its libraries, and
+what each job used. Exits 1 if a file is missing, different or not published, or a setting is not as
+it was. Under numerics: fast bits differ from machine to machine; there the tables without training
+must be within tolerance and, in each row of the ledger, the interval must meet the published one.
 """
 
 import argparse
-import hashlib
-import json
-import os
-import platform
-import re
-import subprocess
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bnblind.errors import BadInput
-from bnblind.review.verify import read_ledger
+from bnblind.numerics import LEVELS
+from bnblind.review import add_profile
 
-RECORD = Path("published/quick.json")
-RECEIPT = Path("reports/receipt.json")
-FOLDERS = ("data", "reports")
-IDENTICAL, DIFFERENT, MISSING, EXTRA = "identical", "different", "missing", "not published"
-LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "matplotlib", "scikit-learn", "snakemake")
-USAGE = re.compile(r"^usage: (\{.*\})$", re.MULTILINE)
-NOT_OF_THE_RUN = {
-    *("data/README.md", "reports/README.md"),
-    *("data/results/proofs.json", RECEIPT.as_posix()),
-}
-"""Files there that no job of the profile makes."""
-
-Hashes = dict[str, Any]
+Receipt = dict[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_profile(parser)
+    parser.add_argument(
+        "--against", type=Path, help="compare with another run, by its folder or its receipt"
+    )
     parser.add_argument("--record", action="store_true", help="make the published record instead")
 
 
-def hashes_of(path: Path) -> Hashes:
-    """Size, md5 (what DVC records) and sha256 of a file, read from its bytes."""
-    content = path.read_bytes()
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return {"bytes": len(content), "md5": md5, "sha256": hashlib.sha256(content).hexdigest()}
+def problems(receipt: Receipt, exact: Iterable[str]) -> Iterator[str]:
+    """What keeps this run from being the other one, in lines.
 
-
-def files_here(root: Path = Path()) -> dict[str, Hashes]:
-    """Of every file of a run below ``root``: path -> its hashes."""
-    files = sorted(file for folder in FOLDERS for file in (root / folder).rglob("*"))
-    own = {file.relative_to(root).as_posix(): file for file in files if file.is_file()}
-    return {name: hashes_of(file) for name, file in own.items() if name not in NOT_OF_THE_RUN}
-
-
-def read_record(path: Path = RECORD) -> dict[str, Hashes]:
-    """Raises BadInput if there is no record, or if it is not one."""
-    if not path.is_file():
-        raise BadInput(f"there is no published record {path}; call it in the project's folder")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not all(set(entry) == {"bytes", "md5", "sha256"} for entry in record.values()):
-            raise ValueError("an entry is not of bytes, md5 and sha256")
-    except (ValueError, AttributeError, TypeError) as error:
-        raise BadInput(f"{path} is not a published record: {error}") from error
-    return dict(record)
-
-
-def compared(record: Mapping[str, Hashes], found: Mapping[str, Hashes]) -> dict[str, str]:
-    """Of every path that either has: whether its bytes are the published ones."""
-
-    def verdict(path: str) -> str:
-        if path not in record:
-            return EXTRA
-        if path not in found:
-            return MISSING
-        return IDENTICAL if found[path] == record[path] else DIFFERENT
-
-    return {path: verdict(path) for path in sorted({*record, *found})}
-
-
-def jobs_in(logs: Path) -> dict[str, dict[str, float]]:
-    """What each job used, from the last ``usage:`` line of its log, by the log's name; logs without
-    one, such as those of failed jobs, do not count.
+    Args:
+        exact: the tables without training.
     """
-    found = {}
-    for log in sorted(logs.rglob("*.log")):
-        if lines := USAGE.findall(log.read_text(errors="replace")):
-            found[str(log.relative_to(logs).with_suffix(""))] = json.loads(lines[-1])
-    return found
+    from bnblind.review.comparison import DIFFERENT, IDENTICAL, WITHIN, in_words
+
+    pinned = {*receipt["numerics"]} <= {*LEVELS}
+    for path, found in receipt["files"].items():
+        moved = found["verdict"] in (DIFFERENT, WITHIN)
+        forgiven = moved and not (path in exact and found["verdict"] == DIFFERENT)
+        if found["verdict"] != IDENTICAL and (pinned or not forgiven):
+            yield in_words(path, found)
+    if not pinned:
+        yield from (f"its interval does not meet the other one: {row}" for row in receipt["apart"])
 
 
-def _printed(*command: str) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+def summary(receipt: Receipt) -> Iterator[str]:
+    """The verdict on each claim, those that flip, and how many files are identical."""
+    from bnblind.review.comparison import EXTRA, IDENTICAL
+
+    if receipt["commit"] is None:
+        yield "without git or its history the receipt names no commit"
+    for name, row in receipt["rows"].items():
+        if "." not in name:
+            yield f"{name}: {row['verdict']}"
+    for name, (there, here) in receipt["flips"].items():
+        yield f"{name} flips: {there} there, {here} here"
+    counts = Counter(file["verdict"] for file in receipt["files"].values())
+    if receipt["against"]:
+        total = sum(counts.values()) - counts[EXTRA]
+        yield f"{counts[IDENTICAL]} of {total} files identical to {receipt['against']}"
+    else:
+        yield f"{sum(counts.values())} files; the profile {receipt['profile']} has no record"
 
 
-def processor() -> str:
-    """The processor's name, as Linux tells it."""
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*: (.*)$", info.read_text(), re.M) if info.is_file() else []
-    return names[0] if names else platform.processor()
+def _publish(
+    found: Mapping[str, Any], tables: set[str], root: Path, config: Mapping[str, Any]
+) -> None:
+    """Make the record; beside it the configuration, and a copy of the numbers."""
+    from bnblind.pipeline.artifacts import Paths
+    from bnblind.pipeline.formats.files import json_bytes, publish
+    from bnblind.review.runs import numbers_of, record_of, settings, settings_of
 
-
-def machine() -> dict[str, Any]:
-    return {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "kernel": f"{platform.system()} {platform.release()}",
-        "libc": " ".join(platform.libc_ver()),
-        "python": platform.python_version(),
-        **{name: version(name) for name in LIBRARIES},
-    }
-
-
-def commit() -> dict[str, Any]:
-    """The commit, and whether the tree is as it says; nothing where git or its history lacks."""
-    name = _printed("git", "rev-parse", "HEAD")
-    return {"commit": name, "clean": not _printed("git", "status", "--porcelain")} if name else {}
-
-
-def verdicts(ledger: Path) -> dict[str, str]:
-    """Each claim's verdict in the run's ledger; none if that is missing or damaged."""
-    try:
-        rows = read_ledger(ledger)
-    except BadInput:  # its bytes say it
-        return {}
-    return {row["id"]: row["verdict"] for row in rows if "." not in row["id"]}
-
-
-def _listed(files: Mapping[str, str], verdict: str) -> Iterable[str]:
-    return (f"{verdict}: {path}" for path, of_file in files.items() if of_file == verdict)
+    profile = config["profile"]
+    folder = numbers_of(profile)
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in found:
+        if name in tables or name.endswith(".csv") or name == Paths(".").ledger():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, folder / name)
+    publish({settings_of(profile): settings(config), record_of(profile): json_bytes(found)})
+    print(f"{record_of(profile)}: {len(found)} files")
 
 
 def run(args: argparse.Namespace) -> None:
     """Compare, or make the record; raise SystemExit with status 1 where a file is another."""
     from bnblind.pipeline.artifacts import Paths
     from bnblind.pipeline.formats.files import json_bytes, publish
+    from bnblind.pipeline.formats.pages import fill
+    from bnblind.review import comparison, runs
+    from bnblind.review.machine import commit, jobs_in, machine, origin
+    from bnblind.review.workflow import read_profile
 
-    found = files_here()
+    config, declared, made = read_profile(args.configfile)
+    root, profile = Path(config["root"]), config["profile"]
+    analysed = [a for a in made if a.kind == "table" and a.stage == "analysed"]
+    tables = {Path(a.path).relative_to(root).as_posix(): declared[a.experiment] for a in analysed}
     if args.record:
-        publish({RECORD: json_bytes(found)})
-        print(f"{RECORD}: {len(found)} files")
+        _publish(runs.files_below(root), {*tables}, root, config)
         return
-    files = compared(read_record(), found)
-    counts, claims = Counter(files.values()), verdicts(Path(Paths(".").ledger()))
-    content = {
-        **{"files": files, "verdicts": claims, "machine": machine(), **commit()},
-        "jobs": jobs_in(Path("logs")),
+    here, there, against = runs.run_below(root), None, args.against
+    if against:
+        there = runs.run_below(against) if against.is_dir() else runs.run_of_receipt(against)
+    elif profile == "quick" or runs.record_of(profile).is_file():
+        there, against = runs.published_run(profile), "the published record"
+    files = comparison.compared(here, there or here)
+    logs = root / "logs"
+    jobs = jobs_in(logs)
+    receipt = {
+        **{"profile": profile, "against": str(against or "")},
+        "files": {
+            name: {"sha256": here.files.get(name)}
+            | (file if there else {"verdict": "not compared"})
+            for name, file in files.items()
+        },
+        "rows": here.rows,
+        "flips": comparison.flips(here, there) if there else {},
+        "apart": comparison.apart(here, there) if there else [],
+        "origin": origin(logs),
+        "numerics": sorted({job["numerics"] for job in jobs.values()} or {config["numerics"]}),
+        **{"machine": machine(), **commit(), "jobs": jobs},
     }
-    publish({RECEIPT: json_bytes(content)})
-    for claim, verdict in claims.items():
-        print(f"{claim}: {verdict}")
-    total = len(files) - counts[EXTRA]
-    print(f"{counts[IDENTICAL]} of {total} files identical to the published record")
-    print(f"report: {Paths('.').index()}, receipt: {RECEIPT}")
-    if problems := [line for kind in (MISSING, DIFFERENT, EXTRA) for line in _listed(files, kind)]:
-        raise SystemExit("error: not the published run\n  " + "\n  ".join(problems))
+    exact = [path for path, experiment in tables.items() if not experiment.learns]
+    lines = [*problems(receipt, exact)] if there else []
+    if there and not args.against:
+        lines += runs.changed_settings(config)
+    files_of_it = Path(Paths(str(root)).receipt())
+    page = fill("receipt.html.j2", receipt=receipt, summary=[*summary(receipt)], problems=lines)
+    publish({files_of_it: json_bytes(receipt), files_of_it.with_suffix(".html"): page})
+    print(*summary(receipt), sep="\n")
+    print(f"report: {Paths(str(root)).index()}, receipt: {files_of_it.with_suffix('.html')}")
+    if lines:
+        raise SystemExit(f"error: not the run of {against}\n  " + "\n  ".join(lines))

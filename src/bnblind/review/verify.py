@@ -5,22 +5,15 @@ settles, or if a number in the ledger no longer matches the table it was read fr
 """
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from bnblind.errors import BadInput
+from bnblind.pipeline.formats.ledger import read_ledger
 
 SAME = 1e-6
 """Relative difference that other processors' rounding may make."""
-
-
-KEYS = {
-    *("id", "claim", "required", "value", "interval", "seeds", "verdict", "undecided", "scope"),
-    *("theorem", "artifact"),
-}
-"""What is read of a row of the ledger."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,28 +32,6 @@ def _same(ours: Any, theirs: Any) -> bool:
     if isinstance(ours, list) and isinstance(theirs, list):
         return len(ours) == len(theirs) and all(map(_same, ours, theirs))
     return bool(ours == theirs)
-
-
-def read_ledger(path: Path) -> list[dict[str, Any]]:
-    """The rows that a run wrote.
-
-    Raises:
-        BadInput: there is no such file, or it is not a ledger.
-    """
-    if not path.is_file():
-        raise BadInput(f"there is no ledger {path}; `make reproduce` writes it")
-    try:
-        rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        for row in rows:
-            if missing := KEYS - set(dict(row)):
-                raise BadInput(f"{path}: found a row without {', '.join(sorted(missing))}")
-    except (ValueError, TypeError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(
-            f"{path} is not a ledger: {error}; delete it to have it made again"
-        ) from error
-    return rows
 
 
 def discrepancies(written: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[str]:

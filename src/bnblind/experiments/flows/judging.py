@@ -6,7 +6,6 @@ weights as they are. Averages that were collected from label-pure batches descri
 """
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,9 +19,8 @@ from bnblind.experiments.flows.realnvp import RealNVP
 from bnblind.experiments.flows.training import best_flow, log_likelihoods, pair_parts
 from bnblind.experiments.randomness import stream
 from bnblind.experiments.runs import Run
+from bnblind.experiments.trainer import Row
 from bnblind.norms import BatchStatistics
-
-Row = dict[str, Any]
 
 SHARES = tuple(i / 10 for i in range(11))
 """Share a of the first class's image in a mixed image, x = a x_pos + (1 - a) x_neg."""
@@ -60,10 +58,8 @@ def recalibrated(flow: RealNVP, part: Part, cell: FlowCell, seed: int) -> RealNV
 def mixed_images(
     part: Part, share: float, pairs: tuple[Tensor, Tensor], noise: torch.Generator, levels: int
 ) -> Tensor:
-    """``share`` of the first class's image plus the rest of the second's, dequantized.
-
-    Args:
-        pairs: positions of the images of the first and of the second class in ``part``.
+    """``share`` of the first class's image plus the rest of the second's, dequantized; ``pairs``
+    are positions of the images of the first and of the second class in ``part``.
     """
     first, second = (part.images[rows] for rows in pairs)
     return dequantize(share * first + (1 - share) * second, levels, noise)

@@ -32,10 +32,8 @@ def grey_values(images: Tensor, data: Dataset, levels: int) -> Tensor:
 
 
 def select_pair(part: Part, data: Dataset, pair: tuple[int, int], levels: int) -> Part:
-    """The images of the two classes of ``pair`` as grey values, labelled 1 (first) and 0.
-
-    Raises:
-        BadInput: one class twice, or a class without images.
+    """The images of the two classes of ``pair`` as grey values, labelled 1 (first) and 0; raises
+    BadInput for one class twice, or a class without images.
     """
     positive, negative = ((part.labels == label).sum().item() for label in pair)
     if pair[0] == pair[1] or not positive or not negative:

@@ -9,18 +9,21 @@ from torch import Tensor, nn
 
 from bnblind.errors import BadInput, unknown
 from bnblind.experiments.flows.coupling_norms import build_coupling_norm
-from bnblind.experiments.flows.couplings import AffineCoupling, channel_half, checkerboard
 from bnblind.experiments.flows.invertible import (
+    AffineCoupling,
     Chain,
     FactorOut,
     Flatten,
     Invertible,
     Logit,
     Squeeze,
+    channel_half,
+    checkerboard,
 )
 from bnblind.experiments.flows.networks import ResidualNetwork, mlp
 from bnblind.norms import NormFactory, build_norm
 
+Shape = Sequence[int]
 Network = Callable[[Tensor], nn.Module]
 """Mask of a coupling -> its network."""
 
@@ -36,12 +39,7 @@ def _couplings(mask: Tensor, count: int, network: Network, coupling_norm: str) -
 
 
 def mlp_couplings(
-    shape: Sequence[int],
-    couplings: int,
-    width: int,
-    depth: int,
-    norm: NormFactory,
-    coupling_norm: str,
+    shape: Shape, couplings: int, width: int, depth: int, norm: NormFactory, coupling_norm: str
 ) -> Invertible:
     """``mlp``: flattened images, checkerboard masks, fully connected networks."""
     mask = checkerboard(shape).flatten()
@@ -53,12 +51,7 @@ def mlp_couplings(
 
 
 def conv_couplings(
-    shape: Sequence[int],
-    couplings: int,
-    width: int,
-    depth: int,
-    norm: NormFactory,
-    coupling_norm: str,
+    shape: Shape, couplings: int, width: int, depth: int, norm: NormFactory, coupling_norm: str
 ) -> Invertible:
     """``conv``: multi-scale, with residual convolutional networks.
 
@@ -79,16 +72,10 @@ def conv_couplings(
         return Chain([*last, Flatten(shape)])
     squeezed = (4 * channels, height // 2, breadth // 2)
     half = (2 * channels, *squeezed[1:])
-    return Chain(
-        [
-            *several(checkerboard(shape), couplings, network),
-            Squeeze(),
-            *several(channel_half(squeezed), couplings, partial(network, width=2 * width)),
-            FactorOut(
-                squeezed, conv_couplings(half, couplings, 2 * width, depth, norm, coupling_norm)
-            ),
-        ]
-    )
+    first = several(checkerboard(shape), couplings, network)
+    then = several(channel_half(squeezed), couplings, partial(network, width=2 * width))
+    rest = conv_couplings(half, couplings, 2 * width, depth, norm, coupling_norm)
+    return Chain([*first, Squeeze(), *then, FactorOut(squeezed, rest)])
 
 
 COUPLINGS: dict[str, Callable[..., Invertible]] = {"mlp": mlp_couplings, "conv": conv_couplings}
@@ -98,7 +85,7 @@ COUPLINGS: dict[str, Callable[..., Invertible]] = {"mlp": mlp_couplings, "conv":
 class RealNVP(nn.Module):
     """A density on images (n, *shape) in [0, 1]: standard normal after ``transform``."""
 
-    def __init__(self, transform: Invertible, shape: Sequence[int]) -> None:
+    def __init__(self, transform: Invertible, shape: Shape) -> None:
         super().__init__()
         self.transform, self.shape = transform, tuple(shape)
 
@@ -120,7 +107,7 @@ class RealNVP(nn.Module):
 
 def build_flow(
     coupling: str,
-    shape: Sequence[int],
+    shape: Shape,
     *,
     couplings: int,
     width: int,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bnblind.errors import BadInput
-from bnblind.experiments.datasets import Dataset, Part
+from bnblind.experiments.datasets import SPLITS, Dataset, Part
 from bnblind.experiments.flows.cell import FlowCell
 from bnblind.experiments.flows.pixels import bits_per_dimension, dequantize, select_pair
 from bnblind.experiments.flows.realnvp import RealNVP, build_flow
@@ -15,12 +15,10 @@ from bnblind.experiments.runs import Run
 from bnblind.experiments.trainer import Trainer
 from bnblind.norms import freeze_statistics
 
-PARTS = ("train", "validation", "test")
-
 
 def pair_parts(cell: FlowCell, data: Dataset) -> dict[str, Part]:
     """The pair's images of each part as grey values, labelled 1 (first class) and 0."""
-    return {name: select_pair(getattr(data, name), data, cell.pair, cell.levels) for name in PARTS}
+    return {name: select_pair(getattr(data, name), data, cell.pair, cell.levels) for name in SPLITS}
 
 
 def noisy(cell: FlowCell, part: Part, seed: int, *names: str | int) -> Tensor:

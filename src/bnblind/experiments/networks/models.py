@@ -11,20 +11,16 @@ from torch import Tensor, nn
 from bnblind.errors import unknown
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.networks.cell import NetworkCell
-from bnblind.experiments.networks.resnet import resnet
 from bnblind.norms import NormFactory, build_norm
 
 
 def head(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
     """``head``: FC128 - ReLU - FC32 - norm - linear, so that the norm feeds the classifier."""
     return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(prod(input_shape), 128),
-        nn.ReLU(),
-        nn.Linear(128, 32),
-        norm((32,)),
+        nn.Flatten(), nn.Linear(prod(input_shape), 128), nn.ReLU(),
+        nn.Linear(128, 32), norm((32,)),
         nn.Linear(32, classes),
-    )
+    )  # fmt: skip
 
 
 def head_relu(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
@@ -36,15 +32,10 @@ def head_relu(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn
 def mlp(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
     """``mlp``: hidden layers of 128 and 64, each with norm and ReLU."""
     return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(prod(input_shape), 128),
-        norm((128,)),
-        nn.ReLU(),
-        nn.Linear(128, 64),
-        norm((64,)),
-        nn.ReLU(),
+        nn.Flatten(), nn.Linear(prod(input_shape), 128), norm((128,)), nn.ReLU(),
+        nn.Linear(128, 64), norm((64,)), nn.ReLU(),
         nn.Linear(64, classes),
-    )
+    )  # fmt: skip
 
 
 def mini_vgg(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
@@ -55,22 +46,13 @@ def mini_vgg(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.
     """
     channels, height, width = input_shape
     return nn.Sequential(
-        nn.Conv2d(channels, 16, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(32, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(32 * (height // 4) * (width // 4), 128),
-        norm((128,)),
-        nn.ReLU(),
-        nn.Linear(128, 128),
-        nn.ReLU(),
+        nn.Conv2d(channels, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Flatten(),
+        nn.Linear(32 * (height // 4) * (width // 4), 128), norm((128,)), nn.ReLU(),
+        nn.Linear(128, 128), nn.ReLU(),
         nn.Linear(128, classes),
-    )
+    )  # fmt: skip
 
 
 def conv(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
@@ -82,20 +64,62 @@ def conv(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequ
     """
     channels, height, width = input_shape
     return nn.Sequential(
-        nn.Conv2d(channels, 16, 3, padding=1),
-        norm((16, height, width)),
-        nn.ReLU(),
+        nn.Conv2d(channels, 16, 3, padding=1), norm((16, height, width)), nn.ReLU(),
         nn.AvgPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1),
-        norm((32, height // 2, width // 2)),
-        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=1), norm((32, height // 2, width // 2)), nn.ReLU(),
         nn.AvgPool2d(2),
-        nn.Conv2d(32, 32, 3, padding=1),
-        norm((32, height // 4, width // 4)),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(32, classes),
+        nn.Conv2d(32, 32, 3, padding=1), norm((32, height // 4, width // 4)), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, classes),
+    )  # fmt: skip
+
+
+RESNET_WIDTHS = (8, 16, 32)
+"""Channels of the stages, one block each; every stage but the first halves the image."""
+
+
+def halved(size: int) -> int:
+    """Side of the image after a 3x3 convolution of stride 2 with padding 1."""
+    return (size + 1) // 2
+
+
+class Block(nn.Module):
+    """conv - norm - ReLU - conv - norm, plus the input, then ReLU (He et al. 2016).
+
+    Where the shape changes, the input goes through a 1x1 convolution and a norm.
+    """
+
+    def __init__(self, channels: int, shape: Sequence[int], stride: int, norm: NormFactory) -> None:
+        super().__init__()
+        width = shape[0]
+        self.branch = nn.Sequential(
+            nn.Conv2d(channels, width, 3, stride, padding=1, bias=False), norm(shape), nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False), norm(shape),
+        )  # fmt: skip
+        self.skip: nn.Module = nn.Identity()
+        if stride > 1 or channels != width:
+            projection = nn.Conv2d(channels, width, 1, stride, bias=False)
+            self.skip = nn.Sequential(projection, norm(shape))
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.relu(self.branch(x) + self.skip(x))
+        return out
+
+
+def resnet(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
+    """``resnet``: a 3x3 convolution with norm and ReLU, one block per stage, global average
+    pooling, linear.
+    """
+    channels, height, width = input_shape
+    shape = (RESNET_WIDTHS[0], height, width)
+    first = nn.Conv2d(channels, RESNET_WIDTHS[0], 3, padding=1, bias=False)
+    layers: list[nn.Module] = [first, norm(shape), nn.ReLU()]
+    for i, wide in enumerate(RESNET_WIDTHS):
+        before, stride = shape[0], 1 if i == 0 else 2
+        shape = (wide, *shape[1:]) if i == 0 else (wide, halved(shape[1]), halved(shape[2]))
+        layers.append(Block(before, shape, stride, norm))
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(RESNET_WIDTHS[-1], classes)
     )
 
 
@@ -110,10 +134,8 @@ MODELS: dict[str, Callable[[Sequence[int], int, NormFactory], nn.Module]] = {
 
 
 def build_model(model: str, norm: str, input_shape: Sequence[int], classes: int) -> nn.Module:
-    """The network ``model`` with the variant ``norm`` at its normalization layers.
-
-    Raises:
-        BadInput: unknown model or norm, or a norm not defined for the model's features.
+    """The network ``model`` with the variant ``norm`` at its normalization layers; raises BadInput
+    if one is unknown, or the norm not defined for the model's features.
     """
     if model not in MODELS:
         raise unknown("model", model, MODELS)

@@ -6,6 +6,8 @@ clusters?), the nearest class mean (are they where their means are?) and a linea
 any linear layer tell them apart?).
 """
 
+import copy
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 
 from bnblind.errors import BadInput
 from bnblind.experiments.datasets import Dataset, Part
-from bnblind.experiments.networks.evaluation import batches_of, preserved
+from bnblind.experiments.networks.evaluation import batches_of
 from bnblind.experiments.randomness import stream_seed
 from bnblind.norms import BatchStatistics
 
@@ -28,11 +30,7 @@ TSNE_STEPS = 500
 
 
 def classifier_of(model: nn.Module) -> nn.Linear:
-    """The last linear layer.
-
-    Raises:
-        BadInput: the model has no linear layer.
-    """
+    """The last linear layer; raises BadInput if the model has none."""
     linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     if not linear:
         raise BadInput(f"{type(model).__name__} has no linear layer, so no penultimate features")
@@ -54,14 +52,11 @@ def penultimate(model: nn.Module, part: Part, mode: str, batch_size: int, seed: 
     """
     seen: list[Tensor] = []
     batches = batches_of(part, mode, batch_size, seed)
-    handle = classifier_of(model).register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    try:
-        with preserved(model), torch.no_grad():
-            model.train(mode != "eval")
-            for batch in batches:
-                model(part.images[batch])
-    finally:
-        handle.remove()
+    model = copy.deepcopy(model).train(mode != "eval")
+    classifier_of(model).register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    with torch.no_grad():
+        for batch in batches:
+            model(part.images[batch])
     features = torch.cat(seen)
     return torch.empty_like(features).index_copy_(0, torch.cat(batches), features)
 
@@ -106,10 +101,8 @@ def linear_probe(
 def measures(
     model: nn.Module, data: Dataset, mode: str, batch_size: int, seed: int
 ) -> dict[str, float]:
-    """The three measures of test features; class means and probe come from training features.
-
-    Returns:
-        ``silhouette``; ``ncm`` and ``probe``, accuracies as shares; ``probe.converged``, 0 or 1.
+    """The three measures of test features; class means and probe come from training features:
+    ``silhouette``; ``ncm`` and ``probe``, accuracies as shares; ``probe.converged``, 0 or 1.
     """
     train, test = (
         penultimate(model, part, mode, batch_size, seed).double().numpy()
@@ -138,11 +131,6 @@ def embed(features: Array, seed: int) -> Array:
         raise BadInput(f"t-SNE needs more than {PERPLEXITY} samples; found {len(features)}")
     if not np.ptp(features, axis=0).any():
         return np.zeros((len(features), 2))
-    plane = TSNE(
-        perplexity=PERPLEXITY,
-        max_iter=TSNE_STEPS,
-        init="pca",
-        random_state=stream_seed(seed, "tsne") % 2**32,
-        n_jobs=1,
-    )
+    own = stream_seed(seed, "tsne") % 2**32
+    plane = TSNE(perplexity=PERPLEXITY, max_iter=TSNE_STEPS, init="pca", random_state=own, n_jobs=1)
     return plane.fit_transform(features).astype(np.float64)

@@ -72,16 +72,9 @@ def split_at(
     layers = normalization_layers(model)
     behind = [model.get_submodule(name) for name in layers[layers.index(layer) + 1 :]]
     curved = any(isinstance(norm, Norm) and norm.within_sample for norm in behind)
-    too_costly = curved and len(labels.unique()) > 1
-    return split_loss(
-        model,
-        layer,
-        images,
-        labels,
-        loss=split_loss_of(loss),
-        downstream="frozen",
-        hdiag=2 if too_costly else "auto",
-    )
+    hdiag = 2 if curved and len(labels.unique()) > 1 else "auto"
+    own = split_loss_of(loss)
+    return split_loss(model, layer, images, labels, loss=own, downstream="frozen", hdiag=hdiag)
 
 
 def describe(split: Split, layer: nn.Module) -> dict[str, Any]:

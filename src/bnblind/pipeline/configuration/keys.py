@@ -7,8 +7,14 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-GRID = "^[a-z][a-z0-9_-]*$"
-"""What a grid may be called."""
+GRID = "^[a-z][a-z0-9_-]{0,59}$"
+"""What a grid may be called: it is part of files' names, which have 255 bytes at most."""
+MOST = 1_000_000
+"""The largest integer: beyond it a slip, since no training would end."""
+SEED = 2**32 - 1
+"""The largest seed that scikit-learn takes."""
+LARGEST = 1e30
+"""The largest number: its square is no float32, but its product with a weight is one."""
 
 
 def name(kind: str, meaning: str) -> Schema:
@@ -16,13 +22,13 @@ def name(kind: str, meaning: str) -> Schema:
     return {"registered": kind, "description": meaning}
 
 
-def integer(meaning: str, least: int = 1, **more: Any) -> Schema:
-    return {"type": "integer", "minimum": least, "description": meaning, **more}
+def integer(meaning: str, least: int = 1, most: int = MOST, **more: Any) -> Schema:
+    return {"type": "integer", "minimum": least, "maximum": most, "description": meaning, **more}
 
 
 def number(meaning: str, **bounds: float) -> Schema:
     """A finite number; ``bounds`` are those of JSON Schema, such as ``exclusiveMinimum=0``."""
-    return {"type": "number", **bounds, "description": meaning}
+    return {"type": "number", "maximum": LARGEST, **bounds, "description": meaning}
 
 
 def positive(meaning: str, **bounds: float) -> Schema:
@@ -59,7 +65,7 @@ def default(schema: Schema, value: Any) -> Schema:
 
 
 def seeds(of: str) -> Schema:
-    return several(integer(of, 0))
+    return several(integer(of, 0, SEED))
 
 
 def mapping(meaning: str, keys: Schema) -> Schema:
@@ -79,7 +85,7 @@ def grids(meaning: str, keys: Schema) -> Schema:
         "type": "object",
         "title": "GRID",
         "minProperties": 1,
-        "propertyNames": {"pattern": GRID},
+        "propertyNames": {"type": "string", "pattern": GRID},
         "additionalProperties": mapping(meaning, keys),
     }
 

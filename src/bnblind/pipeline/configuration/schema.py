@@ -6,7 +6,8 @@ Imports no numerical library, so that planning a run stays fast.
 import ast
 import math
 import re
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def read_yaml(path: Path) -> Any:
     try:
         with path.open("rb") as file:  # not a text: yaml then names the file, and the wrong bytes
             return yaml.safe_load(file)
-    except yaml.YAMLError as error:
+    except RecursionError as error:
+        raise BadInput(f"{path} is not valid YAML: nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
         raise BadInput(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
@@ -60,13 +63,9 @@ def registered_names(kind: str) -> list[str]:
         return list(norm_facts())
     file, variable = REGISTRIES[kind]
     for node in ast.parse(Path(file).read_text(encoding="utf-8")).body:
-        if (
-            isinstance(node, ast.AnnAssign)
-            and isinstance(node.target, ast.Name)
-            and node.target.id == variable
-            and isinstance(node.value, ast.Dict)
-        ):
-            return [ast.literal_eval(key) for key in node.value.keys if key]
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Dict(keys)) if name == variable:
+                return [ast.literal_eval(key) for key in keys if key]
     raise LookupError(f"{file} defines no dict {variable}")
 
 
@@ -81,7 +80,7 @@ def _resolved(schema: Any) -> Any:
         if schema["registered"] == "batching":
             words = [*map(re.escape, names), PURITY]
             allowed = [*names, "purity-P, P such as 0.9, at most 1"]
-            return {"type": "string", "pattern": f"^({'|'.join(words)})$", "words": allowed}
+            return {"type": "string", "pattern": "|".join(words), "words": allowed}
         return {"enum": names}
     return {key: _resolved(value) for key, value in schema.items()}
 
@@ -91,9 +90,22 @@ def _is_finite_number(_: jsonschema.TypeChecker, value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _pattern(
+    _: Any, pattern: str, value: object, schema: Mapping[str, Any]
+) -> Iterator[jsonschema.ValidationError]:
+    """Of the whole text, to its last line feed; JSON Schema's own is content with a part."""
+    if isinstance(value, str) and not re.fullmatch(pattern, value):
+        allowed = ", ".join(schema["words"]) if "words" in schema else f"texts like {pattern}"
+        yield jsonschema.ValidationError(f"found {_SHORT.repr(value)}; allowed: {allowed}")
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxstring = 3, 20, 20, 100
 _draft = jsonschema.Draft202012Validator
 _Validator = jsonschema.validators.extend(
-    _draft, type_checker=_draft.TYPE_CHECKER.redefine("number", _is_finite_number)
+    _draft,
+    {"pattern": _pattern},
+    type_checker=_draft.TYPE_CHECKER.redefine("number", _is_finite_number),
 )
 
 
@@ -107,11 +119,11 @@ def _explained(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties" and isinstance(error.schema, dict):
         allowed = error.schema.get("properties", {})
         wrong = [key for key in error.instance if key not in allowed]
-        return f"unknown key {', '.join(map(repr, wrong))}; allowed: {', '.join(allowed)}"
-    found = f"found {error.instance!r}"
+        return f"unknown key {', '.join(map(_SHORT.repr, wrong))}; allowed: {', '.join(allowed)}"
+    found = f"found {_SHORT.repr(error.instance)}"
     if error.validator == "enum":
         return f"{found}; allowed: {', '.join(map(str, error.validator_value))}"
-    if error.validator in ("pattern", "oneOf") and "words" in error.schema:
+    if error.validator == "oneOf" and "words" in error.schema:
         return f"{found}; allowed: {', '.join(error.schema['words'])}"
     if error.validator == "type":
         allowed = "finite number" if error.validator_value == "number" else error.validator_value

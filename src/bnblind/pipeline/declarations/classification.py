@@ -86,6 +86,17 @@ EXPERIMENT = Experiment(
             "final": "{comparison}{group}-final",
             "rates": "{network}-rates",
         },
+        captions={
+            "curves": "training loss, and test accuracy in evaluation mode, against the epoch; "
+            "line: mean over seeds, band: their range. Whether a norm learns from random batches "
+            "(left) and from label-pure batches.",
+            "final": "final test accuracy of every seed in the three modes of evaluation. Between "
+            "panels: what label-pure batches in training cost each norm. Between modes: what the "
+            "statistics do, as the weights are the same; norms without batch statistics score the "
+            "same in all three.",
+            "rates": "final test accuracy in evaluation mode against the learning rate. Whether "
+            "the order of the norms stays the same.",
+        },
         drawn=drawn,
         inputs=lambda config, paths: {
             "results": paths.table("classification"),

@@ -59,6 +59,15 @@ EXPERIMENT = Experiment(
             "blocked": "{grid}-blocked",
             "positions": "positions",
         },
+        captions={
+            "terms": "each Taylor term's gradient after the norm (dotted) and before it (line), "
+            "along training; median over seeds and batches.",
+            "blocked": "trained on label-pure batches, shares of the squared gradient that each "
+            "batch norm blocks and lets pass; mean over seeds and batches.",
+            "positions": "Batch norm after training on label-pure batches, probed with such "
+            "batches: shares of the squared gradient that are blocked and that pass, for vectors "
+            "(head) and images (conv).",
+        },
         drawn=drawn,
         shown=("derivatives/digits-head-norms", "derivatives/*-norms"),
         sentence="Networks trained on label-pure batches: each Taylor term's gradient after the "

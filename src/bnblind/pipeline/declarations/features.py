@@ -55,6 +55,13 @@ EXPERIMENT = Experiment(
     computing=Computing("measure_features", of_networks=True),
     page=Page(
         figures={"measures": "{grid}-lr{lr}-measures", "tsne": "{grid}-lr{lr}-tsne"},
+        captions={
+            "measures": "how well the features separate the classes; one mark per seed, grey bars "
+            "before training. Where training does not move a norm's marks away from its bars, it "
+            "has not made the features any better.",
+            "tsne": "t-SNE of the test images' features after training, evaluation mode; one "
+            "colour and number per class.",
+        },
         drawn=drawn,
         shown=("features/digits-mini_vgg-*-measures", "features/*-measures"),
         sentence="Silhouette, nearest class mean and linear probe of the penultimate features; "

@@ -105,6 +105,16 @@ EXPERIMENT = Experiment(
             "curves": "{comparison}-curves",
             "samples": "{comparison}-samples-{pair}",
         },
+        captions={
+            "gap": "real minus half-and-half mixed test images: whether each norm's flow finds "
+            "real images likelier (above 0). Small: each seed; line: mean and 95 % t interval.",
+            "interpolation": "log-likelihood from test images of one class (left) to the other "
+            "(right); line: mean over images and seeds, band: one standard deviation over images.",
+            "curves": "bits per dimension of training (dotted) and validation images (line), lower "
+            "is better: how far each norm gets on random (left) and label-pure batches (right).",
+            "samples": "training images, and images drawn from each flow, by batching and "
+            "statistics.",
+        },
         drawn=drawn,
         inputs=inputs,
         shown=("flows/digits-mlp-scalar-interpolation", "flows/*-interpolation"),

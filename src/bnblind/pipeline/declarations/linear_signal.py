@@ -41,6 +41,12 @@ EXPERIMENT = Experiment(
     ),
     page=Page(
         figures={"displacement": "displacement"},
+        captions={
+            "displacement": "BN and centering alone leave the weights at rest, up to rounding; "
+            "with detached statistics the weights move and the loss still does not fall, because "
+            "the forward pass removes the batch mean on which it depends; under every other norm "
+            "the weights move and the loss falls.",
+        },
         drawn=lambda config: [("displacement", {})],
         shown=("linear_signal/displacement",),
         sentence="How far training moves the weights before the norm: BN and centering alone leave "

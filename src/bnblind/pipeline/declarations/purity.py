@@ -64,6 +64,10 @@ EXPERIMENT = Experiment(
     training=TRAINING,
     page=Page(
         figures={"curves": "{comparison}"},
+        captions={
+            "curves": "final test accuracy in evaluation mode, and the share of the squared "
+            "gradient that BN blocks, against the purity of the training batches.",
+        },
         drawn=lambda config: [
             ("curves", {"comparison": cell.comparison(cell.identity)})
             for cell in TRAINING.all_cells(config)

@@ -1,11 +1,16 @@
 """A figure as files: SVG, PDF, PNG and, beside them, the numbers drawn as CSV."""
 
 import base64
+import hashlib
 import io
+import json
+import os
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,6 +24,10 @@ _METADATA: dict[str, dict[str, None]] = {
     "pdf": {"CreationDate": None, "ModDate": None},
     "png": {},
 }
+SOURCE_KEYS = {"svg": "Source", "pdf": "Subject", "png": "Source"}
+"""The metadata of a picture that say what it was made from."""
+SOURCE = "BNBLIND_SOURCE"
+"""The variable by which the step that executes a notebook hands its kernel that text."""
 
 READABLE = 8.8
 """Pixels below which no text of a figure shrinks on a narrow screen."""
@@ -58,10 +67,17 @@ class PublishedFigure:
         )
 
 
-def figure_bytes(figure: Figure, suffix: str) -> bytes:
+def source_text(rule: str, configuration: Mapping[str, Any], inputs: Iterable[Path]) -> str:
+    """What a figure is made from: rule, part of the configuration, files with sha256; as JSON."""
+    hashes = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in inputs}
+    return json.dumps({"rule": rule, "configuration": dict(configuration), "inputs": hashes})
+
+
+def figure_bytes(figure: Figure, suffix: str, source: str = "") -> bytes:
     """The figure in the format ``suffix``, the same bytes at every call."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=suffix, metadata=_METADATA[suffix])
+    told = {SOURCE_KEYS[suffix]: source} if source else {}
+    figure.savefig(buffer, format=suffix, metadata=_METADATA[suffix] | told)
     return buffer.getvalue()
 
 
@@ -70,13 +86,16 @@ def publish_figure(
 ) -> PublishedFigure:
     """Write ``figures/stem.{svg,pdf,png,csv}`` and return what a notebook shows of it.
 
+    The pictures' metadata hold the :func:`source_text` that the variable ``SOURCE`` has.
+
     Args:
         drawn: the numbers that the figure draws.
         figures: folder of the report's figures.
         stem: path below it, such as ``theorems/passing``.
         caption: one sentence on what to see.
     """
-    pictures = {suffix: figure_bytes(figure, suffix) for suffix in _METADATA}
+    source = os.environ.get(SOURCE, "")
+    pictures = {suffix: figure_bytes(figure, suffix, source) for suffix in _METADATA}
     table = drawn.to_csv(index=False, lineterminator="\n").encode()
     publish(
         {Path(figures) / f"{stem}.{suffix}": c for suffix, c in {**pictures, "csv": table}.items()}

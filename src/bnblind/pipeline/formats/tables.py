@@ -1,4 +1,4 @@
-"""Tables as Parquet files."""
+"""Tables as sealed Parquet files."""
 
 import io
 from pathlib import Path
@@ -9,28 +9,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bnblind.errors import BadInput
+from bnblind.pipeline.formats.seal import BLANK, KEY, check_seal, sealed
 
 
 def table_bytes(table: pd.DataFrame | list[dict[str, Any]]) -> bytes:
-    """Parquet, without pandas' own metadata (it names versions), of a table or its rows."""
+    """Parquet, sealed, without pandas' own metadata (it names versions), of a table or its rows."""
     buffer = io.BytesIO()
     plain = pa.Table.from_pandas(pd.DataFrame(table), preserve_index=False)
     plain = plain.replace_schema_metadata(None)
-    pq.write_table(plain, buffer, compression="zstd", version="2.6")
-    return buffer.getvalue()
+    with pq.ParquetWriter(buffer, plain.schema, compression="zstd", version="2.6") as writer:
+        writer.write_table(plain)
+        writer.add_key_value_metadata({KEY: BLANK})
+    return sealed(buffer.getvalue())
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A Parquet table.
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A table, as :func:`table_bytes` wrote it.
 
     Raises:
-        BadInput: the file is truncated or not a Parquet file.
+        BadInput: there is none, or it was altered.
     """
+    path = Path(path)
     if not path.is_file():
         raise BadInput(f"there is no table {path}")
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{path} cannot be read: {error}; delete it to have it made again"
-        ) from error
+    check_seal(path)
+    return pd.read_parquet(path)

@@ -1,4 +1,4 @@
-"""Safetensors files: named tensors and one JSON description."""
+"""Sealed safetensors files: named tensors and one JSON description."""
 
 import json
 from collections.abc import Mapping
@@ -9,29 +9,25 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from bnblind.errors import BadInput
+from bnblind.pipeline.formats.seal import BLANK, KEY, check_seal, sealed
 
 
 def tensors_bytes(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> bytes:
-    """Safetensors; ``description`` goes into one metadata key, since several have no order."""
+    """Safetensors; all metadata go into one key, since several have no order."""
     plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(description, sort_keys=True)
-    return safetensors.torch.save(plain, {"description": text})
+    text = json.dumps({KEY: BLANK, **description}, sort_keys=True)
+    return sealed(safetensors.torch.save(plain, {"description": text}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and description of a safetensors file.
 
     Raises:
-        BadInput: the file is truncated or not a safetensors file.
+        BadInput: the file was altered, or is none of :func:`tensors_bytes`.
     """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise BadInput(
-            f"{path} ({path.stat().st_size} bytes) is truncated or not a safetensors file: "
-            f"{error}; delete it to have it made again"
-        ) from error
-    return tensors, json.loads(metadata.get("description", "{}"))
+    check_seal(path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        description = json.loads(file.metadata()["description"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del description[KEY]
+    return tensors, description

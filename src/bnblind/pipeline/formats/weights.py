@@ -38,10 +38,8 @@ def by_run(tensors: Mapping[str, Tensor]) -> dict[tuple[str, int, int], dict[str
 
 def kept_networks(path: Path) -> Iterator[tuple[dict[str, Any], NetworkCell, dict[str, Tensor]]]:
     """Of every kept network of a job: what it is (identity, seed, epoch), its cell, and its
-    weights. Cells are in the job's order, seeds and epochs ascend.
-
-    Raises:
-        BadInput: the file is truncated or not a safetensors file.
+    weights. Cells are in the job's order, seeds and epochs ascend. Raises BadInput for a file that
+    was altered.
     """
     tensors, description = read_tensors(path)
     runs = by_run(tensors)

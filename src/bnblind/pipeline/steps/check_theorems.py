@@ -1,6 +1,7 @@
 """Step: the theorem check, over all norms, losses and sizes of the configuration."""
 
 import itertools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
@@ -17,24 +18,15 @@ def cases(settings: dict[str, Any], norms: list[str]) -> list[Case]:
     return [Case(*values) for values in itertools.product(norms, *(settings[a] for a in axes))]
 
 
-def passing_table(settings: dict[str, Any]) -> pd.DataFrame:
-    """One row per (case, term): the share of the term's gradient that passes the norm."""
+def measured(
+    cases: Iterable[Case], measure: Callable[[Case], dict[str, float]], *columns: str
+) -> pd.DataFrame:
+    """One row per case and number that ``measure`` gives; ``columns`` hold its name and itself."""
     return pd.DataFrame(
         [
-            {**vars(case), "term": term, "passing": share}
-            for case in cases(settings, settings["norms"])
-            for term, share in passing_by_term(case).items()
-        ]
-    )
-
-
-def errors_table(settings: dict[str, Any]) -> pd.DataFrame:
-    """One row per (case of BN, theorem): deviation of autograd from the closed form."""
-    return pd.DataFrame(
-        [
-            {**vars(case), "theorem": theorem, "error": error}
-            for case in cases(settings, ["bn"])
-            for theorem, error in theorem_errors(case).items()
+            vars(case) | dict(zip(columns, item, strict=True))
+            for case in cases
+            for item in measure(case).items()
         ]
     )
 
@@ -55,7 +47,9 @@ def leak_table(settings: dict[str, Any]) -> pd.DataFrame:
 
 def main(argv: list[str]) -> None:
     args = parse(__name__, argv, settings="settings", file="passing errors leak metrics")
-    passing, errors = passing_table(args.settings), errors_table(args.settings)
+    norms = args.settings["norms"]
+    passing = measured(cases(args.settings, norms), passing_by_term, "term", "passing")
+    errors = measured(cases(args.settings, ["bn"]), theorem_errors, "theorem", "error")
     largest = errors.groupby("theorem")["error"].max().to_dict()
     publish(
         {

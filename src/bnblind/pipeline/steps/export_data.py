@@ -9,10 +9,8 @@ from bnblind.pipeline.options import parse
 
 
 def fetch(source: str) -> bytes:
-    """The raw bytes behind ``source``, written ``package:MODULE/FILE``.
-
-    Raises:
-        BadInput: another kind of source, or no such file in the installed package.
+    """The raw bytes behind ``source``, ``package:MODULE/FILE``; raises BadInput for another kind of
+    source, or if the installed package has no such file.
     """
     kind, _, place = source.partition(":")
     if kind != "package":
@@ -24,17 +22,13 @@ def fetch(source: str) -> bytes:
     return found.read_bytes()
 
 
-def verified(name: str, content: bytes, sha256: str) -> bytes:
-    """``content``, if its hash is the registered one.
-
-    Raises:
-        BadInput: it is not.
-    """
+def verified(name: str, content: bytes, sha256: str, remedy: str = "") -> bytes:
+    """``content``, if its hash is the registered one; raises BadInput, with the remedy, if not."""
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise BadInput(
             f"{name}: sha256 is {found}, expected {sha256}; "
-            f"the file was changed or is another version"
+            f"the file was changed or is another version{remedy}"
         )
     return content
 

@@ -1,14 +1,15 @@
 """Step: the report's first page, the ledger of claims and a picture of each experiment."""
 
 import fnmatch
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from bnblind.pipeline.formats.files import publish
+from bnblind.pipeline.formats.ledger import read_ledger
 from bnblind.pipeline.formats.pages import fill
 from bnblind.pipeline.formats.publishing import readable_width
+from bnblind.pipeline.formats.seal import read_sealed_json
 from bnblind.pipeline.ledger import counts
 from bnblind.pipeline.options import parse
 
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> None:
         files="figures manifests",
     )
 
-    rows = json.loads(args.ledger.read_text())
+    rows = read_ledger(args.ledger)
     parts = {
         claim["id"]: [row for row in rows if row["id"].startswith(f"{claim['id']}.")]
         for claim in rows
@@ -54,6 +55,6 @@ def main(argv: list[str]) -> None:
         claims=[row | {"counts": counts(parts[row["id"]])} for row in rows if row["id"] in parts],
         parts=parts,
         sections=illustrated(args.sections, args.figures, args.folder),
-        datasets=[json.loads(path.read_text()) for path in args.manifests],
+        datasets=[read_sealed_json(path) for path in args.manifests],
     )
     publish({args.index: page})

@@ -23,10 +23,8 @@ def promised_by(cell: Cell, found: Kept) -> Kept:
 
 
 def entry_of(path: Path, kind: type[Cell]) -> dict[str, Any]:
-    """Hash, size and contents of a job's weights.
-
-    Raises:
-        BadInput: the file is truncated, or holds other weights than its own settings promise.
+    """Hash, size and contents of a job's weights; raises BadInput for a file that was altered, or
+    holds other weights than its own settings promise.
     """
     tensors, description = read_tensors(path)
     found: Kept = {}

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,21 +20,26 @@ from traitlets.config import Config
 from bnblind.errors import BadInput
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.pages import fill
+from bnblind.pipeline.formats.publishing import SOURCE, source_text
 from bnblind.pipeline.options import parse
 
 
 @contextmanager
-def _private_jupyter() -> Iterator[None]:
-    """Jupyter, IPython and matplotlib without the user's settings, and our own interpreter."""
+def _private_jupyter(source: str) -> Iterator[None]:
+    """Jupyter, IPython and matplotlib without the user's settings, and our own interpreter, whose
+    figures say that they were made from ``source``.
+    """
     with tempfile.TemporaryDirectory() as folder:
         spec = Path(folder) / "kernels" / "python3" / "kernel.json"
         spec.parent.mkdir(parents=True)
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        # A cell's error comes back as a message; what the kernel logs of its end says nothing.
+        quiet = "--log-level=CRITICAL"
+        command = [sys.executable, "-m", "ipykernel_launcher", quiet, "-f", "{connection_file}"]
         spec.write_text(
             json.dumps({"argv": command, "display_name": "Python 3", "language": "python"})
         )
         names = ("JUPYTER_PATH", "JUPYTER_CONFIG_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
-        with patch.dict(os.environ, dict.fromkeys(names, folder)):
+        with patch.dict(os.environ, {**dict.fromkeys(names, folder), SOURCE: source}):
             yield
 
 
@@ -44,8 +49,23 @@ def _short_folder() -> str:
     return usual if len(os.fsencode(usual)) <= 70 else "/tmp"
 
 
-def execute(notebook: Path, parameters: dict[str, Any]) -> NotebookNode:
-    """The executed notebook.
+def source_of(rule: str, parameters: Mapping[str, Any]) -> str:
+    """What the figures of a notebook are made from: parameters, and the files that they name."""
+    inputs = {name: sorted(_files_in(value)) for name, value in parameters.items()}
+    plain = {n: value for n, value in parameters.items() if n != "figures" and not inputs[n]}
+    return source_text(rule, plain, [path for paths in inputs.values() for path in paths])
+
+
+def _files_in(value: Any) -> Iterator[Path]:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _files_in(item)
+    elif isinstance(value, str) and Path(value).is_file():
+        yield Path(value)
+
+
+def execute(notebook: Path, parameters: dict[str, Any], source: str = "") -> NotebookNode:
+    """The executed notebook; ``source`` is what its figures say they were made from.
 
     Raises:
         BadInput: the parameters are not exactly the notebook's, or a cell failed (its traceback).
@@ -58,7 +78,7 @@ def execute(notebook: Path, parameters: dict[str, Any]) -> NotebookNode:
             f"{notebook} needs exactly the parameters {', '.join(sorted(allowed))}; "
             f"found {', '.join(sorted(parameters)) or 'none'}"
         )
-    with _private_jupyter(), tempfile.TemporaryDirectory(dir=_short_folder()) as folder:
+    with _private_jupyter(source), tempfile.TemporaryDirectory(dir=_short_folder()) as folder:
         # Sockets in a folder: a free port may be another kernel's before ours has bound it.
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
         try:
@@ -71,7 +91,8 @@ def execute(notebook: Path, parameters: dict[str, Any]) -> NotebookNode:
                 config=Config(KernelManager=sockets),
             )
         except papermill.PapermillExecutionError as error:
-            raise BadInput(f"{notebook} failed: {error}") from error
+            own = error.ename in ("OSError", "BadInput")  # of ours, whose text says all
+            raise BadInput(f"{notebook} failed: {error.evalue if own else error}") from error
 
 
 def _normalized_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
@@ -122,8 +143,9 @@ def title_of(notebook: NotebookNode) -> str:
 
 
 def main(argv: list[str]) -> None:
-    args = parse(__name__, argv, settings="parameters", file="notebook executed page")
-    executed = normalize(execute(args.notebook, args.parameters))
+    args = parse(__name__, argv, word="rule", settings="parameters", file="notebook executed page")
+    source = source_of(args.rule, args.parameters)
+    executed = normalize(execute(args.notebook, args.parameters, source))
     page = render(executed, title_of(executed))
     publish({args.executed: nbformat.writes(executed).encode(), args.page: page})
     print(f"{args.page}: {len(executed.cells)} cells")

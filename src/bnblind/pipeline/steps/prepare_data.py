@@ -9,8 +9,9 @@ import torch
 from bnblind.errors import BadInput
 from bnblind.experiments.datasets import SPLITS
 from bnblind.experiments.preparation import read_images, split_dataset
-from bnblind.pipeline.formats.files import json_bytes, publish
+from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.prepared import dataset_bytes
+from bnblind.pipeline.formats.seal import sealed_json
 from bnblind.pipeline.options import parse
 from bnblind.pipeline.steps.export_data import verified
 
@@ -29,7 +30,8 @@ def main(argv: list[str]) -> None:
     )
 
     entry = args.registered
-    raw = verified(str(args.raw), args.raw.read_bytes(), entry["sha256"])
+    remedy = "; delete it and repeat the command, which makes it again"
+    raw = verified(str(args.raw), args.raw.read_bytes(), entry["sha256"], remedy)
     images, labels = read_images(args.dataset, raw)
     check_as_registered(str(args.raw), images, labels, entry)
     split = args.split
@@ -53,6 +55,6 @@ def main(argv: list[str]) -> None:
             for name in SPLITS
         },
     }
-    publish({args.prepared: prepared, args.manifest: json_bytes(manifest)})
+    publish({args.prepared: prepared, args.manifest: sealed_json(manifest)})
     sizes = ", ".join(f"{len(rows[name])} {name}" for name in SPLITS)
     print(f"{args.prepared}: {sizes} samples of shape {dataset.input_shape}")

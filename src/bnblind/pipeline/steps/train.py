@@ -1,6 +1,7 @@
-"""Step: train the cells of a job, one after the other, and judge what they learned."""
+"""Step: train the cells of a job, from where an interrupted one left off, and judge the results."""
 
 import json
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from bnblind.experiments.cells import cell_type
+from bnblind.errors import Diverged
+from bnblind.experiments.cells import Cell, cell_type
+from bnblind.experiments.runs import Run
 from bnblind.experiments.trainer import Kind, Trainer
 from bnblind.norms import norm_class
 from bnblind.pipeline.checkpoint import Checkpoint, exclusive_lock, identity_of
@@ -18,7 +21,6 @@ from bnblind.pipeline.formats.tables import table_bytes
 from bnblind.pipeline.formats.tensors import tensors_bytes
 from bnblind.pipeline.formats.weights import weights_bytes
 from bnblind.pipeline.options import parse
-from bnblind.pipeline.training_jobs import train_all
 
 TYPES = {"seed": "int64", "epoch": "int64", "share": "float64", "value": "float64"}
 
@@ -27,6 +29,42 @@ def results_table(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFram
     """Long form: one row per (cell, seed, epoch, metric), for mixtures per share, too."""
     table = pd.DataFrame(rows, columns=columns)
     return table.astype({name: kind for name, kind in TYPES.items() if name in columns})
+
+
+def train_all(
+    cells: Sequence[Cell],
+    start: Callable[[Cell, int], Trainer],
+    checkpoint: Checkpoint,
+    progress: Callable[[Trainer], None],
+) -> list[tuple[Cell, Run]]:
+    """Train every seed of every cell, one after the other, with the trainer that ``start`` makes.
+
+    Goes on from the checkpoint if there is one, and saves it on the way.
+
+    Of a cell that ``may_diverge``, a run whose loss is no longer finite ends there, with a metric
+    ``diverged`` at the epoch in which it happened, and the next one follows.
+    """
+    finished, epoch, state = checkpoint.load() or ([], 0, None)
+    runs = [*finished[:-1]]
+    planned = [(cell, seed) for cell in cells for seed in cell.seeds]
+    for cell, seed in planned[len(runs) :]:
+        trainer = start(cell, seed)
+        if state:
+            print(f"{trainer.name}: going on after epoch {epoch}", flush=True)
+            trainer.resume(state, finished[-1], epoch)
+            state = None
+        try:
+            while not trainer.finished:
+                trainer.advance()
+                progress(trainer)
+                checkpoint.save_if_due(runs, trainer)
+        except Diverged as error:
+            if not cell.may_diverge:
+                raise
+            print(error, flush=True)
+            trainer.run.metrics.append({"epoch": trainer.epoch, "metric": "diverged", "value": 1.0})
+        runs.append(trainer.run)
+    return [(cell, run) for (cell, _), run in zip(planned, runs, strict=True)]
 
 
 def note(trainer: Trainer) -> None:

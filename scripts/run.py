@@ -1,0 +1,162 @@
+"""Run the pipeline in this folder, whatever an earlier run left behind.
+
+    python scripts/run.py [SNAKEMAKE'S WORDS]
+
+One run at a time works in a folder. Jobs that an earlier run left at work are waited for, by their
+pids; a lock that a dead Snakemake left is taken away. Another user's run, or another host's, is
+refused by name.
+"""
+
+import fcntl
+import getpass
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+import psutil
+
+STATE = Path(".snakemake")
+RUN, JOBS = STATE / "bnblind-run.lock", STATE / "bnblind-jobs.lock"
+"""Held by this script while it runs, with what it says of itself; by every job, shared."""
+JOB = r"-m (bnblind\.pipeline|ipykernel_launcher .*/kernel\.json)( |$)"
+"""The command of a job, or of the kernel of a page that is made; its shell's as well."""
+
+
+def this_run() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "user": getpass.getuser(), "pid": os.getpid()}
+
+
+def described(run: dict[str, Any]) -> str:
+    return f"pid {run['pid']} of {run['user']} on {run['host']}"
+
+
+@contextmanager
+def only_run() -> Iterator[None]:
+    """Hold this folder.
+
+    Raises:
+        SystemExit: another run holds it, or one of another host may do so.
+    """
+    STATE.mkdir(exist_ok=True)
+    try:
+        file = RUN.open("a+", encoding="utf-8")
+    except PermissionError as error:
+        owner = RUN.owner() if RUN.exists() else STATE.owner()
+        raise SystemExit(
+            f"error: {RUN} is of the user {owner}; run in a clone of your own"
+        ) from error
+    with file:
+        file.seek(0)
+        text = file.read()
+        earlier = json.loads(text) if text else this_run()
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SystemExit(f"error: another run is at work here, {described(earlier)}") from error
+        if earlier["host"] != socket.gethostname():
+            raise SystemExit(
+                f"error: a run may be at work here, {described(earlier)}; if not, delete {RUN}"
+            )
+        file.truncate(0)
+        file.write(json.dumps(this_run()))
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def at_work(command: str) -> list[int]:
+    """The processes of this folder with such a command, a regular expression."""
+    here, found = str(Path.cwd()), []
+    for process in psutil.process_iter(["pid", "cwd", "cmdline"]):
+        if process.info["cwd"] == here and re.search(
+            command, " ".join(process.info["cmdline"] or [])
+        ):
+            found.append(process.info["pid"])
+    return sorted(found)
+
+
+def wait_for_orphans() -> None:
+    """Until no job of an earlier run holds the jobs' lock, or has started and is about to."""
+    told: list[int] = []
+    with JOBS.open("a") as file:
+        while (pids := at_work(JOB)) or held(file):
+            if new := [pid for pid in pids if pid not in told]:
+                print(f"waiting for jobs that an earlier run left at work: pids {new}", flush=True)
+                told += new
+            time.sleep(0.5)
+
+
+def held(file: TextIO) -> bool:
+    """Whether another process holds its lock."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def run(*command: str) -> None:
+    """Run a command, with the signals that come; exits as it does if it fails."""
+    with subprocess.Popen(command) as process:
+
+        def forward(number: int, _: FrameType | None) -> None:
+            process.send_signal(number)
+
+        # Ctrl-C reaches the command from the terminal; it ends the jobs and itself.
+        signal.signal(signal.SIGINT, lambda number, frame: None)
+        signal.signal(signal.SIGTERM, forward)
+        code = process.wait()
+    if code:
+        raise SystemExit(130 if code == -signal.SIGINT else abs(code))
+
+
+def usable_cache() -> None:
+    """Snakemake ends in a traceback where it cannot keep its cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    if not os.access(folder, os.W_OK):
+        os.environ["XDG_CACHE_HOME"] = str(STATE.resolve() / "cache")
+
+
+def check_clock() -> None:
+    """Snakemake goes by times: it would miss what is edited before those of the results.
+
+    Raises:
+        SystemExit: the clock was set back since some of them were made.
+    """
+    files = (file for folder in ("data", "reports", "runs") for file in Path(folder).rglob("*"))
+    if late := [file for file in files if file.stat().st_mtime > time.time() + 60]:
+        raise SystemExit(
+            f"error: {late[0]} and {len(late) - 1} other results are of a later time than now: set "
+            "the clock right, or delete them"
+        )
+
+
+def main(options: list[str]) -> None:
+    with only_run():
+        check_clock()
+        usable_cache()
+        if others := at_work("(bin/|-m )snakemake "):
+            raise SystemExit(f"error: snakemake is at work here already: pids {others}")
+        wait_for_orphans()
+        if any((STATE / "locks").glob("*")):
+            print("a lock of a dead Snakemake is taken away", flush=True)
+            run("snakemake", "--unlock", "--quiet", "all", *options)
+        run("snakemake", "--quiet", "rules", "host", *options)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except OSError as error:
+        raise SystemExit(f"error: {error.filename or STATE}: {error.strerror}") from error

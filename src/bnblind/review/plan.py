@@ -1,0 +1,84 @@
+"""Say what would run and why, with the seconds, memory and disk that it may take.
+
+Estimates come from the mean and the largest job of each rule (profiles/usage.yaml) and the sizes
+of the published files (published/quick.json), both of the default profile.
+"""
+
+import argparse
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnblind.review import add_profile
+
+USAGE = Path("profiles/usage.yaml")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that Snakemake would run: its rule, the files it would make, and the reason."""
+
+    rule: str
+    outputs: tuple[str, ...]
+    reason: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_profile(parser)
+
+
+def jobs_in(printed: str) -> Iterator[Job]:
+    """The jobs that a dry run lists; not those that only name files to make."""
+    for block in re.split(r"^rule ", printed, flags=re.MULTILINE)[1:]:
+        told = dict(re.findall(r"^    (output|reason): (.*)$", block, re.MULTILINE))
+        if "output" in told:
+            outputs = told["output"].replace(" (update)", "").split(", ")
+            yield Job(block.partition(":")[0], tuple(outputs), told["reason"].partition(":")[0])
+
+
+def table(
+    jobs: Iterable[Job], usage: Mapping[str, Mapping[str, float]], sizes: Mapping[str, int]
+) -> str:
+    """One line a rule, and their sum.
+
+    Args:
+        usage: rule -> ``mean_seconds`` of its jobs, ``peak_mb`` of its largest.
+        sizes: path -> bytes.
+    """
+    lines = [f"{'rule':24} {'jobs':>5} {'CPU s':>7} {'MB':>6} {'disk MB':>8}  why"]
+    by_rule: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_rule.setdefault(job.rule, []).append(job)
+    seconds, peak, disk = 0.0, 0.0, 0
+    for rule, of_rule in by_rule.items():
+        used = usage.get(rule, {"mean_seconds": 0, "peak_mb": 0})
+        here = used["mean_seconds"] * len(of_rule)
+        written = sum(sizes.get(path, 0) for job in of_rule for path in job.outputs)
+        seconds, peak, disk = seconds + here, max(peak, used["peak_mb"]), disk + written
+        lines.append(
+            f"{rule:24} {len(of_rule):5} {here:7.0f} {used['peak_mb']:6} {written / 1e6:8.1f}  "
+            + ", ".join(dict.fromkeys(job.reason for job in of_rule))
+        )
+    jobs_in_all = sum(map(len, by_rule.values()))
+    lines.append(f"{'all':24} {jobs_in_all:5} {seconds:7.0f} {peak:6} {disk / 1e6:8.1f}")
+    return "\n".join(lines) if by_rule else "nothing to do"
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the plan; nothing runs."""
+    from bnblind.pipeline.configuration.schema import read_yaml
+    from bnblind.review.runs import read_record, record_of
+    from bnblind.review.workflow import read_profile, snakemake
+
+    config, _, known = read_profile(args.configfile)
+    jobs = [*jobs_in(snakemake(args.configfile, "--dry-run"))]
+    record = read_record(record_of("quick"))
+    here = {artifact.path: Path(artifact.path).relative_to(config["root"]) for artifact in known}
+    published = {path: record.get(name.as_posix(), {"bytes": 0}) for path, name in here.items()}
+    largest: dict[str, int] = {}
+    for artifact in known:
+        size = published[artifact.path]["bytes"]
+        largest[artifact.kind] = max(size, largest.get(artifact.kind, 0))
+    sizes = {a.path: published[a.path]["bytes"] or largest[a.kind] for a in known}
+    print(table(jobs, read_yaml(USAGE), sizes))

@@ -1,0 +1,226 @@
+"""``make run`` in a folder that an earlier run, another one or a poor machine left in any state."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.clones import Clone, make_clone, user_environment
+from tests.helpers.scripts import import_script
+
+pytestmark = pytest.mark.starts_interpreter
+faults = import_script("faults")
+TARGET = "data/results/theorems/passing.parquet"
+RUN = ("python", "scripts/run.py", "--cores", "1", TARGET)
+JOB = """
+import fcntl, sys, time
+lock = open(sys.argv[1], "a")
+fcntl.flock(lock, fcntl.LOCK_SH)
+print("held", flush=True)
+time.sleep(600)
+"""
+"""A process that holds the jobs' lock, as an orphan does."""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    found = make_clone(tmp_path / "clone", environment=user_environment(PYTHONPATH="src"))
+    (found.path / ".snakemake").mkdir()
+    return found
+
+
+@contextmanager
+def orphan(clone: Clone, *words: str) -> Iterator["subprocess.Popen[str]"]:
+    """The lock that it holds, and words by which its command is known."""
+    command = [sys.executable, "-c", JOB, *words]
+    process = subprocess.Popen(command, cwd=clone.path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (".snakemake/bnblind-jobs.lock", "-m bnblind.pipeline train"),
+        (os.devnull, "-m bnblind.pipeline train"),
+        (os.devnull, "-m ipykernel_launcher --log-level=CRITICAL -f /tmp/x/kernel.json"),
+    ],
+    ids=["at work", "about to begin", "kernel of a page"],
+)
+def test_a_job_that_an_earlier_run_left_is_named_and_waited_for(
+    words: tuple[str, ...], clone: Clone
+) -> None:
+    with orphan(clone, *words) as job:
+        run = clone.start(*RUN)
+        assert run.stdout is not None
+        line = run.stdout.readline()
+        assert line == f"waiting for jobs that an earlier run left at work: pids [{job.pid}]\n"
+        time.sleep(2)
+        assert run.poll() is None
+        assert not (clone.path / TARGET).exists()
+        job.kill()
+        job.wait()
+        printed, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, printed
+    assert (clone.path / TARGET).exists()
+
+
+def test_a_job_is_waited_for_by_its_lock_alone(clone: Clone) -> None:
+    """Another user's, whose command and folder cannot be seen."""
+    with orphan(clone, ".snakemake/bnblind-jobs.lock", "unseen") as job:
+        run = clone.start(*RUN)
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(timeout=4)
+        job.kill()
+        job.wait()
+        printed, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, printed
+
+
+def test_a_second_run_is_refused_and_names_the_first(clone: Clone) -> None:
+    with orphan(clone, os.devnull, "-m bnblind.pipeline train"):
+        run = clone.start(*RUN)
+        assert run.stdout is not None
+        run.stdout.readline()
+        code, printed = clone.attempt(*RUN)
+        assert code == 1
+        assert printed.startswith(f"error: another run is at work here, pid {run.pid} of ")
+        assert printed.endswith(f" on {socket.gethostname()}\n")
+        run.terminate()
+        run.communicate(timeout=60)
+
+
+def test_a_run_of_another_host_is_refused_by_name(clone: Clone) -> None:
+    lock = clone.path / ".snakemake/bnblind-run.lock"
+    lock.write_text('{"host": "node7", "user": "someone", "pid": 41}')
+    code, printed = clone.attempt(*RUN)
+    assert code == 1
+    assert printed == (
+        "error: a run may be at work here, pid 41 of someone on node7; if not, delete "
+        ".snakemake/bnblind-run.lock\n"
+    )
+
+
+def test_the_lock_of_a_dead_snakemake_is_taken_away(clone: Clone) -> None:
+    """It was killed with all its jobs; Snakemake itself would refuse to go on."""
+    run = faults.start(clone.path, ("--cores", "1", TARGET))
+    deadline = time.monotonic() + 120
+    while (step := faults.below(run, "-m bnblind.pipeline")) is None:
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    step.wait(timeout=60)
+    assert list((clone.path / ".snakemake/locks").iterdir())
+    assert clone.attempt("snakemake", "--cores", "1", TARGET)[0] != 0
+    printed = clone.run(*RUN)
+    assert "a lock of a dead Snakemake is taken away" in printed
+    assert (clone.path / TARGET).exists()
+
+
+def test_ctrl_c_ends_everything_without_a_traceback(clone: Clone) -> None:
+    run = faults.start(clone.path, ("--cores", "1", TARGET))
+    deadline = time.monotonic() + 120
+    while (step := faults.below(run, "-m bnblind.pipeline")) is None:
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert step.is_running()
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.wait(timeout=60) != 0
+    assert not step.is_running()
+    printed = (clone.path / "printed").read_text()
+    assert "Traceback" not in printed
+    assert not (clone.path / TARGET).exists()
+    clone.run(*RUN)
+
+
+def test_results_of_a_later_time_are_refused(clone: Clone) -> None:
+    """The clock was set back: what is edited now would be older than they are."""
+    clone.run(*RUN)
+    later = time.time() + 86400
+    os.utime(clone.path / TARGET, (later, later))
+    code, printed = clone.attempt(*RUN)
+    assert code == 1
+    assert printed.startswith(f"error: {TARGET} and 0 other results are of a later time than now")
+
+
+def test_dvc_repro_beside_a_run_is_refused_and_harms_nothing(clone: Clone) -> None:
+    prepared = "data/prepared/digits.safetensors"
+    run = faults.start(clone.path, ("--cores", "1", prepared))
+    deadline = time.monotonic() + 120
+    while (step := faults.below(run, "-m bnblind.pipeline")) is None:
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    step.suspend()
+    code, printed = clone.attempt("dvc", "repro", "data")
+    assert code != 0
+    assert "LockException" in printed
+    step.resume()
+    assert run.wait(timeout=300) == 0
+    assert (clone.path / prepared).exists()
+    clone.run("dvc", "repro", "data")
+
+
+ORDINARY = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
+"""What a root without its powers may do is what an ordinary user may, in files of his own."""
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+
+
+@only_root
+def test_another_users_folder_is_refused_by_name(clone: Clone) -> None:
+    lock = clone.path / ".snakemake/bnblind-run.lock"
+    lock.touch(mode=0o600)
+    shutil.chown(lock, "daemon")
+    code, printed = clone.attempt(*ORDINARY, *RUN)
+    assert code == 1
+    assert printed == (
+        "error: .snakemake/bnblind-run.lock is of the user daemon; run in a clone of your own\n"
+    )
+
+
+@only_root
+def test_a_home_that_cannot_be_written_and_no_terminal(clone: Clone, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o555)
+    poor = replace(clone, environment=clone.environment | {"HOME": str(home)})
+    poor.environment.pop("XDG_CACHE_HOME", None)
+    code, printed = poor.attempt(*ORDINARY, "snakemake", "--cores", "1", "-n", TARGET)
+    assert code != 0, "the fault hits Snakemake itself"
+    printed = poor.run(*ORDINARY, "setsid", "--wait", *RUN)
+    assert "Traceback" not in printed
+    assert (clone.path / TARGET).exists()
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["SIGKILL of Snakemake alone", "SIGKILL of the process group"])
+def test_one_repetition_mends_a_kill(kind: str, tmp_path: Path) -> None:
+    """A sample of `make faults`, on a part of the pipeline."""
+    target = "reports/pages/theorems.html"
+    whole = make_clone(tmp_path / "whole")
+    whole.run("snakemake", "--cores", "1", target)
+    words, expected = ("--cores", "1", target), faults.hashes(whole.path)
+    for seed in range(10):
+        path = make_clone(tmp_path / str(seed), environment=whole.environment).path
+        tried = faults.attempt(kind, seed, path, path, words, expected)
+        if tried.hit:
+            break
+    assert tried.hit, "the process was alive and is dead, and the run did not finish"
+    assert tried.repeated == 0
+    assert tried.differing == ()

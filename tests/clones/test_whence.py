@@ -1,0 +1,122 @@
+"""What was made from what, and what would run: asked of Snakemake, and true of the files."""
+
+import hashlib
+import io
+import json
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.helpers.clones import Clone
+
+BNBLIND = ("env", "PYTHONPATH=src", "python", "-m", "bnblind")
+FIGURE = "reports/figures/theorems/passing"
+TABLE = "data/results/theorems/passing.parquet"
+
+
+def sha256(clone: Clone, path: str) -> str:
+    return hashlib.sha256((clone.path / path).read_bytes()).hexdigest()
+
+
+def whence(clone: Clone, file: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(clone.run(*BNBLIND, "whence", file, "--json"))
+    return found
+
+
+def test_a_figure_is_traced_to_the_raw_data(first: Clone) -> None:
+    file = "reports/figures/classification/digits-head-lr0.01-curves.svg"
+    told = whence(first, file)
+    files = told["files"]
+    for path, node in files.items():
+        assert node["sha256"] == sha256(first, path)
+        for code, digest in node.get("code", {}).items():
+            assert digest == sha256(first, code)
+    assert files[file]["rule"] == "classification_page"
+    assert "notebooks/classification.ipynb" in files[file]["code"]
+    assert "src/bnblind/experiments/networks/training.py" not in files[file]["code"]
+    trained = files["data/results/classification/digits-head/bn.parquet"]
+    assert "src/bnblind/experiments/networks/training.py" in trained["code"]
+    assert "data/raw/digits/digits.csv.gz" in files
+    assert told["commit"] == first.run("git", "rev-parse", "HEAD").strip()
+    assert told["configuration"].keys() >= {"classification", "data", "numerics"}
+    assert "theorems" not in told["configuration"]
+    tree = first.run(*BNBLIND, "whence", file).splitlines()
+    digest = files[file]["sha256"][:12]
+    assert tree[0].startswith(f"{file}  sha256 {digest}, rule classification_page")
+    raw = next(line for line in tree if "data/raw/" in line)
+    assert raw.startswith("        data/raw/digits"), "four steps below the figure"
+
+
+def test_the_recorded_command_makes_the_same_file(finished: Clone) -> None:
+    command = whence(finished, TABLE)["files"][TABLE]["command"]
+    before = sha256(finished, TABLE)
+    (finished.path / TABLE).unlink()
+    finished.run("sh", "-c", f"PYTHONPATH=src {command}")
+    assert sha256(finished, TABLE) == before
+
+
+def test_pictures_say_what_they_were_made_from(first: Clone) -> None:
+    """In the metadata of every format the same: rule, settings, and hashes of the tables."""
+    svg, pdf, png = ((first.path / f"{FIGURE}.{s}").read_bytes() for s in ("svg", "pdf", "png"))
+    found = re.search(rb"<dc:source>(.*?)</dc:source>", svg, re.DOTALL)
+    assert found is not None
+    told = json.loads(unescape(found[1].decode()))
+    assert told["rule"] == "theorems_page"
+    assert told["inputs"][TABLE] == sha256(first, TABLE)
+    assert len(told["inputs"]) == 3
+    assert told["configuration"]["numerics"] == ["x86-64-v3", 1]
+    assert json.loads(Image.open(io.BytesIO(png)).info["Source"]) == told
+    assert sha256(first, TABLE).encode() in pdf
+    digits = Image.open(first.path / "reports/figures/data/digits.png").info["Source"]
+    assert json.loads(digits) == {
+        "rule": "contact_sheet",
+        "configuration": {"dataset": "digits"},
+        "inputs": {
+            "data/prepared/digits.safetensors": sha256(first, "data/prepared/digits.safetensors")
+        },
+    }
+
+
+def test_a_file_that_no_rule_makes_is_refused_with_the_nearest_name(first: Clone) -> None:
+    code, printed = first.attempt(*BNBLIND, "whence", f"{FIGURE}.sgv")
+    assert code == 1
+    assert printed == (
+        f"error: {FIGURE}.sgv is no output of config/config.yaml; did you mean {FIGURE}.svg?\n"
+    )
+
+
+def planned(clone: Clone, *options: str) -> dict[str, tuple[int, str]]:
+    """Rule -> number of jobs and the reasons, as ``bnblind plan`` tells."""
+    _, *lines, total = clone.run(*BNBLIND, "plan", *options).splitlines()
+    rows = {words[0]: words for words in (line.split(maxsplit=5) for line in lines)}
+    assert int(total.split()[1]) == sum(int(words[1]) for words in rows.values())
+    assert int(total.split()[2]) == pytest.approx(
+        sum(int(words[2]) for words in rows.values()), abs=len(rows)
+    )
+    return {rule: (int(words[1]), words[5]) for rule, words in rows.items()}
+
+
+def test_the_plan_is_snakemakes_with_reasons_and_costs(finished: Clone) -> None:
+    assert finished.run(*BNBLIND, "plan") == "nothing to do\n"
+    finished.edit("config/config.yaml", "1.0e-5]\n  seeds: [0]", "1.0e-5]\n  seeds: [1]")
+    plan = planned(finished)
+    assert {rule: jobs for rule, (jobs, _) in plan.items()} == finished.planned()
+    assert plan["theorems"][1].startswith("Params have changed")
+    assert plan["theorems_page"][1] == "Input files updated by another job"
+    whole = planned(finished, "--configfile", "config/smoke.yaml")
+    assert {rule: jobs for rule, (jobs, _) in whole.items()} == finished.planned(
+        "--configfile", "config/smoke.yaml"
+    )
+    assert whole["theorems"] == (1, "Missing output files")
+    assert not (finished.path / "runs").exists()
+
+
+def test_a_plan_of_what_does_not_exist_is_one_error(first: Clone) -> None:
+    code, printed = first.attempt(*BNBLIND, "plan", "--configfile", "config/none.yaml")
+    assert code == 1
+    assert printed.startswith("error: ")
+    assert "Traceback" not in printed
+    assert "config/none.yaml" in printed
