@@ -2,12 +2,12 @@
 
     python scripts/certify.py FOLDER
 
-FOLDER keeps what was tried: called again, the script goes on where it was. Writes the table of
+FOLDER keeps what was tried: called again at the same commit, the script goes on where it was.
+Writes the table of
 docs/certificate.md. Without root and mmdebstrap it leaves out the other C library, without
 qemu-x86_64 the other processors, and says so.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -18,8 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, "src")
-
+from clones import commit, fresh_clone, hashes
 from documents import table, with_part
 from other_processor import NATIVE, PROCESSORS, run_steps
 
@@ -84,13 +83,7 @@ VARIATIONS = (
 )
 
 
-def fresh_clone(path: Path) -> Path:
-    shutil.rmtree(path, ignore_errors=True)
-    subprocess.run(["git", "clone", "--quiet", ".", path], check=True)
-    return path
-
-
-def hashes(variation: Variation, folder: Path, clone: Path | None = None) -> dict[str, str]:
+def made(variation: Variation, folder: Path, clone: Path | None = None) -> dict[str, str]:
     """Run the smoke profile in a new clone: path -> sha256 of every file that it made."""
     clone = clone or fresh_clone(folder / variation.place)
     subprocess.run(
@@ -100,13 +93,7 @@ def hashes(variation: Variation, folder: Path, clone: Path | None = None) -> dic
         umask=variation.umask,
         check=True,
     )
-    root = clone / "runs/smoke"
-    files = (file for part in ("data", "reports") for file in sorted((root / part).rglob("*")))
-    return {
-        file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in files
-        if file.is_file()
-    }
+    return hashes(clone / "runs/smoke")
 
 
 def other_libc(folder: Path) -> tuple[str, dict[str, str]] | None:
@@ -125,7 +112,7 @@ def other_libc(folder: Path) -> tuple[str, dict[str, str]] | None:
     before = (*inside, "bash", *map(str, (root, clone, sys.prefix, sys.base_prefix)))
     asked = [*before, sys.executable, "-c", "import platform; print(*platform.libc_ver())"]
     libc = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
-    found = hashes(Variation("", before=before), folder, clone)
+    found = made(Variation("", before=before), folder, clone)
     shutil.rmtree(root)
     return libc, found
 
@@ -138,9 +125,9 @@ def baseline(folder: Path) -> tuple[dict[str, str], Path]:
     """The files of an unvaried run, and its prepared data; run once."""
     kept, prepared = folder / "baseline.json", folder / "prepared.safetensors"
     if not kept.exists():
-        found = hashes(BASELINE, folder)
-        made = folder / BASELINE.place / "runs/smoke/data/prepared/digits.safetensors"
-        shutil.copyfile(made, prepared)
+        found = made(BASELINE, folder)
+        digits = folder / BASELINE.place / "runs/smoke/data/prepared/digits.safetensors"
+        shutil.copyfile(digits, prepared)
         kept.write_text(json.dumps(found))
     expected: dict[str, str] = json.loads(kept.read_text())
     return expected, prepared
@@ -154,7 +141,7 @@ def rows(folder: Path, told: dict[str, list[str]]) -> Iterator[tuple[str, list[s
     yield BASELINE.words, [here, str(len(expected)), "0"]
     for variation in VARIATIONS:
         if variation.words not in told:
-            found = hashes(variation, folder)
+            found = made(variation, folder)
             yield variation.words, [here, str(len(found)), str(differ(found, expected))]
     words = f"C library and user: an ordinary one on Debian {RELEASE}"
     if words not in told and (other := other_libc(folder)):
@@ -176,13 +163,15 @@ def rows(folder: Path, told: dict[str, list[str]]) -> Iterator[tuple[str, list[s
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    folder, state = folder.resolve(), folder.resolve() / "certificate.json"
+    folder = folder.resolve() / commit()
+    folder.mkdir(exist_ok=True)
+    state = folder / "certificate.json"
     told: dict[str, list[str]] = json.loads(state.read_text()) if state.exists() else {}
     for words, row in rows(folder, told):
         told[words] = row
         state.write_text(json.dumps(told, indent=1))
         lines = table(["varied", "of", "files", "differ"], [[w, *r] for w, r in told.items()])
-        part = "\n" + "\n".join(lines)
+        part = "\n" + "\n".join([*lines, "", f"Commit: {commit()}."])
         comment = "<!-- {} -->\n"
         text = with_part(DOCUMENT.read_text(), "certificate", part, comment)
         DOCUMENT.write_text(text)

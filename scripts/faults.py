@@ -7,11 +7,9 @@ dead of it, and the run did not finish. FOLDER keeps what was tried: called agai
 on where it was. Writes docs/faults.md.
 """
 
-import hashlib
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+from clones import commit, fresh_clone, hashes
 
 SMOKE = ("--cores", "all", "--configfile", "config/smoke.yaml")
 DOCUMENT = Path("docs/faults.md")
@@ -33,6 +32,7 @@ class Try:
     """A fault and what became of it.
 
     Attributes:
+        commit: of the code.
         finished: jobs that had finished by then.
         hit: it died of it, and the run did not finish.
         repeated: the exit code of the one repetition.
@@ -41,6 +41,7 @@ class Try:
 
     kind: str
     seed: int
+    commit: str
     finished: int
     hit: bool
     repeated: int
@@ -62,35 +63,31 @@ def start(clone: Path, options: Sequence[str]) -> "subprocess.Popen[bytes]":
         )
 
 
-def hashes(root: Path) -> dict[str, str]:
-    return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for folder in ("data", "reports")
-        for path in sorted((root / folder).rglob("*"))
-        if path.is_file()
-    }
-
-
 def finished_jobs(root: Path) -> int:
     return sum(
         "usage: " in log.read_text(errors="replace") for log in (root / "logs").rglob("*.log")
     )
 
 
-def below(run: "subprocess.Popen[bytes]", word: str) -> psutil.Process | None:
-    """The first process of the run with that word in its command."""
+STEP, SNAKEMAKE = "bnblind.pipeline", "snakemake"
+
+
+def below(run: "subprocess.Popen[bytes]", program: str) -> psutil.Process | None:
+    """The first process of the run that is of this program: of a module or a script of that name.
+    A shell that calls it has the name within a longer word.
+    """
     try:
         for process in psutil.Process(run.pid).children(recursive=True):
-            if word in " ".join(process.cmdline()):
+            if program in (word.rpartition("/")[2] for word in process.cmdline()):
                 return process
     except psutil.NoSuchProcess:
         pass
     return None
 
 
-def _one(word: str) -> Callable[["subprocess.Popen[bytes]"], psutil.Process | None]:
+def _one(program: str) -> Callable[["subprocess.Popen[bytes]"], psutil.Process | None]:
     def kill(run: "subprocess.Popen[bytes]") -> psutil.Process | None:
-        if process := below(run, word):
+        if process := below(run, program):
             process.kill()
         return process
 
@@ -99,7 +96,7 @@ def _one(word: str) -> Callable[["subprocess.Popen[bytes]"], psutil.Process | No
 
 def _all(number: signal.Signals) -> Callable[["subprocess.Popen[bytes]"], psutil.Process | None]:
     def kill(run: "subprocess.Popen[bytes]") -> psutil.Process | None:
-        if process := below(run, "snakemake"):
+        if process := below(run, SNAKEMAKE):
             os.killpg(run.pid, number)
         return process
 
@@ -107,8 +104,8 @@ def _all(number: signal.Signals) -> Callable[["subprocess.Popen[bytes]"], psutil
 
 
 KINDS = {
-    "SIGKILL of a step": _one("-m bnblind.pipeline"),
-    "SIGKILL of Snakemake alone": _one("bin/snakemake"),
+    "SIGKILL of a step": _one(STEP),
+    "SIGKILL of Snakemake alone": _one(SNAKEMAKE),
     "SIGKILL of the process group": _all(signal.SIGKILL),
     "Ctrl-C": _all(signal.SIGINT),
 }
@@ -142,7 +139,8 @@ def attempt(
     repeated = start(clone, options).wait(timeout=PATIENCE)
     found = hashes(root)
     differing = sorted(name for name, _ in found.items() ^ expected.items())
-    return Try(kind, seed, done, dead and code != 0, repeated, tuple(dict.fromkeys(differing)))
+    hit, names = dead and code != 0, tuple(dict.fromkeys(differing))
+    return Try(kind, seed, commit(), done, hit, repeated, names)
 
 
 def table(tries: Sequence[Try]) -> str:
@@ -166,13 +164,20 @@ def table(tries: Sequence[Try]) -> str:
         lines.append(
             f"| {kind} | {len(hits)} | {survived} | {differing} | {len(own) - len(hits)} |"
         )
-    return "\n".join([*lines, ""])
+    commits = ", ".join(dict.fromkeys(one.commit for one in tries))
+    return "\n".join([*lines, "", f"Commits: {commits}.", ""])
 
 
-def fresh_clone(path: Path) -> Path:
-    shutil.rmtree(path, ignore_errors=True)
-    subprocess.run(["git", "clone", "--quiet", ".", path], check=True)
-    return path
+def uninterrupted(folder: Path) -> dict[str, str]:
+    """The hashes of a run of this commit that nothing interrupts; run once."""
+    kept = folder / f"uninterrupted-{commit()}.json"
+    if not kept.exists():
+        whole = fresh_clone(folder / "uninterrupted")
+        if code := start(whole, SMOKE).wait(timeout=PATIENCE):
+            raise SystemExit(f"error: the uninterrupted run failed with {code}: {whole}/printed")
+        kept.write_text(json.dumps(hashes(whole / "runs/smoke")))
+    found: dict[str, str] = json.loads(kept.read_text())
+    return found
 
 
 def main(folder: Path, number: int = 10) -> None:
@@ -182,13 +187,7 @@ def main(folder: Path, number: int = 10) -> None:
     folder, state = folder.resolve(), folder.resolve() / "tries.json"
     told = json.loads(state.read_text()) if state.exists() else []
     tries = [Try(**{**one, "differing": tuple(one["differing"])}) for one in told]
-    whole = folder / "uninterrupted"
-    if not (folder / "uninterrupted.json").exists():
-        if code := start(fresh_clone(whole), SMOKE).wait(timeout=PATIENCE):
-            raise SystemExit(f"error: the uninterrupted run failed with {code}: {whole}/printed")
-        found = hashes(whole / "runs/smoke")
-        (folder / "uninterrupted.json").write_text(json.dumps(found))
-    expected = json.loads((folder / "uninterrupted.json").read_text())
+    expected = uninterrupted(folder)
     for count in range(number):
         for kind in KINDS:
             while sum(one.kind == kind and one.hit for one in tries) <= count:

@@ -25,9 +25,14 @@ from typing import Any, TextIO
 
 import psutil
 
-STATE = Path(".snakemake")
-RUN, JOBS = STATE / "bnblind-run.lock", STATE / "bnblind-jobs.lock"
-"""Held by this script while it runs, with what it says of itself; by every job, shared."""
+sys.path.insert(0, "src")
+
+from bnblind.pipeline.__main__ import JOBS
+from bnblind.review.machine import usable_cache
+
+STATE = JOBS.parent
+RUN = STATE / "bnblind-run.lock"
+"""Held by this script while it runs, with what it says of itself."""
 JOB = r"-m (bnblind\.pipeline|ipykernel_launcher .*/kernel\.json)( |$)"
 """The command of a job, or of the kernel of a page that is made; its shell's as well."""
 
@@ -57,8 +62,10 @@ def only_run() -> Iterator[None]:
         ) from error
     with file:
         file.seek(0)
-        text = file.read()
-        earlier = json.loads(text) if text else this_run()
+        try:
+            earlier = {**this_run(), **json.loads(file.read())}
+        except (ValueError, TypeError):  # empty, or a disk was full
+            earlier = this_run()
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -70,8 +77,10 @@ def only_run() -> Iterator[None]:
         file.truncate(0)
         file.write(json.dumps(this_run()))
         file.flush()
-        yield
-        file.truncate(0)
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def at_work(command: str) -> list[int]:
@@ -120,14 +129,6 @@ def run(*command: str) -> None:
         raise SystemExit(130 if code == -signal.SIGINT else abs(code))
 
 
-def usable_cache() -> None:
-    """Snakemake ends in a traceback where it cannot keep its cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    if not os.access(folder, os.W_OK):
-        os.environ["XDG_CACHE_HOME"] = str(STATE.resolve() / "cache")
-
-
 def check_clock() -> None:
     """Snakemake goes by times: it would miss what is edited before those of the results.
 
@@ -137,8 +138,8 @@ def check_clock() -> None:
     files = (file for folder in ("data", "reports", "runs") for file in Path(folder).rglob("*"))
     if late := [file for file in files if file.stat().st_mtime > time.time() + 60]:
         raise SystemExit(
-            f"error: {late[0]} and {len(late) - 1} other results are of a later time than now: set "
-            "the clock right, or delete them"
+            f"error: results of a later time than now: {len(late)}, such as {late[0]}; set the "
+            "clock right, or delete them"
         )
 
 

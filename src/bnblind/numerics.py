@@ -119,13 +119,14 @@ def refuse_unless_supported(mode: str) -> None:
         return
     if platform.machine() not in ("x86_64", "AMD64"):
         raise BadInput(
-            f"numerics '{mode}' is of x86-64 processors; this is {platform.machine()}: use 'fast'"
+            f"numerics '{mode}' is of x86-64 processors; this is {platform.machine()}: use "
+            "'fast' (make reproduce NUMERICS=fast)"
         )
     flags = LEVELS[mode].flags
     if CPU_INFO.is_file() and (lacking := flags - set(CPU_INFO.read_text().split())):
         raise BadInput(
             f"this processor has no {', '.join(sorted(lacking))}, which numerics '{mode}' needs: "
-            "use 'x86-64-v2', which gives other last bits"
+            "use 'x86-64-v2', which gives other last bits (make reproduce NUMERICS=x86-64-v2)"
         )
 
 

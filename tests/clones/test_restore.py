@@ -1,5 +1,6 @@
 """``bnblind restore``: the published run or nothing, from real remotes, whole and damaged."""
 
+import contextlib
 import os
 import shutil
 import time
@@ -63,13 +64,15 @@ def test_what_is_restored_is_the_published_run_and_later_edits_plan_their_jobs(
     published: Clone, bare: Clone, store: Path
 ) -> None:
     number = len(published.outputs())
+    (bare.path / "logs").mkdir()
+    (bare.path / "logs/theorems.log").write_text('usage: {"numerics": "fast"}\n')
     printed = bare.run(*BNBLIND, "restore", str(store))
     assert f"{number} files restored from {store}, each as published" in printed
     assert bare.hashes() == published.hashes()
     assert bare.planned() == {}
     assert f"{number} of {number} files identical" in bare.run(*BNBLIND, "receipt")
     page = (bare.path / "reports/receipt.html").read_text()
-    assert f"restored from {store}" in page
+    assert f"<td>restored from {store}</td>" in page, "of an earlier run no log is left"
     assert bare.run("git", "status", "--porcelain") == ""
     for file, old, new in (
         ("config/config.yaml", "1.0e-5]\n  seeds: [0]", "1.0e-5]\n  seeds: [1]"),
@@ -105,12 +108,18 @@ def test_from_a_server_with_a_password(published: Clone, bare: Clone, tmp_path: 
         bare.run("dvc", "remote", "modify", "--local", "server", "password", PASSWORD)
         bare.run(*BNBLIND, "restore", "server")
         assert bare.hashes() == published.hashes()
-        assert (
-            PASSWORD not in (bare.path / "reports/receipt.html").read_text()
-            if (bare.path / "reports/receipt.html").exists()
-            else True
-        )
     assert "the remote server cannot be reached" in refused(bare, "server")
+
+
+def test_a_password_in_the_url_is_told_to_nobody(bare: Clone) -> None:
+    port = free_port()
+    url = f"http://{USER}:{PASSWORD}@127.0.0.1:{port}"
+    printed = refused(bare, url)
+    assert f"the remote http://127.0.0.1:{port} cannot be reached" in printed
+    assert PASSWORD not in printed
+    assert restore.shown(f"a {url}/b and {url}") == (
+        f"a http://127.0.0.1:{port}/b and http://127.0.0.1:{port}"
+    )
 
 
 def objects(store: Path) -> list[Path]:
@@ -188,6 +197,40 @@ def test_a_changed_tree_and_files_that_are_not_published_are_refused(
     assert "not published, move them away first:\n  data/models/old.safetensors" in printed
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("config/config.yaml", "1.0e-5]\n  seeds: [0]", "1.0e-5]\n  seeds: [1]", "theorems of the"),
+        ("src/bnblind/figures/theorems.py", '"""', '"""Edited. ', "src"),
+    ],
+    ids=["configuration", "code"],
+)
+def test_another_configuration_or_code_that_is_committed_is_refused(
+    file: str, old: str, new: str, named: str, bare: Clone, store: Path
+) -> None:
+    """The published files were not made with it."""
+    text = (bare.path / file).read_text()
+    assert old in text
+    (bare.path / file).write_text(text.replace(old, new, 1))
+    bare.run("git", *AUTHOR, "commit", "--quiet", "--all", "--message", "changed")
+    printed = refused(bare, str(store))
+    assert printed.startswith("error: this is another run's tree:\n")
+    assert f"  not as published: {named}" in printed
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink"])
+def test_with_dvcs_links_the_files_are_files_and_the_users_cache_stays_as_it_was(
+    kind: str, published: Clone, bare: Clone, store: Path, tmp_path: Path
+) -> None:
+    bare.run("dvc", "config", "--local", "cache.type", kind)
+    bare.run("dvc", "cache", "dir", "--local", str(tmp_path / "cache"))
+    bare.run(*BNBLIND, "restore", str(store))
+    assert bare.hashes() == published.hashes()
+    files = [bare.path / file for file in bare.outputs()]
+    assert not any(file.is_symlink() or file.stat().st_nlink > 1 for file in files)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
 def test_dvc_pull_itself_takes_a_damaged_object(bare: Clone, store: Path) -> None:
     """Why restoring reads every byte: were DVC to refuse one day, this would tell."""
     damaged = objects(store)[0]
@@ -201,9 +244,13 @@ def test_dvc_pull_itself_takes_a_damaged_object(bare: Clone, store: Path) -> Non
     assert "different: " in printed
 
 
-def test_a_file_that_cannot_be_moved_leaves_all_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("at", ["data/a", "data/new", "data/b", "afterwards"])
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_what_fails_while_files_are_moved_or_afterwards_leaves_all_as_it_was(
+    error: BaseException, at: str, side: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """``side``: as the old file is moved away, or as the new one is moved in."""
     monkeypatch.chdir(tmp_path)
     place = Path("place")
     names = ["data/a", "data/new", "data/b"]
@@ -212,15 +259,22 @@ def test_a_file_that_cannot_be_moved_leaves_all_as_it_was(
             if root == place or name != "data/new":
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 (root / name).write_text(f"{root}")
-    replace = os.replace
+    replace, hit = os.replace, []
 
     def failing(source: Path, target: Path) -> None:
-        if Path(source) == place / "data/b":
-            raise OSError(28, "No space left on device", str(target))
+        here = Path(source) == (Path(at) if side == "before" else place / at)
+        if here and not hit:
+            hit.append(source)
+            raise error
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", failing)
-    with pytest.raises(OSError, match="No space left"):
-        restore._put_into_place(names, place)
+    fails = at == "afterwards" or (at, side) != ("data/new", "before")
+    with contextlib.suppress(type(error)):
+        with restore.put_into_place(names, place):
+            if at == "afterwards":
+                raise error
+        assert not fails
     found = {path.name: path.read_text() for path in Path("data").iterdir()}
-    assert found == {"a": ".", "b": "."}
+    as_it_was = {"a": ".", "b": "."}
+    assert found == (as_it_was if fails else dict.fromkeys(("a", "b", "new"), "place"))

@@ -115,11 +115,25 @@ def test_a_run_of_another_host_is_refused_by_name(clone: Clone) -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"pid": 1}'])
+def test_a_damaged_note_of_an_earlier_run_is_none(text: str, clone: Clone) -> None:
+    lock = clone.path / ".snakemake/bnblind-run.lock"
+    lock.write_text(text)
+    clone.run(*RUN)
+    assert lock.read_text() == ""
+
+
+def test_a_run_that_fails_leaves_no_note_of_itself(clone: Clone) -> None:
+    code, printed = clone.attempt(*RUN[:-1], "data/results/nothing.parquet")
+    assert code == 1, printed
+    assert (clone.path / ".snakemake/bnblind-run.lock").read_text() == ""
+
+
 def test_the_lock_of_a_dead_snakemake_is_taken_away(clone: Clone) -> None:
     """It was killed with all its jobs; Snakemake itself would refuse to go on."""
     run = faults.start(clone.path, ("--cores", "1", TARGET))
     deadline = time.monotonic() + 120
-    while (step := faults.below(run, "-m bnblind.pipeline")) is None:
+    while (step := faults.below(run, faults.STEP)) is None:
         assert run.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -136,11 +150,12 @@ def test_the_lock_of_a_dead_snakemake_is_taken_away(clone: Clone) -> None:
 def test_ctrl_c_ends_everything_without_a_traceback(clone: Clone) -> None:
     run = faults.start(clone.path, ("--cores", "1", TARGET))
     deadline = time.monotonic() + 120
-    while (step := faults.below(run, "-m bnblind.pipeline")) is None:
+    while (step := faults.below(run, faults.STEP)) is None:
         assert run.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert step.is_running()
+    assert step.name().startswith("python"), "the step itself, not the shell that calls it"
     os.killpg(run.pid, signal.SIGINT)
     assert run.wait(timeout=60) != 0
     assert not step.is_running()
@@ -157,14 +172,14 @@ def test_results_of_a_later_time_are_refused(clone: Clone) -> None:
     os.utime(clone.path / TARGET, (later, later))
     code, printed = clone.attempt(*RUN)
     assert code == 1
-    assert printed.startswith(f"error: {TARGET} and 0 other results are of a later time than now")
+    assert printed.startswith(f"error: results of a later time than now: 1, such as {TARGET};")
 
 
 def test_dvc_repro_beside_a_run_is_refused_and_harms_nothing(clone: Clone) -> None:
     prepared = "data/prepared/digits.safetensors"
     run = faults.start(clone.path, ("--cores", "1", prepared))
     deadline = time.monotonic() + 120
-    while (step := faults.below(run, "-m bnblind.pipeline")) is None:
+    while (step := faults.below(run, faults.STEP)) is None:
         assert run.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -201,12 +216,16 @@ def test_a_home_that_cannot_be_written_and_no_terminal(clone: Clone, tmp_path: P
     home.mkdir(mode=0o555)
     poor = replace(clone, environment=clone.environment | {"HOME": str(home)})
     poor.environment.pop("XDG_CACHE_HOME", None)
+    closed = replace(poor, environment=poor.environment | {"HOME": str(home / "within")})
     code, printed = poor.attempt(*ORDINARY, "snakemake", "--cores", "1", "-n", TARGET)
     assert code != 0, "the fault hits Snakemake itself"
     printed = poor.run(*ORDINARY, "setsid", "--wait", *RUN)
     assert "Traceback" not in printed
     assert (clone.path / TARGET).exists()
     assert list(home.iterdir()) == []
+    assert "contact_sheet" in poor.run(*ORDINARY, "python", "-m", "bnblind", "plan")
+    home.chmod(0)  # not even to be entered
+    assert "Nothing to be done" in closed.run(*ORDINARY, *RUN)
 
 
 @pytest.mark.parametrize("kind", ["SIGKILL of Snakemake alone", "SIGKILL of the process group"])

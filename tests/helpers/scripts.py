@@ -16,6 +16,7 @@ def import_script(name: str) -> ModuleType:
     assert spec.loader is not None
     module = module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys, "path", [*sys.path])  # scripts put this tree's code before it
+        # Scripts import one another, and put this tree's code before the installed one.
+        patched.setattr(sys, "path", [str(ROOT / "scripts"), *sys.path])
         spec.loader.exec_module(module)
     return module

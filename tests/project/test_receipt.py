@@ -3,8 +3,11 @@
 import argparse
 import hashlib
 import json
+import os
 import re
 import shutil
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from bnblind import BadInput
 from bnblind.pipeline.configuration import schema as schema_file
 from bnblind.pipeline.formats.ledger import KEYS
 from bnblind.pipeline.formats.tables import table_bytes
-from bnblind.review import receipt, runs
+from bnblind.review import machine, receipt, runs
 from bnblind.review.comparison import ABSOLUTE, RELATIVE
 from tests.conftest import ROOT
 
@@ -62,7 +65,7 @@ def write(root: Path, name: str, content: bytes) -> None:
 
 def project(folder: Path) -> None:
     """What the command needs of the project beside a run."""
-    for name in ("config", "workflow", "src", "notebooks", "proofs"):
+    for name in ("config", "workflow", "src", "notebooks", "proofs", "receipts"):
         (folder / name).symlink_to(ROOT / name)
 
 
@@ -83,8 +86,8 @@ def log(folder: Path, numerics: str) -> None:
     write(folder, "logs/theorems.log", f"usage: {json.dumps(used)}\n".encode())
 
 
-def written() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path("reports/receipt.json").read_text())
+def written(root: str = ".") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(root, "reports/receipt.json").read_text())
     return found
 
 
@@ -113,7 +116,7 @@ def test_the_published_run_is_identical_and_says_so(
     )
     assert found["machine"]["torch"]
     assert found["jobs"]["theorems"]["cpu_seconds"] == 1.5
-    assert found["origin"] == "computed here by 1 jobs"
+    assert found["origin"] == "computed here (logs of jobs: 1)"
     assert found["numerics"] == ["x86-64-v3"]
     call()  # the receipt itself is no file of the run
 
@@ -125,7 +128,7 @@ def test_the_page_says_what_the_receipt_says(finished: Path) -> None:
     page = (finished / "reports/receipt.html").read_text()
     text = " ".join(re.sub("<[^>]*>", " ", page).split())
     assert lines[1].strip() in text
-    assert "computed here by 1 jobs" in text
+    assert "computed here (logs of jobs: 1)" in text
     assert "unknown: no git history here" in text
     assert text.count("identical") >= len(FILES) - 1
     assert hashlib.sha256(FILES[EXACT]).hexdigest()[:16] in text
@@ -168,14 +171,14 @@ def test_one_flipped_bit_is_a_difference(
     assert f"{len(FILES) - 1} of {len(FILES)} files identical" in capsys.readouterr().out
 
 
-def test_a_file_that_is_gone_and_one_that_is_not_published_are_named(finished: Path) -> None:
+def test_a_file_that_is_gone_and_one_that_is_extra_are_named(finished: Path) -> None:
     (finished / "reports/index.html").unlink()
     (finished / "data/models/classification/a/ln.safetensors").write_bytes(b"")
     (finished / "data/models/README.md").write_bytes(b"")
     assert sorted(failure()[1:]) == [
+        "  extra: data/models/README.md",
+        "  extra: data/models/classification/a/ln.safetensors",
         "  missing: reports/index.html",
-        "  not published: data/models/README.md",
-        "  not published: data/models/classification/a/ln.safetensors",
     ]
 
 
@@ -242,15 +245,22 @@ FAST = {
 }
 
 
+@pytest.fixture
+def honest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger is what the tables say; those here are no real ones."""
+    monkeypatch.setattr("bnblind.review.verify.ledger_problems", lambda root: [])
+
+
+@pytest.mark.parametrize("numerics", ["fast", "x86-64-v2"])
 @pytest.mark.parametrize("case", FAST)
-def test_where_libraries_choose_their_instructions_numbers_decide(
-    case: str, finished: Path
+def test_under_other_numerics_than_the_records_numbers_decide(
+    case: str, numerics: str, finished: Path, honest: None
 ) -> None:
-    """Under pinned numerics each of these is a difference."""
+    """Under the same ones each of these is a difference."""
     changed, lines = FAST[case]
     for name, content in changed.items():
         write(finished, name, content)
-    log(finished, "fast")
+    log(finished, numerics)
     if lines:
         assert failure()[1:] == [f"  {line}" for line in lines]
     else:
@@ -259,13 +269,51 @@ def test_where_libraries_choose_their_instructions_numbers_decide(
     assert len(failure()) > 1
 
 
-def test_under_fast_numerics_a_missing_file_is_missing(finished: Path) -> None:
+def test_a_job_under_other_numerics_beside_the_others_loosens_nothing(
+    finished: Path, honest: None
+) -> None:
+    write(finished, TRAINED, table_bytes(RUNS.assign(value=0.4)))
+    log(finished, "fast")
+    call()
+    used = {"numerics": "x86-64-v3", "cpu_seconds": 1.5, "startup_seconds": 1.0, "peak_mb": 200.0}
+    write(finished, "logs/other.log", f"usage: {json.dumps(used)}\n".encode())
+    assert failure()[1].startswith(f"  different: {TRAINED}")
+
+
+def test_under_other_numerics_too_a_raw_file_is_identical_and_the_ledger_what_the_tables_say(
+    finished: Path,
+) -> None:
+    log(finished, "fast")
+    for name in (EXACT, TRAINED):  # no real tables
+        (finished / name).unlink()
+    raw = "data/raw/digits/digits.csv.gz"
+    write(finished, raw, b"1,2")
+    call(record=True)
+    assert "  C1.a: not in config/claims.yaml" in failure()
+    write(finished, raw, b"1,3")
+    assert failure()[1:] == [f"  different: {raw}"]
+
+
+def test_numerics_are_no_setting_that_was_published_otherwise(finished: Path, honest: None) -> None:
+    (finished / "config").unlink()
+    shutil.copytree(ROOT / "config", finished / "config")
+    file = finished / QUICK
+    file.write_text(file.read_text().replace("numerics: x86-64-v3", "numerics: fast"))
+    assert "numerics: fast" in file.read_text()
+    log(finished, "fast")
+    call()
+    assert written()["numerics"] == ["fast"]
+
+
+def test_under_fast_numerics_a_missing_file_is_missing(finished: Path, honest: None) -> None:
     log(finished, "fast")
     (finished / TRAINED).unlink()
     assert failure()[1:] == [f"  missing: {TRAINED}"]
 
 
-def test_a_verdict_that_flips_is_named(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_verdict_that_flips_is_named(
+    finished: Path, honest: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     log(finished, "fast")
     write(finished, "reports/claims.json", ledger(verdict="not reproduced", interval=[0.5, 0.7]))
     call()
@@ -292,9 +340,44 @@ def test_two_runs_are_compared_by_folder_and_by_receipt(
         call(against=earlier)
 
 
+def test_a_folder_without_a_run_is_nothing_to_be_compared_with(
+    finished: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with pytest.raises(BadInput, match="holds no file of a run"):
+        call(against=tmp_path_factory.mktemp("empty"))
+
+
+def test_files_that_are_newer_than_all_logs_are_not_called_computed(finished: Path) -> None:
+    log(finished, "x86-64-v3")
+    later = time.time() + 100
+    os.utime(finished / EXACT, (later, later))
+    call()
+    expected = "computed here (logs of jobs: 1); then files written or touched after all of that: 1"
+    assert written()["origin"] == expected
+
+
+def test_a_damaged_history_is_not_called_clean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["init", "--quiet"],
+        ["-c", "user.name=T", "-c", "user.email=t@t", "commit", "--allow-empty", "-qm", "x"],
+    ):
+        subprocess.run(["git", *words], check=True)
+    assert machine.commit()["clean"] is True
+    (tmp_path / ".git/index").write_bytes(b"junk")
+    assert machine.commit()["clean"] is None
+
+
 @pytest.mark.parametrize(
     ("content", "found"),
-    [(None, "No such file"), ("{", "is not a receipt"), ('{"files": 1}', "is not a receipt")],
+    [
+        (None, "No such file"),
+        ("{", "is not a receipt"),
+        ('{"files": 1}', "is not a receipt"),
+        ("[" * 100000, "is not a receipt"),
+    ],
 )
 def test_what_is_no_receipt_is_refused(content: str | None, found: str, finished: Path) -> None:
     path = finished / "other.json"
@@ -304,11 +387,15 @@ def test_what_is_no_receipt_is_refused(content: str | None, found: str, finished
         call(against=path)
 
 
-def test_a_profile_without_a_record_is_listed_and_nothing_is_said_of_it(
+def test_of_a_profile_without_a_record_what_it_would_make_is_missing(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(finished, "runs/smoke/data/raw/x", b"1")
-    call(configfile=Path("config/smoke.yaml"))
+    with pytest.raises(SystemExit, match=r"error: not a whole run\n  missing: runs|data"):
+        call(configfile=Path("config/smoke.yaml"))
+    files = written("runs/smoke")["files"]
+    assert files["data/raw/x"]["verdict"] == "not compared"
+    assert files["reports/index.html"] == {"sha256": None, "verdict": "missing"}
     printed = capsys.readouterr().out
     assert "1 files; the profile smoke has no record" in printed
     assert "identical" not in printed

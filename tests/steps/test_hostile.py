@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+import torch
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -20,8 +22,10 @@ from bnblind.pipeline.configuration.schema import datasets, read_yaml, violation
 from bnblind.pipeline.discovery import experiments, judged_tables
 from bnblind.pipeline.formats.ledger import read_ledger
 from bnblind.pipeline.formats.seal import read_sealed_json, sealed_json
-from bnblind.pipeline.formats.tables import read_table
-from bnblind.review.runs import read_record
+from bnblind.pipeline.formats.tables import read_table, table_bytes
+from bnblind.pipeline.formats.tensors import read_tensors, tensors_bytes
+from bnblind.review.comparison import apart, compared, flips
+from bnblind.review.runs import Run, read_receipt, read_record, run_of_receipt
 from tests.conftest import ROOT
 
 COMMAND = "$(touch PWNED)"
@@ -57,13 +61,13 @@ fuzzed = settings(
 @pytest.fixture(autouse=True)
 def nothing_is_written_or_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """In a folder with links to what is read, so that a file or a command's trace would show."""
-    for name in ("config", "workflow", "src", "notebooks", "proofs"):
+    for name in ("config", "workflow", "src", "notebooks", "proofs", "receipts"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     before = {path.name for path in tmp_path.iterdir()}
     yield
     found = {path.name for path in tmp_path.iterdir()}
-    assert found - before <= {"fuzzed"}
+    assert found - before <= {"fuzzed", "sealed"}
 
 
 def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -181,7 +185,10 @@ JSON = st.recursive(
 CONTENTS = st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode())
 
 
-@pytest.mark.parametrize("read", [read_ledger, read_record, read_sealed_json, read_table])
+READERS = [read_ledger, read_record, read_receipt, read_sealed_json, read_table, read_tensors]
+
+
+@pytest.mark.parametrize("read", READERS)
 @fuzzed
 @given(content=CONTENTS)
 @example(content=b"[" * 100000)
@@ -198,6 +205,49 @@ def test_any_bytes_are_no_checkpoint(content: bytes) -> None:
     path = Path("fuzzed")
     path.write_bytes(content)
     assert Checkpoint(path, "job").load() is None
+
+
+@pytest.mark.parametrize("read", [read_table, read_tensors, read_sealed_json])
+def test_a_sealed_file_of_another_kind_is_refused(read: Callable[[Path], Any]) -> None:
+    """The hash of its bytes is right."""
+    contents = {
+        read_table: table_bytes(pd.DataFrame({"a": [1]})),
+        read_tensors: tensors_bytes({"a": torch.ones(1)}, {}),
+        read_sealed_json: sealed_json({"a": 1}),
+    }
+    for kind, content in contents.items():
+        path = Path("sealed")
+        path.write_bytes(content)
+        if kind is read:
+            assert read(path) is not None
+        else:
+            with pytest.raises(BadInput, match="sealed is not a"):
+                read(path)
+    path.write_bytes(contents[read_sealed_json])
+    assert Checkpoint(path, "job").load() is None
+
+
+RECEIPT = json.loads(next((ROOT / "receipts").glob("*.json")).read_text())
+ORIGINAL = Run(
+    {name: file["sha256"] for name, file in RECEIPT["files"].items()}, RECEIPT["rows"], ("fast",)
+)
+SHORT_RECEIPT = RECEIPT | {
+    "files": dict([*RECEIPT["files"].items()][:2]),
+    "rows": dict([*RECEIPT["rows"].items()][:2]),
+    "jobs": {},
+}
+
+
+@fuzzed
+@given(mistakes(SHORT_RECEIPT))
+def test_a_receipt_is_taken_or_refused(content: Any) -> None:
+    """And what is taken can be compared."""
+    text = json.dumps(content, default=str, skipkeys=True)
+    if run := taken(run_of_receipt, text.encode()):
+        for here, there in ((run, ORIGINAL), (ORIGINAL, run)):
+            assert compared(here, there)
+            assert flips(here, there) is not None
+            assert apart(here, there) is not None
 
 
 @fuzzed

@@ -2,15 +2,25 @@
 
 shell.prefix("export PYTHONPATH=src; ")
 
-EXPERIMENTS = experiments()
-check_config(config, EXPERIMENTS.values())
-read_claims(judged_tables(EXPERIMENTS.values()))
-
-DATASETS = schema.datasets()
-ARTIFACTS = artifacts(config, EXPERIMENTS.values(), DATASETS)
-PATHS = Paths(config["root"])
 PROOFS_RECORD = Paths(".").metrics("proofs")
-check_asked(sys.argv[1:], [PROOFS_RECORD, *(a.path for a in ARTIFACTS)], PATHS)
+
+try:
+    EXPERIMENTS = experiments()
+    check_config(config, EXPERIMENTS.values())
+    read_claims(judged_tables(EXPERIMENTS.values()))
+    DATASETS = schema.datasets()
+    ARTIFACTS = artifacts(config, EXPERIMENTS.values(), DATASETS)
+    TARGETS = {
+        name for artifact in ARTIFACTS for name in (artifact.path, artifact.rule)
+    }
+    check_asked(
+        get_argument_parser().parse_known_args(sys.argv[1:])[0].targets or [],
+        {"all", "report", "proofs", PROOFS_RECORD, *STAGES, *TARGETS},
+    )
+except BadInput as error:
+    raise SystemExit(f"error: {error}") from error
+
+PATHS = Paths(config["root"])
 CELLS = {
     name: experiment.training.cells(config)
     for name, experiment in EXPERIMENTS.items()

@@ -197,15 +197,14 @@ def artifacts(
     return found
 
 
-def check_asked(words: Iterable[str], made: Iterable[str], paths: Paths) -> None:
-    """Whether the words of a command line that lie in the profile's folders are ``made``.
+def check_asked(targets: Iterable[str], made: Iterable[str]) -> None:
+    """Whether the files and rules that a command line asks for are ``made``.
 
     Raises:
         BadInput: one is not; with the nearest that is.
     """
     known = set(made)
-    folders = paths.at("data/"), paths.at("reports/")
-    for word in words:
-        if word.startswith(folders) and word not in known:
-            near = get_close_matches(word, known, 1, cutoff=0)
-            raise BadInput(f"no rule makes {word}; did you mean {near[0]}?")
+    for target in targets:
+        if target not in known and normpath(target) not in known:
+            near = get_close_matches(target, known, 1, cutoff=0)
+            raise BadInput(f"there is no target {target}; did you mean {near[0]}?")

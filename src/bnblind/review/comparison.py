@@ -17,7 +17,7 @@ from bnblind.pipeline.formats.tables import read_table
 from bnblind.review.runs import Run
 
 IDENTICAL, WITHIN, DIFFERENT = "identical", "within tolerance", "different"
-MISSING, EXTRA = "missing", "not published"
+MISSING, EXTRA = "missing", "extra"
 RELATIVE, ABSOLUTE = 1e-6, 1e-12
 """The tolerance of a number: one of the two; the second is what rounding leaves of a zero."""
 NUMBERS = re.compile(r"data/results/.*\.parquet|reports/figures/.*\.csv")
@@ -28,7 +28,9 @@ EXAMPLES = 5
 def _plain(value: Any) -> Any:
     """A cell as JSON has it."""
     value = value.item() if isinstance(value, np.generic) else value
-    return value if isinstance(value, int | str) or math.isfinite(value) else str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, int | float | str) else str(value)
 
 
 def differing_cells(here: pd.DataFrame, there: pd.DataFrame) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,26 @@ def jobs_in(logs: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def origin(logs: Path) -> str:
-    """Whether a run was computed here or restored, as its logs tell."""
-    computed = f"computed here by {number} jobs" if (number := len(jobs_in(logs))) else ""
-    restored = (logs / RESTORED).read_text().strip() if (logs / RESTORED).is_file() else ""
-    return "; then ".join(filter(None, [restored, computed])) or "unknown: no job left a log"
+def origin(logs: Path, files: Iterable[Path]) -> str:
+    """Whether the files of a run were computed here or restored, as the jobs' logs tell, which end
+    after what the jobs made.
+    """
+    ended = [logs / f"{name}.log" for name in jobs_in(logs)]
+    restored = [note] if (note := logs / RESTORED).is_file() else []
+    told = [note.read_text(encoding="utf-8").strip() for note in restored]
+    told += [f"computed here (logs of jobs: {len(ended)})"] if ended else []
+    last = max((log.stat().st_mtime for log in [*ended, *restored]), default=0.0)
+    if told and (later := sum(file.stat().st_mtime > last + 1 for file in files)):
+        told.append(f"files written or touched after all of that: {later}")
+    return "; then ".join(told) or "unknown: no job left a log"
 
 
-def _printed(*command: str) -> str:
+def _printed(*command: str) -> str | None:
+    """What the command prints; None if it fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return ""
+        return None
 
 
 def processor() -> str:
@@ -59,8 +68,18 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> dict[str, Any]:
-    """The commit, and whether the tree is as it says; None where git or its history lacks."""
+    """The commit, and whether the tree is as it says; None where git cannot tell."""
     git = ("git", "--git-dir=.git")  # of this folder; not of one around it
     name = _printed(*git, "rev-parse", "HEAD")
-    clean = not _printed(*git, "status", "--porcelain") if name else None
-    return {"commit": name or None, "clean": clean}
+    changed = _printed(*git, "status", "--porcelain") if name else None
+    return {"commit": name, "clean": None if changed is None else not changed}
+
+
+def usable_cache() -> None:
+    """Where the user's cache cannot be written, have a folder here in its place; else Snakemake
+    would end in a traceback.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = next(folder for folder in (cache, *cache.parents) if os.access(folder, os.F_OK))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        os.environ["XDG_CACHE_HOME"] = str(Path(".snakemake/cache").resolve())

@@ -3,20 +3,24 @@
 The published record, published/PROFILE.json, holds size, md5 and sha256 of every file below data/
 and reports/; beside it lie the configuration and the numbers to compare. Writes
 reports/receipt.json and a page of it: the files, the verdicts, the machine and its libraries, and
-what each job used. Exits 1 if a file is missing, different or not published, or a setting is not as
-it was. Under numerics: fast bits differ from machine to machine; there the tables without training
-must be within tolerance and, in each row of the ledger, the interval must meet the published one.
+what each job used. Exits 1 if a file is missing, different or extra, or a setting is not as it was.
+Bits differ between numerics, and under fast from machine to machine; there raw files must be
+identical, the tables without training within tolerance, the ledger what the tables say, and in each
+of its rows the interval must meet the published one.
 """
 
 import argparse
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bnblind.numerics import LEVELS
+from bnblind.errors import BadInput
 from bnblind.review import add_profile
+
+if TYPE_CHECKING:
+    from bnblind.review.runs import Run
 
 Receipt = dict[str, Any]
 
@@ -29,27 +33,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record", action="store_true", help="make the published record instead")
 
 
-def problems(receipt: Receipt, exact: Iterable[str]) -> Iterator[str]:
+def by_numbers(here: "Run", there: "Run") -> bool:
+    """Whether numbers are compared, not bits: each run's jobs all computed in one way, and these
+    ways differ, or let libraries choose.
+    """
+    ways = [*here.numerics, *there.numerics]
+    single = len(here.numerics) == len(there.numerics) == 1
+    return single and (ways[0] != ways[1] or ways[0] == "fast")
+
+
+def problems(receipt: Receipt, *, bits: bool, raw: set[str], exact: set[str]) -> Iterator[str]:
     """What keeps this run from being the other one, in lines.
 
     Args:
-        exact: the tables without training.
+        bits: whether every file has to be identical.
+        raw, exact: else, the files that have to be, and the tables without training.
     """
     from bnblind.review.comparison import DIFFERENT, IDENTICAL, WITHIN, in_words
 
-    pinned = {*receipt["numerics"]} <= {*LEVELS}
     for path, found in receipt["files"].items():
-        moved = found["verdict"] in (DIFFERENT, WITHIN)
-        forgiven = moved and not (path in exact and found["verdict"] == DIFFERENT)
-        if found["verdict"] != IDENTICAL and (pinned or not forgiven):
+        allowed = {IDENTICAL} if bits or path in raw else {IDENTICAL, WITHIN, DIFFERENT}
+        if found["verdict"] not in allowed - ({DIFFERENT} if path in exact else set()):
             yield in_words(path, found)
-    if not pinned:
+    if not bits:
         yield from (f"its interval does not meet the other one: {row}" for row in receipt["apart"])
 
 
 def summary(receipt: Receipt) -> Iterator[str]:
     """The verdict on each claim, those that flip, and how many files are identical."""
-    from bnblind.review.comparison import EXTRA, IDENTICAL
+    from bnblind.review.comparison import EXTRA, IDENTICAL, MISSING
 
     if receipt["commit"] is None:
         yield "without git or its history the receipt names no commit"
@@ -63,7 +75,8 @@ def summary(receipt: Receipt) -> Iterator[str]:
         total = sum(counts.values()) - counts[EXTRA]
         yield f"{counts[IDENTICAL]} of {total} files identical to {receipt['against']}"
     else:
-        yield f"{sum(counts.values())} files; the profile {receipt['profile']} has no record"
+        number = sum(counts.values()) - counts[MISSING]
+        yield f"{number} files; the profile {receipt['profile']} has no record"
 
 
 def _publish(
@@ -92,45 +105,54 @@ def run(args: argparse.Namespace) -> None:
     from bnblind.pipeline.formats.pages import fill
     from bnblind.review import comparison, runs
     from bnblind.review.machine import commit, jobs_in, machine, origin
+    from bnblind.review.verify import ledger_problems
     from bnblind.review.workflow import read_profile
 
     config, declared, made = read_profile(args.configfile)
-    root, profile = Path(config["root"]), config["profile"]
-    analysed = [a for a in made if a.kind == "table" and a.stage == "analysed"]
-    tables = {Path(a.path).relative_to(root).as_posix(): declared[a.experiment] for a in analysed}
+    root, profile, against = Path(config["root"]), config["profile"], args.against
+    paths = {Path(a.path).relative_to(root).as_posix(): a for a in made}
+    tables = {p: a for p, a in paths.items() if a.kind == "table" and a.stage == "analysed"}
     if args.record:
         _publish(runs.files_below(root), {*tables}, root, config)
         return
-    here, there, against = runs.run_below(root), None, args.against
+    here, there, record = runs.run_below(root), None, runs.record_of(profile)
     if against:
         there = runs.run_below(against) if against.is_dir() else runs.run_of_receipt(against)
-    elif profile == "quick" or runs.record_of(profile).is_file():
+        if not there.files:
+            raise BadInput(f"{against} holds no file of a run")
+    elif profile == "quick" or record.is_file():
         there, against = runs.published_run(profile), "the published record"
-    files = comparison.compared(here, there or here)
+    if there:
+        files = comparison.compared(here, there)
+    else:
+        files = {name: {"verdict": "not compared"} for name in here.files}
+        files |= {name: {"verdict": comparison.MISSING} for name in {*paths} - {*files}}
     logs = root / "logs"
-    jobs = jobs_in(logs)
     receipt = {
         **{"profile": profile, "against": str(against or "")},
-        "files": {
-            name: {"sha256": here.files.get(name)}
-            | (file if there else {"verdict": "not compared"})
-            for name, file in files.items()
-        },
+        "record": runs.hashes_of(record)["sha256"] if record.is_file() else None,
+        "files": {name: {"sha256": here.files.get(name)} | files[name] for name in sorted(files)},
         "rows": here.rows,
         "flips": comparison.flips(here, there) if there else {},
         "apart": comparison.apart(here, there) if there else [],
-        "origin": origin(logs),
-        "numerics": sorted({job["numerics"] for job in jobs.values()} or {config["numerics"]}),
-        **{"machine": machine(), **commit(), "jobs": jobs},
+        "origin": origin(logs, (root / name for name in here.files)),
+        "numerics": list(here.numerics or [config["numerics"]]),
+        **{"machine": machine(), **commit(), "jobs": jobs_in(logs)},
     }
-    exact = [path for path, experiment in tables.items() if not experiment.learns]
-    lines = [*problems(receipt, exact)] if there else []
-    if there and not args.against:
-        lines += runs.changed_settings(config)
-    files_of_it = Path(Paths(str(root)).receipt())
+    if there:
+        bits = not by_numbers(here, there)
+        raw = {path for path, artifact in paths.items() if artifact.rule == "export_data"}
+        exact = {path for path, a in tables.items() if not declared[a.experiment].learns}
+        lines = [*problems(receipt, bits=bits, raw=raw, exact=exact)]
+        lines += [] if bits or lines else ledger_problems(root)
+        lines += [] if args.against else runs.changed_settings(config)
+    else:
+        lines = [f"missing: {name}" for name in sorted({*paths} - {*here.files})]
+    file = Path(Paths(str(root)).receipt())
     page = fill("receipt.html.j2", receipt=receipt, summary=[*summary(receipt)], problems=lines)
-    publish({files_of_it: json_bytes(receipt), files_of_it.with_suffix(".html"): page})
+    publish({file: json_bytes(receipt), file.with_suffix(".html"): page})
     print(*summary(receipt), sep="\n")
-    print(f"report: {Paths(str(root)).index()}, receipt: {files_of_it.with_suffix('.html')}")
+    print(f"report: {Paths(str(root)).index()}, receipt: {file.with_suffix('.html')}")
     if lines:
-        raise SystemExit(f"error: not the run of {against}\n  " + "\n  ".join(lines))
+        what = f"not the run of {against}" if there else "not a whole run"
+        raise SystemExit(f"error: {what}\n  " + "\n  ".join(lines))

@@ -2,17 +2,19 @@
 
 Everything is fetched into a temporary place and hashed against the published record; only then is
 it put into place, and Snakemake told that it is up to date. Where anything fails, what was there
-stays as it was.
+stays as it was. Code and configuration must be those of the published run.
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bnblind.errors import BadInput
@@ -33,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def shown(words: str) -> str:
+    """Without the user and the password that an URL may hold."""
+    return re.sub(r"://[^/@\s]*@", "://", words)
+
+
 def _dvc(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dvc", "--cd", str(folder), *words]
     return subprocess.run(command, capture_output=True, text=True)
@@ -47,8 +54,16 @@ def _remotes() -> dict[str, str]:
     }
 
 
+def changed_code() -> list[str]:
+    """The files and folders of code that are not as when DVC recorded the published run."""
+    stages = json.loads(_dvc(Path(), "status", "--json").stdout or "{}")
+    told = [part for parts in stages.values() for part in parts if isinstance(part, dict)]
+    names = {name for part in told for name in part.get("changed deps", {})}
+    return sorted(name for name in names if not name.startswith("data/"))
+
+
 def _pull(remote: str | None, place: Path) -> None:
-    """Have DVC fetch the published run into the empty folder ``place``, past its usual cache.
+    """Have DVC fetch the published run into the empty folder ``place``, through a cache there.
 
     Raises:
         BadInput: it cannot; with the reason.
@@ -57,7 +72,9 @@ def _pull(remote: str | None, place: Path) -> None:
         if Path(name).is_file():
             (place / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(name, place / name)
-    _dvc(place, "config", "core.no_scm", "true")
+    cache = {"cache.type": "copy", "cache.dir": str(place.resolve() / ".dvc/cache")}
+    for key, value in {"core.no_scm": "true", **cache}.items():
+        _dvc(place, "config", "--local", key, value)
     known = _remotes()
     for name, url in known.items():
         if "://" not in url:
@@ -71,39 +88,48 @@ def _pull(remote: str | None, place: Path) -> None:
         told = f"{pulled.stdout}\n{pulled.stderr}"
         failed = f"failed: {' '.join(re.findall('ERROR: (.*)', told))}"
         reason = next((r for r, words in REASONS.items() if re.search(words, told)), failed)
-        raise BadInput(f"the remote {remote or 'that is the default'} {reason}")
+        raise BadInput(shown(f"the remote {remote or 'that is the default'} {reason}"))
 
 
-def _put_into_place(names: Iterable[str], place: Path) -> None:
-    """Move the files from ``place``; if one cannot be moved, put back all that were there."""
-    replaced: list[str] = []
+@contextmanager
+def put_into_place(names: Iterable[str], place: Path) -> Iterator[None]:
+    """Move the files from ``place``; if that or what follows fails, put back what was there."""
+    begun: list[str] = []
     try:
         for name in names:
             new, old, here = place / name, place / "before" / name, Path(name)
             for folder in (old.parent, here.parent):
                 folder.mkdir(parents=True, exist_ok=True)
+            begun.append(name)
             if here.exists():
                 os.replace(here, old)
-            replaced.append(name)
             os.replace(new, here)
-    except OSError:
-        for name in replaced:
-            Path(name).unlink(missing_ok=True)
+        yield
+    except BaseException:  # also Ctrl-C
+        for name in begun:
             if (place / "before" / name).exists():
                 os.replace(place / "before" / name, name)
+            elif not (place / name).exists():
+                Path(name).unlink(missing_ok=True)
         raise
 
 
 def run(args: argparse.Namespace) -> None:
     """Restore the run of the default profile, or refuse and leave everything as it was."""
-    from bnblind.review.runs import files_below, read_record, record_of
+    from bnblind.pipeline.configuration.schema import read_yaml
+    from bnblind.review.runs import changed_settings, files_below, read_record, record_of
     from bnblind.review.workflow import snakemake
 
     record, state = read_record(record_of("quick")), commit()
     if state["clean"] is False:
         raise BadInput("the tree is not as committed: commit or stash what `git status` shows")
+    changed = changed_settings(read_yaml(DEFAULT))
     if state["clean"] is None:
         print("no git history here: whether the code is the published one cannot be told")
+    else:
+        changed += [f"not as published: {name}" for name in changed_code()]
+    if changed:
+        raise BadInput("this is another run's tree:\n  " + "\n  ".join(changed))
     if extra := sorted({*files_below(Path())} - {*record}):
         raise BadInput("not published, move them away first:\n  " + "\n  ".join(extra))
     Path(".dvc/tmp").mkdir(parents=True, exist_ok=True)
@@ -111,13 +137,17 @@ def run(args: argparse.Namespace) -> None:
         place = Path(folder)
         _pull(args.remote, place)
         found = files_below(place)
-        if wrong := [name for name in record if found.get(name) != record[name]]:
+        links = {name for name in found if (place / name).is_symlink()}
+        if wrong := [n for n in record if found.get(n) != record[n] or n in links]:
             raise BadInput("the remote's files are not those published:\n  " + "\n  ".join(wrong))
-        _put_into_place(record, place)
-    snakemake(DEFAULT, "--touch", "--forceall")
-    if "Nothing to be done" not in (plan := snakemake(DEFAULT, "--dry-run", "--quiet", "rules")):
-        raise BadInput(f"restored, and still to be made; call `bnblind plan`:\n{plan[-2000:]}")
-    origin = f"restored from {args.remote or 'the default remote'}"
+        with put_into_place(record, place):
+            snakemake(DEFAULT, "--touch", "--forceall")
+            plan = snakemake(DEFAULT, "--dry-run", "--quiet", "rules")
+            if "Nothing to be done" not in plan:
+                raise BadInput(f"Snakemake would make files of it again:\n{plan[-2000:]}")
+    for log in Path("logs").rglob("*.log"):  # of a run whose files are no longer here
+        log.unlink()
+    origin = shown(f"restored from {args.remote or 'the default remote'}")
     Path("logs").mkdir(exist_ok=True)
     (Path("logs") / RESTORED).write_text(origin + "\n")
     print(f"{len(record)} files {origin}, each as published; Snakemake has nothing to do")

@@ -10,11 +10,13 @@ from typing import Any
 from bnblind.errors import BadInput
 from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration.claims_file import CLAIMS
-from bnblind.pipeline.configuration.schema import datasets, read_yaml
+from bnblind.pipeline.configuration.schema import datasets, read_yaml, violations
 from bnblind.pipeline.formats.files import json_bytes
 from bnblind.pipeline.formats.ledger import read_ledger
+from bnblind.review.machine import jobs_in
 
 PUBLISHED = Path("published")
+RECEIPT_SCHEMA = Path("receipts/schema.yaml")
 FOLDERS = ("data", "reports")
 NOT_OF_THE_RUN = {
     *("data/README.md", "reports/README.md", "data/results/proofs.json"),
@@ -32,11 +34,13 @@ class Run:
     Attributes:
         files: path below its root -> sha256.
         rows: id of a row of the ledger -> its value, interval, verdict, and whether undecided.
+        numerics: how its jobs computed, each way once; empty if that is not known.
         numbers: folder below which its tables and its figures' numbers lie; None if not at hand.
     """
 
     files: Mapping[str, str]
     rows: Mapping[str, Mapping[str, Any]]
+    numerics: tuple[str, ...]
     numbers: Path | None = None
 
 
@@ -87,58 +91,67 @@ def settings_of(profile: str) -> Path:
     return numbers_of(profile) / "settings.json"
 
 
-def changed_settings(config: Mapping[str, Any]) -> list[str]:
-    """What is configured and is not as it was published, in lines.
-
-    Raises:
-        BadInput: it is not at hand what was published.
-    """
-    path = settings_of(config["profile"])
+def read_settings(profile: str) -> dict[str, dict[str, Any]]:
+    """With what the published run was made; raises BadInput if that is not at hand."""
+    path = settings_of(profile)
     try:
         there = json.loads(path.read_bytes())
-        files = {name: dict(there[name]) for name in ("profile", "claims", "data sets")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {name: dict(there[name]) for name in ("profile", "claims", "data sets")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(f"{path} does not say what was published: {error!r}") from error
+
+
+def changed_settings(config: Mapping[str, Any]) -> list[str]:
+    """What is configured and is not as it was published, in lines; but for the numerics, of which
+    the jobs' logs tell.
+    """
+    files = read_settings(config["profile"])
     return [
         f"not as published: {key} of the {name}"
         for name, here in json.loads(settings(config)).items()
         for key in dict.fromkeys([*files[name], *here])
-        if files[name].get(key) != here.get(key)
+        if files[name].get(key) != here.get(key) and key != "numerics"
     ]
 
 
-def _of(files: Mapping[str, Hashes], numbers: Path) -> Run:
+def _of(files: Mapping[str, Hashes], numbers: Path, numerics: Iterable[str]) -> Run:
     try:
         ledger: Iterable[Mapping[str, Any]] = read_ledger(Path(Paths(str(numbers)).ledger()))
     except BadInput:  # its bytes say it
         ledger = []
     kept = ("value", "interval", "verdict", "undecided")
     rows = {row["id"]: {key: row[key] for key in kept} for row in ledger}
-    return Run({name: file["sha256"] for name, file in files.items()}, rows, numbers)
+    hashes = {name: file["sha256"] for name, file in files.items()}
+    return Run(hashes, rows, tuple(sorted({*numerics})), numbers)
 
 
 def run_below(root: Path) -> Run:
     """The run in that folder; every file is read."""
-    return _of(files_below(root), root)
+    jobs = jobs_in(root / "logs").values()
+    return _of(files_below(root), root, (job["numerics"] for job in jobs))
 
 
 def published_run(profile: str) -> Run:
     """Raises BadInput if there is no published record of the profile."""
-    return _of(read_record(record_of(profile)), numbers_of(profile))
+    numerics = read_settings(profile)["profile"].get("numerics", "")
+    return _of(read_record(record_of(profile)), numbers_of(profile), [numerics])
+
+
+def read_receipt(path: Path) -> dict[str, Any]:
+    """Raises BadInput if there is no such file, or it is not a receipt."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}; allowed: a receipt or a run's folder") from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is not a receipt: {error!r}") from error
+    if lines := violations(content, read_yaml(RECEIPT_SCHEMA)):
+        raise BadInput(f"{path} is not a receipt: " + "\n  ".join(lines))
+    return dict(content)
 
 
 def run_of_receipt(path: Path) -> Run:
-    """The run that a receipt is of.
-
-    Raises:
-        BadInput: there is no such file, or it is not a receipt.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        files = {name: str(file["sha256"]) for name, file in content["files"].items()}
-        rows = {name: {"interval": None} | row for name, row in content["rows"].items()}
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}; allowed: a receipt or a run's folder") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadInput(f"{path} is not a receipt: {error!r}") from error
-    return Run(files, rows)
+    """The run that a receipt is of; raises BadInput as :func:`read_receipt`."""
+    receipt = read_receipt(path)
+    files = {name: file["sha256"] for name, file in receipt["files"].items() if file["sha256"]}
+    return Run(files, receipt["rows"], tuple(receipt["numerics"]))

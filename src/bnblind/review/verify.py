@@ -92,38 +92,50 @@ def _claimed(row: dict[str, Any]) -> str:
     return f"{row['scope']}{proof}"
 
 
-def run(args: argparse.Namespace) -> None:
-    """Print the ledger; raise SystemExit with status 1 where it does not stand."""
+def ledger_problems(root: Path) -> list[str]:
+    """Where the ledger of the run below ``root`` is not what its tables say, in lines.
+
+    Raises:
+        BadInput: there is no ledger, or it is not one.
+    """
     import pandas as pd
 
     from bnblind.pipeline.artifacts import Paths
-    from bnblind.pipeline.configuration.claims_file import CLAIMS, read_claims
+    from bnblind.pipeline.configuration.claims_file import read_claims
     from bnblind.pipeline.discovery import experiments, judged_tables
     from bnblind.pipeline.formats.tables import read_table
-    from bnblind.pipeline.ledger import NOT_RUN, REFUTED, ledger
+    from bnblind.pipeline.ledger import ledger
     from bnblind.pipeline.proofs_record import read_proofs
 
-    if not CLAIMS.is_file():
-        raise BadInput(f"there is no {CLAIMS} here; call it in the project's folder")
-    paths = Paths(str(args.root))
+    paths = Paths(str(root))
     rows = read_ledger(Path(paths.ledger()))
-    results = Path(paths.results())
-    if not results.is_dir():
-        raise BadInput(f"there are no results {results}; `make reproduce` makes them")
 
     def read(name: str) -> pd.DataFrame | None:
         path = Path(paths.table(name))
         return read_table(path) if path.is_file() else None
 
     claims = read_claims(judged_tables(experiments().values()))
-    print(table(rows, everything=args.all))
-    used = sorted(
-        {args.root / row["artifact"] for row in rows if row["seeds"] and "." in row["id"]}
-    )
+    used = sorted({root / row["artifact"] for row in rows if row["seeds"] and "." in row["id"]})
     problems = [
         f"there is no {path}; `make reproduce` makes it" for path in used if not path.is_file()
     ]
-    problems += discrepancies(rows, ledger(claims, read, read_proofs()))
+    return problems + discrepancies(rows, ledger(claims, read, read_proofs()))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the ledger; raise SystemExit with status 1 where it does not stand."""
+    from bnblind.pipeline.artifacts import Paths
+    from bnblind.pipeline.configuration.claims_file import CLAIMS
+    from bnblind.pipeline.ledger import NOT_RUN, REFUTED
+
+    if not CLAIMS.is_file():
+        raise BadInput(f"there is no {CLAIMS} here; call it in the project's folder")
+    paths = Paths(str(args.root))
+    rows = read_ledger(Path(paths.ledger()))
+    if not (results := Path(paths.results())).is_dir():
+        raise BadInput(f"there are no results {results}; `make reproduce` makes them")
+    print(table(rows, everything=args.all))
+    problems = ledger_problems(args.root)
     problems += [
         f"{row['id']} is required and was {row['verdict']}"
         for row in rows

@@ -92,8 +92,9 @@ def run(args: argparse.Namespace) -> None:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise BadInput(f"{file} is no output of {args.configfile}{hint}")
     found, state = nodes(file, summary), commit()
-    of_files = {artifact.experiment for artifact in known if artifact.path in found}
-    keys = [key for key in config if key in {*of_files, "data", "numerics", "numeric_threads"}]
+    makers = [artifact for artifact in known if artifact.path in found]
+    used = {a.experiment for a in makers} | {"data", "numerics", "numeric_threads"}
+    keys = [key for key in config if key in used or any(a.rule == "about" for a in makers)]
     if args.json:
         settings = {key: config[key] for key in keys}
         told = {"file": file, **state, "configuration": settings, "files": found}
@@ -102,4 +103,5 @@ def run(args: argparse.Namespace) -> None:
     print(*tree(file, found), sep="\n")
     print(f"command: {found[file].get('command', 'none recorded')}")
     print(f"configuration: {', '.join(keys)} of {args.configfile}")
-    print(f"commit: {state['commit'] or 'unknown'}{'' if state['clean'] else ', changed since'}")
+    changed = {True: "", False: ", changed since", None: ", whether changed is unknown"}
+    print(f"commit: {state['commit'] or 'unknown'}{changed[state['clean']]}")

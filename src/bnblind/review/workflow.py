@@ -12,6 +12,7 @@ from bnblind.pipeline.configuration.schema import datasets, read_yaml
 from bnblind.pipeline.declaration import Experiment
 from bnblind.pipeline.discovery import experiments
 from bnblind.review import DEFAULT
+from bnblind.review.machine import usable_cache
 
 
 def read_profile(file: Path) -> tuple[dict[str, Any], dict[str, Experiment], list[Artifact]]:
@@ -34,6 +35,7 @@ def snakemake(configfile: Path, *words: str) -> str:
     """
     profile = [] if configfile == DEFAULT else ["--configfile", str(configfile)]
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *words, *profile]
+    usable_cache()
     ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode:
         told = f"{ended.stdout}\n{ended.stderr}".strip().splitlines()[-10:]

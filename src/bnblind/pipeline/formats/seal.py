@@ -33,7 +33,10 @@ def sealed_json(value: Mapping[str, Any]) -> bytes:
 def read_sealed_json(path: Path) -> Any:
     """Raises BadInput if the file is not as :func:`sealed_json` made it."""
     check_seal(path)
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInput(f"{path} is not a file of JSON: {error}; delete it") from error
 
 
 def check_seal(path: Path) -> None:
@@ -55,5 +58,5 @@ def check_seal(path: Path) -> None:
         found = "other than the hash that its writer left in it says"
     raise BadInput(
         f"{path} was altered or cut off: found {len(content)} bytes {found}; "
-        "delete it and repeat the command, which makes it again"
+        "delete it and call `make run`, which makes it again"
     )

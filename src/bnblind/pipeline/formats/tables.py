@@ -33,4 +33,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise BadInput(f"there is no table {path}")
     check_seal(path)
-    return pd.read_parquet(path)
+    try:
+        return pd.read_parquet(path)
+    except pa.ArrowInvalid as error:
+        raise BadInput(f"{path} is not a table: {error}; delete it") from error

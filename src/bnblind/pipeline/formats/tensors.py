@@ -9,6 +9,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from bnblind.errors import BadInput
 from bnblind.pipeline.formats.seal import BLANK, KEY, check_seal, sealed
 
 
@@ -26,8 +27,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         BadInput: the file was altered, or is none of :func:`tensors_bytes`.
     """
     check_seal(path)
-    with safetensors.safe_open(path, framework="pt") as file:
-        description = json.loads(file.metadata()["description"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    del description[KEY]
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            description = json.loads(file.metadata()["description"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        del description[KEY]
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{path} is not a file of tensors: {error!r}; delete it") from error
     return tensors, description

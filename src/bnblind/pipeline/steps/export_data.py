@@ -1,7 +1,8 @@
 """Step: a data set's raw file from its source into data/raw, checked against its sha256."""
 
 import hashlib
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 
 from bnblind.errors import BadInput
 from bnblind.pipeline.formats.files import publish
@@ -10,16 +11,18 @@ from bnblind.pipeline.options import parse
 
 def fetch(source: str) -> bytes:
     """The raw bytes behind ``source``, ``package:MODULE/FILE``; raises BadInput for another kind of
-    source, or if the installed package has no such file.
+    source, or if there is no such package or file.
     """
     kind, _, place = source.partition(":")
     if kind != "package":
         raise BadInput(f"unknown source {source!r}; allowed: package:MODULE/FILE")
     module, _, file = place.rpartition("/")
-    found = resources.files(module) / file
-    if not found.is_file():
-        raise BadInput(f"{source}: the installed package {module} holds no file {file}")
-    return found.read_bytes()
+    package, *folders = module.split(".")
+    spec = find_spec(package)  # imports nothing
+    for root in (spec and spec.submodule_search_locations) or ():
+        if (found := Path(root, *folders, file)).is_file():
+            return found.read_bytes()
+    raise BadInput(f"{source}: no installed package {package} holds {'/'.join([*folders, file])}")
 
 
 def verified(name: str, content: bytes, sha256: str, remedy: str = "") -> bytes:
