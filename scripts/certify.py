@@ -3,9 +3,8 @@
     python scripts/certify.py FOLDER
 
 FOLDER keeps what was tried: called again at the same commit, the script goes on where it was.
-Writes the table of
-docs/certificate.md. Without root and mmdebstrap it leaves out the other C library, without
-qemu-x86_64 the other processors, and says so.
+Writes the table of docs/certificate.md. Without root and mmdebstrap it leaves out the other C
+library, without qemu-x86_64 the other processors; it needs the language tr_TR.UTF-8.
 """
 
 import json
@@ -162,6 +161,9 @@ def rows(folder: Path, told: dict[str, list[str]]) -> Iterator[tuple[str, list[s
 
 
 def main(folder: Path) -> None:
+    installed = subprocess.run(["locale", "-a"], check=True, capture_output=True, text=True)
+    if "tr_TR.utf8" not in installed.stdout.split():
+        raise SystemExit("error: needs: localedef -i tr_TR -f UTF-8 tr_TR.UTF-8 (Debian: locales)")
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve() / commit()
     folder.mkdir(exist_ok=True)

@@ -26,6 +26,8 @@ from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
 from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.discovery import experiments
 from bnblind.pipeline.ledger import counts
+from bnblind.review.comparison import IDENTICAL, compared, flips
+from bnblind.review.runs import published_run, read_receipt, run_of_receipt
 
 README, CONFIG, DVC = Path("README.md"), Path("config/README.md"), Path("dvc.yaml")
 MACHINES, RECEIPTS = Path("docs/machines.md"), Path("receipts")
@@ -204,16 +206,20 @@ def datasets_keys() -> str:
 
 
 def receipts_table() -> str:
-    """One line for each receipt: the machine, and what became of files and verdicts there."""
+    """One line for each receipt: the machine, and how its files and verdicts stand to the published
+    ones, by their hashes and by the ledgers.
+    """
+    published = published_run("quick")
     rows = []
     for path in sorted(RECEIPTS.glob("*.json")):
-        receipt = json.loads(path.read_text(encoding="utf-8"))
-        machine, files = receipt["machine"], receipt["files"].values()
-        identical = sum(file["verdict"] == "identical" for file in files)
-        bits = "bit-identical" if identical == len(files) else "verdict-identical"
-        flips = f"overturned: {', '.join(receipt['flips'])}" if receipt["flips"] else bits
-        told = [machine[key] for key in ("processor", "libc", "torch")]
-        rows.append([*told, ", ".join(receipt["numerics"]), f"{identical} of {len(files)}", flips])
+        receipt, run = read_receipt(path), run_of_receipt(path)
+        found = compared(run, published).values()
+        identical = sum(file["verdict"] == IDENTICAL for file in found)
+        moved = flips(run, published)
+        so = f"overturned: {', '.join(moved)}" if moved else "verdict-identical"
+        so = "bit-identical" if identical == len(found) else so
+        told = [receipt["machine"][key] for key in ("processor", "libc", "torch")]
+        rows.append([*told, ", ".join(run.numerics), f"{identical} of {len(found)}", so])
     header = ["processor", "C library", "torch", "numerics", "files identical", "so"]
     return "\n".join(table(header, rows))
 

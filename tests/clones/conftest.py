@@ -12,13 +12,12 @@ from tests.helpers.machines import namespace, path_without
 FIRST = user_environment(PYTHONHASHSEED="1")
 SECOND = user_environment(
     TZ="Asia/Kathmandu",
-    LANG="de_DE.UTF-8",
     LC_ALL="tr_TR.UTF-8",
     PYTHONHASHSEED="4711",
     OMP_NUM_THREADS="2",
     MPLBACKEND="pdf",
 )
-
+"""Without that language installed the C library takes its own; a test asserts that it is there."""
 
 SEEN = "cat /proc/net/dev >../network; command -v git >../git; exec snakemake --cores 8"
 """Leaves beside the second clone what the run could see of the network and of git."""

@@ -1,5 +1,9 @@
 """The same bytes under all circumstances, and nothing to do the second time."""
 
+import subprocess
+
+import pytest
+
 from tests.helpers.clones import Clone
 
 
@@ -8,6 +12,14 @@ def test_both_clones_hold_the_same_bytes(first: Clone, second: Clone) -> None:
     kinds = {file.suffix for file in first.outputs()}
     assert {".safetensors", ".parquet", ".svg", ".pdf", ".png", ".csv", ".html", ".ipynb"} <= kinds
     assert first.hashes() == second.hashes()
+
+
+def test_the_second_clones_language_is_another_one(second: Clone) -> None:
+    listed = subprocess.run(["locale", "-a"], check=True, capture_output=True, text=True).stdout
+    if "tr_TR.utf8" not in listed.split():
+        pytest.skip("needs the language tr_TR.UTF-8: localedef -i tr_TR -f UTF-8 tr_TR.UTF-8")
+    code = "import locale; locale.setlocale(locale.LC_ALL, ''); print(f'{0.5:n}')"
+    assert second.run("python", "-c", code) == "0,5\n"
 
 
 def test_a_second_run_has_nothing_to_do(first: Clone, second: Clone) -> None:

@@ -4,12 +4,15 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from html import unescape
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 
+from bnblind.pipeline.artifacts import asked_for
 from tests.helpers.clones import Clone
 
 BNBLIND = ("env", "PYTHONPATH=src", "python", "-m", "bnblind")
@@ -86,6 +89,64 @@ def test_a_file_that_no_rule_makes_is_refused_with_the_nearest_name(first: Clone
     assert printed == (
         f"error: {FIGURE}.sgv is no output of config/config.yaml; did you mean {FIGURE}.svg?\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("clams", "claims"),
+        ("train_classifcation", "train_classification"),
+        (f"{FIGURE}.sgv", f"{FIGURE}.svg"),
+        ("report/claims.json", "reports/claims.json"),
+        ("runs/smoke/reports/index.html", "reports/index.html"),
+    ],
+)
+def test_snakemake_too_names_the_nearest_of_what_it_cannot_make(
+    asked: str, meant: str, first: Clone
+) -> None:
+    code, printed = first.attempt("snakemake", "--dry-run", asked)
+    assert code == 1
+    assert printed.splitlines()[-1] == (f"error: there is no target {asked}; did you mean {meant}?")
+    assert "Traceback" not in printed
+    assert "  File " not in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("a b", ["a", "b"]),
+        ("--cores 2 a b", ["a", "b"]),
+        ("-n a", ["a"]),
+        ("a --configfile config/smoke.yaml", ["a"]),
+        ("--configfile config/smoke.yaml a", []),
+        ("--config numerics=fast", []),
+        ("--quiet rules host -- a b", ["a", "b"]),
+        ("--report reports/x.html a", ["a"]),
+        ("", []),
+    ],
+)
+def test_what_a_command_line_asks_for(words: str, asked: list[str]) -> None:
+    assert [*asked_for(words.split())] == asked
+
+
+def test_values_of_options_are_no_targets(finished: Clone) -> None:
+    finished.run("snakemake", "--dry-run", "--cores", "2", "--", "all")
+    finished.run("snakemake", "--report", "reports/x.html", "--cores", "1")
+    assert (finished.path / "reports/x.html").is_file()
+
+
+def test_the_page_that_shows_the_whole_profile_comes_from_all_of_it(first: Clone) -> None:
+    told = first.run(*BNBLIND, "whence", "reports/pages/pipeline.html")
+    named = re.search("^configuration: (.*) of config/config.yaml$", told, re.MULTILINE)
+    assert named is not None
+    config = yaml.safe_load((first.path / "config/config.yaml").read_text())
+    assert named[1].split(", ") == [*config]
+
+
+def test_without_git_whether_the_code_changed_is_not_claimed(finished: Clone) -> None:
+    shutil.rmtree(finished.path / ".git")
+    told = finished.run(*BNBLIND, "whence", f"{FIGURE}.svg").splitlines()[-1]
+    assert told == "commit: unknown, whether changed is unknown"
 
 
 def planned(clone: Clone, *options: str) -> dict[str, tuple[int, str]]:

@@ -27,7 +27,7 @@ Run = Callable[..., None]
 @pytest.fixture
 def run(tmp_path: Path, documents: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Call the script in a copy of the documents that it has just made."""
-    for name in ("notebooks", "src", "workflow", "receipts"):
+    for name in ("notebooks", "src", "workflow", "receipts", "published"):
         (tmp_path / name).symlink_to(ROOT / name)
     for name in ("config", "docs"):
         (tmp_path / name).mkdir()

@@ -133,7 +133,7 @@ def test_a_truncated_file_is_refused(tmp_path, kind, kept):
     content, read = SEALED[kind]
     path = tmp_path / "truncated"
     path.write_bytes(content[:kept])
-    with pytest.raises(BadInput, match=f"{path} was altered or cut off: .*; delete it and repeat"):
+    with pytest.raises(BadInput, match=f"{path} was altered or cut off: .*; delete it and call"):
         read(path)
 
 

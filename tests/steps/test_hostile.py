@@ -271,13 +271,14 @@ def unconstrained(node: Any, place: str = "") -> Iterator[str]:
     types = [types] if isinstance(types, str) else types
     if "string" in types and not {"pattern", "enum"} & set(node):
         yield f"{place}: a text of any kind"
-    if "integer" in types and not {"minimum", "maximum"} <= set(node):
-        yield f"{place}: an integer without bounds"
+    least, most = {"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}
+    if {"integer", "number"} & {*types} and not (least & {*node} and most & {*node}):
+        yield f"{place}: a number without bounds"
     for key, item in node.items():
         yield from unconstrained(item, f"{place}.{key}")
 
 
-def test_every_text_has_a_pattern_and_every_integer_bounds() -> None:
+def test_every_text_has_a_pattern_and_every_number_bounds() -> None:
     profile = config_schema(experiments().values())
     for name, of in {
         "profile": profile,

@@ -87,7 +87,10 @@ def test_data_of_another_shape_than_registered_are_refused(
     ("source", "message"),
     [
         ("https://example.org/x", "unknown source 'https://example.org/x'; allowed: package:"),
-        ("package:sklearn.datasets.data/x.csv", "package sklearn.datasets.data holds no file x"),
+        ("package:sklearn.datasets.data/x.csv", "sklearn holds datasets/data/x.csv"),
+        ("package:sklearn.nowhere/x.csv", "no installed package sklearn holds nowhere/x.csv"),
+        ("package:nowhere/x.csv", "no installed package nowhere holds x.csv"),
+        ("package:this/x.csv", "no installed package this holds x.csv"),
     ],
 )
 def test_a_source_that_is_not_there_is_refused(source: str, message: str) -> None:

@@ -14,7 +14,7 @@ try:
         name for artifact in ARTIFACTS for name in (artifact.path, artifact.rule)
     }
     check_asked(
-        get_argument_parser().parse_known_args(sys.argv[1:])[0].targets or [],
+        sys.argv[1:],
         {"all", "report", "proofs", PROOFS_RECORD, *STAGES, *TARGETS},
     )
 except BadInput as error:

@@ -197,14 +197,33 @@ def artifacts(
     return found
 
 
-def check_asked(targets: Iterable[str], made: Iterable[str]) -> None:
+FLAGS = {"--", "-n", "--dry-run", "-F", "--forceall", "-k", "--keep-going", "-p", "-t", "--touch"}
+OF_ONE_VALUE = {"-c", "--cores", "-j", "--jobs", "-s", "--snakefile", "--report", "--profile"}
+
+
+def asked_for(words: Iterable[str]) -> Iterator[str]:
+    """The files and rules that a command line of Snakemake's asks for; after an option that may
+    take several values they cannot be told from these, and are left out.
+    """
+    value, target = False, True
+    for word in words:
+        if word.startswith("-") and not value:
+            value = word in OF_ONE_VALUE
+            target = value or word in FLAGS
+            continue
+        if target and not value:
+            yield word
+        value = False
+
+
+def check_asked(words: Iterable[str], made: Iterable[str]) -> None:
     """Whether the files and rules that a command line asks for are ``made``.
 
     Raises:
         BadInput: one is not; with the nearest that is.
     """
     known = set(made)
-    for target in targets:
+    for target in asked_for(words):
         if target not in known and normpath(target) not in known:
             near = get_close_matches(target, known, 1, cutoff=0)
             raise BadInput(f"there is no target {target}; did you mean {near[0]}?")

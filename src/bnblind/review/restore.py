@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def shown(words: str) -> str:
     """Without the user and the password that an URL may hold."""
-    return re.sub(r"://[^/@\s]*@", "://", words)
+    return re.sub(r"://[^/@\n]*@", "://", words)
 
 
 def _dvc(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

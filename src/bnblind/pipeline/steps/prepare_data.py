@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
     )
 
     entry = args.registered
-    remedy = "; delete it and repeat the command, which makes it again"
+    remedy = "; delete it and call `make run`, which makes it again"
     raw = verified(str(args.raw), args.raw.read_bytes(), entry["sha256"], remedy)
     images, labels = read_images(args.dataset, raw)
     check_as_registered(str(args.raw), images, labels, entry)
