@@ -9,14 +9,14 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from bnblind.errors import BadInput
-from bnblind.norms import BatchStatistics
+from bnblind.norms import Norm
 
 
 def couples(layer: nn.Module) -> bool:
-    """Whether the layer takes its statistics from the batch that it is given now."""
+    """Whether a sample's output or gradient there depends on the batch that it is given now."""
     if isinstance(layer, _BatchNorm):
         return layer.training or layer.running_mean is None
-    return isinstance(layer, BatchStatistics) and layer.training
+    return isinstance(layer, Norm) and layer.couples_batch and layer.training
 
 
 def refuse_random(model: nn.Module) -> None:

@@ -82,7 +82,8 @@ def standardized(name: str, layer: nn.Module, x: Tensor) -> Standardized:
     scale: Tensor | None = None
     with torch.enable_grad():
         if isinstance(layer, Norm):
-            scale = layer.statistics(leaf.detach())[1]
+            # Of a copy: running averages go on with every call.
+            scale = copy.deepcopy(layer).statistics(leaf.detach())[1].detach()
             y = layer.standardize(leaf)
         else:
             # The class's own: the layer's may have been replaced.

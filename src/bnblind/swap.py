@@ -19,11 +19,15 @@ from bnblind.norms import (
     BatchStatistics,
     FrozenStatistics,
     Norm,
+    RunningAverages,
     build_norm,
     freeze_statistics,
     norm_class,
 )
 from bnblind.standardization import per_channel
+
+AVERAGING = (BatchStatistics, RunningAverages)
+"""Variants that go on with the layer's running statistics."""
 
 
 @dataclass
@@ -119,17 +123,16 @@ def _check(layer: _BatchNorm, norm: str, shapes: list[tuple[int, ...]]) -> None:
             f"{norm!r} needs at least 2 positions per channel; found features {few[0]} per sample; "
             f"use another norm or a larger example_input"
         )
-    if issubclass(variant, BatchStatistics):
-        if layer.running_mean is None:
-            raise BadInput(
-                f"{norm!r} keeps running statistics; found track_running_stats=False; "
-                f"use a layer with running statistics, or a norm without"
-            )
-        if layer.momentum is None:
-            raise BadInput(
-                f"{norm!r} averages with a fixed momentum; found momentum=None (a cumulative "
-                f"average); set a number, such as 0.1"
-            )
+    if issubclass(variant, AVERAGING) and layer.running_mean is None:
+        raise BadInput(
+            f"{norm!r} keeps running statistics; found track_running_stats=False; "
+            f"use a layer with running statistics, or a norm without"
+        )
+    if issubclass(variant, BatchStatistics) and layer.momentum is None:
+        raise BadInput(
+            f"{norm!r} averages with a fixed momentum; found momentum=None (a cumulative "
+            f"average); set a number, such as 0.1"
+        )
 
 
 def _repeated(v: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -138,11 +141,8 @@ def _repeated(v: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _carry_affine(layer: _BatchNorm, new: Norm, memo: dict[int, Any]) -> None:
-    if layer.weight is None:
-        new.requires_grad_(False)
-        return
     for name in ("weight", "bias"):
-        if getattr(layer, name) is None:  # bias=False: it stays 0
+        if getattr(layer, name) is None:  # affine=False, bias=False: it stays 1, or 0
             getattr(new, name).requires_grad_(False)
             continue
         # Through the memo, so that parameters shared between layers stay shared.
@@ -160,7 +160,9 @@ def _replacement(layer: _BatchNorm, norm: str, seen: _Seen, memo: dict[int, Any]
     if dict(new.named_parameters()):
         _carry_affine(layer, new, memo)
     if isinstance(new, BatchStatistics):
-        for name in ("momentum", "running_mean", "running_var"):
+        new.momentum = layer.momentum
+    if isinstance(new, AVERAGING):
+        for name in ("running_mean", "running_var"):
             setattr(new, name, deepcopy(getattr(layer, name), memo))
     return new
 
@@ -172,8 +174,8 @@ def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Modul
     stays one layer. A replacement has the layer's eps, dtype, device and training flag; weight
     and bias where the variant has an affine phase, repeated over the positions for ``ln``, and
     fixed at 1 and 0 where the layer has none (``affine=False``, ``bias=False``); running
-    statistics and momentum for ``bn``, ``bn_center``, ``bn_scale`` and ``bn_detached``.
-    ``bn_frozen`` takes its statistics from ``example_input``, from a layer's last call. Hooks on
+    statistics for variants that keep such, and the momentum for those with batch statistics;
+    ``bn_ema`` and ``bn_renorm`` average with their own. ``bn_frozen`` takes its statistics from ``example_input``, from a layer's last call. Hooks on
     a replaced layer are not taken over.
 
     Args:

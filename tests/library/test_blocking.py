@@ -23,6 +23,14 @@ BLOCKED = {
     "bn_affine": set(),
     "bn_detached": set(),
     "bn_frozen": set(),
+    "bn_ema": set(),
+    "bn_renorm": {"first", "diag"},
+    "bn_zeroed": set(TERMS),
+    "identity_blocked": {"first", "diag"},
+    "identity_blocked_scaled": {"first", "diag"},
+    "identity_zeroed": set(TERMS),
+    "rms": set(),
+    "dyt": set(),
 }
 N, D = 12, 8
 

@@ -67,10 +67,24 @@ def test_norms_that_center_the_batch_give_channels_the_mean_0(name):
     assert norm_class(name).centers_batch is (centered and depends_on_other_samples(name))
 
 
-@pytest.mark.parametrize("name", sorted({*norm_names()} - {"none"}))
+@pytest.mark.parametrize("name", [n for n in norm_names() if dict(training(n).named_parameters())])
 def test_an_affine_phase_by_element_has_an_entry_a_feature(name):
     expected = SHAPE if norm_class(name).affine_by_element else SHAPE[:1]
-    assert [p.shape for p in training(name).parameters()] == [expected] * 2
+    assert [p.shape for p in (training(name).weight, training(name).bias)] == [expected] * 2
+
+
+def gradient(name, x, G):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(training(name).standardize(x), x, G)[0]
+
+
+@pytest.mark.parametrize("name", norm_names())
+def test_a_norm_couples_the_batch_in_its_output_or_its_gradient(name):
+    x, G, other = batch(0), normal(5, *SHAPE, seed=2), normal(5, *SHAPE, seed=3)
+    other[0] = G[0]
+    moved = not torch.equal(gradient(name, x, G)[0], gradient(name, x, other)[0])
+    expected = moved or (depends_on_other_samples(name))
+    assert norm_class(name).couples_batch is expected
 
 
 @pytest.mark.parametrize("name", norm_names())

@@ -1,5 +1,6 @@
 """Each normalization variant: its forward pass, and what it does to batches and modes."""
 
+import copy
 from itertools import product
 
 import pytest
@@ -11,7 +12,10 @@ from bnblind.norms import freeze_statistics, norm_names
 
 EPS = 1e-3
 SHAPES = [(8,), (12, 5), (8, 3, 4)]
-BATCH_STATISTICS = ["bn", "bn_center", "bn_scale", "bn_detached"]
+BATCH_STATISTICS = [
+    *("bn", "bn_center", "bn_scale", "bn_detached", "bn_zeroed"),
+    *("bn_renorm", "identity_blocked", "identity_blocked_scaled"),
+]
 
 
 def batch(shape, seed=0, n=6):
@@ -97,8 +101,9 @@ def test_statistics_are_what_the_standardization_phase_uses(name, shape, trainin
     freeze_statistics(norm, batch(shape, 5))
     norm(batch(shape, 6))  # moves the running statistics away from 0 and 1
     norm.train(training)
-    mean, scale = norm.statistics(x)
-    close(norm.standardize(x), (x - mean) / scale)
+    # Of copies: running averages go on with every call.
+    mean, scale = copy.deepcopy(norm).statistics(x)
+    close(copy.deepcopy(norm).standardize(x), (x - mean) / scale)
     close(norm(x), norm.affine((x - mean) / scale))
 
 
@@ -133,6 +138,127 @@ def test_controls_share_bns_affine_phase(name):
     expected = norm.weight.view(-1, 1) * norm.standardize(x) + norm.bias.view(-1, 1)
     close(norm(x), expected)
     assert norm.weight.shape == norm.bias.shape == (8,)
+
+
+def gradient(norm, x, G):
+    """Of the layer's input, where its output has the gradient ``G``."""
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(norm(x), x, G)[0]
+
+
+def blocked(x, G):
+    """``G`` without its batch mean and its part along the standardized features, and sigma."""
+    mean, var = moments(x)
+    y = (x - mean) / (var + EPS).sqrt()
+    along_y, _ = moments(y * G)
+    return G - moments(G)[0] - y * along_y, (var + EPS).sqrt()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_running_averages_are_of_the_batches_before(shape):
+    """In training as in evaluation mode; weighted .01 against .99, from 0 and 1."""
+    norm = build_norm("bn_ema", shape, EPS).double()
+    mean, var = (torch.full(shape[:1], value, dtype=torch.float64) for value in (0, 1))
+    for seed in range(3):
+        x = batch(shape, seed)
+        close(norm(x), (x - per_channel(mean, x)) / (per_channel(var, x) + EPS).sqrt())
+        own_mean, own_var = (v.flatten() for v in moments(x))
+        mean, var = 0.99 * mean + 0.01 * own_mean, 0.99 * var + 0.01 * own_var
+    norm.eval()
+    for _ in range(2):  # the first batch must not move them
+        close(norm(x), (x - per_channel(mean, x)) / (per_channel(var, x) + EPS).sqrt())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_batch_renormalization_has_the_running_averages_forward_pass_bit_for_bit(shape, dtype):
+    averaged, renormalized = (ours(n, shape).to(dtype) for n in ("bn_ema", "bn_renorm"))
+    for seed in range(4):
+        x = batch(shape, seed).to(dtype)
+        assert torch.equal(averaged(x), renormalized(x))
+    for buffer, value in averaged.named_buffers():
+        assert torch.equal(value, dict(renormalized.named_buffers())[buffer])
+    x = batch(shape, 9).to(dtype)
+    assert torch.equal(averaged.eval()(x), renormalized.eval()(x))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_batch_renormalization_has_the_gradient_of_its_definition(shape):
+    """r y + d with r and d outside the graph; in evaluation mode the averages are constants."""
+    norm, G = ours("bn_renorm", shape), batch(shape, 7)
+    norm(batch(shape, 6))
+    x = batch(shape).requires_grad_()
+    mean, var = moments(x)
+    sigma, running = (var + EPS).sqrt(), (per_channel(norm.running_var, x) + EPS).sqrt()
+    r = (sigma / running).detach()
+    d = ((mean - per_channel(norm.running_mean, x)) / running).detach()
+    z = per_channel(norm.weight, x) * ((x - mean) / sigma * r + d) + per_channel(norm.bias, x)
+    (expected,) = torch.autograd.grad(z, x, G)
+    close(gradient(norm, x.detach(), G), expected)
+    norm.eval()
+    running = (per_channel(norm.running_var, x) + EPS).sqrt()
+    close(gradient(norm, x.detach(), G), per_channel(norm.weight, x) * G / running)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["bn_ema", "bn_frozen"])
+def test_no_gradient_passes_through_stored_statistics(name, shape):
+    norm, x, G = build_norm(name, shape, EPS).double(), batch(shape), batch(shape, 7)
+    freeze_statistics(norm, x)
+    scale = (per_channel(norm.running_var, x) + EPS).sqrt()
+    close(gradient(norm, x, G), G / scale)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_identities_with_bns_backward_pass(shape):
+    """Against T4 written out: what blocks, and with 1 / sigma; in training mode alone."""
+    x, G = batch(shape), batch(shape, 7)
+    plain, scaled = (ours(n, shape) for n in ("identity_blocked", "identity_blocked_scaled"))
+    passes, sigma = blocked(x, G)
+    close(gradient(plain, x, G), passes)
+    close(gradient(scaled, x, G), passes / sigma)
+    close(gradient(torchs("bn", shape), x, per_channel(1 / torchs("bn", shape).weight, x) * G),
+          passes / sigma)  # fmt: skip
+    for norm in (plain, scaled):
+        assert torch.equal(norm(x), x)
+        assert not norm.state_dict()
+        assert torch.equal(gradient(norm.eval(), x, G), G)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("name", "forward"), [("bn_zeroed", "bn"), ("identity_zeroed", "none")])
+def test_a_gradient_of_zero_passes(name, forward, shape):
+    """Zeros, not none at all: weight decay goes on acting on the weights before the norm."""
+    zeroed, reference, x = ours(name, shape), ours(forward, shape), batch(shape)
+    close(zeroed(x), reference(x))
+    assert torch.equal(gradient(zeroed, x, batch(shape, 7)), torch.zeros_like(x))
+    for parameter, other in zip(zeroed.parameters(), reference.parameters(), strict=True):
+        own, expected = (
+            torch.autograd.grad((norm(x) * batch(shape, 7)).sum(), p)[0]
+            for norm, p in ((zeroed, parameter), (reference, other))
+        )
+        close(own, expected)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rms_is_torchs_layer_and_a_bias(shape):
+    norm, reference = ours("rms", shape), nn.RMSNorm(shape, EPS).double()
+    reference.weight.data.copy_(norm.weight.data)
+    x, G = batch(shape), batch(shape, 7)
+    close(norm(x), reference(x) + norm.bias)
+    close(gradient(norm, x, G), gradient(reference, x, G))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_dynamic_tanh(shape):
+    norm, x, G = build_norm("dyt", shape).double(), batch(shape), batch(shape, 7)
+    assert norm.alpha.item() == 0.5
+    norm.alpha.data.fill_(0.3)
+    close(norm(x), (0.3 * x).tanh())
+    close(gradient(norm, x, G), 0.3 * G / (0.3 * x).cosh().square())
+    (slope,) = torch.autograd.grad((norm(x) * G).sum(), norm.alpha)
+    close(slope, (G * x / (0.3 * x).cosh().square()).sum())
+    assert norm.statistics(torch.zeros(2, *shape).double())[1].isfinite().all()
 
 
 def test_bn_affine_has_no_standardization_and_none_has_nothing():

@@ -6,6 +6,7 @@ features before the norm by autograd and compared with the closed forms.
 See docs/theory.md for the statements.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -89,7 +90,8 @@ def standardize_by(norm: Norm, x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
             norm.weight.normal_(generator=generator)
             norm.bias.normal_(generator=generator)
         return norm.affine(x), 1 / norm.weight.detach()
-    scale = norm.statistics(x.detach())[1]  # first: it updates buffers that autograd keeps
+    # Of a copy: it updates buffers, which autograd keeps.
+    scale = copy.deepcopy(norm).statistics(x.detach())[1].detach()
     return norm.standardize(x), scale
 
 

@@ -47,9 +47,17 @@ _KNOWN = {
     "bn_affine": Look("BN, affine phase only", "#999999", "P"),
     "bn_detached": Look("BN, statistics detached", "#8C510A", "X"),
     "bn_frozen": Look("BN, statistics frozen", "#7B3294", "p"),
+    "bn_ema": Look("BN, running averages", "#332288", "d"),
+    "bn_renorm": Look("Batch Renormalization", "#AA4499", "h"),
+    "bn_zeroed": Look("BN, no gradient", "#F4A582", "*"),
+    "identity_blocked": Look("identity, BN's backward", "#B8860B", "8"),
+    "identity_blocked_scaled": Look("identity, BN's backward / sigma", "#4D4D4D", "H"),
+    "identity_zeroed": Look("identity, no gradient", "#BBBBBB", "1"),
+    "rms": Look("RMSNorm", "#4393C3", "2"),
+    "dyt": Look("DyT", "#66A61E", "3"),
 }
 _SPARE_COLORS = ("#117733", "#882255", "#DDCC77", "#44AA99", "#661100", "#6699CC")
-_SPARE_MARKERS = ("h", "*", "H", "d", "8")
+_SPARE_MARKERS = ("4", "+", "$+$", "$*$", "$o$")
 
 
 def _looks() -> dict[str, Look]:

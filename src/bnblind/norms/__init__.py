@@ -1,8 +1,8 @@
 """The normalization variants: each a file of its own, named as the configuration names it.
 
 Every variant is ``z = weight * y + bias`` (affine phase) of ``y = (x - mean) / scale``
-(standardization phase); variants differ only in where mean and scale come from, so each is a
-few lines. To add one, put a file beside this one that has the name used in the configuration (for
+(standardization phase); variants differ in where mean and scale come from, and in what gradient
+passes, so each is a few lines. To add one, put a file beside this one that has the name used in the configuration (for
 a Python keyword, followed by ``_``) and holds one subclass of ``Norm``. Where torch has the
 same arithmetic as one fused kernel, ``fused`` calls it, 2 to 4 times as fast.
 
@@ -32,6 +32,7 @@ class Norm(nn.Module):
     - ``control``: not a norm in use, but isolates what in BN blocks.
     - ``centers_batch``: subtracts the batch mean of each channel in training mode.
     - ``affine_by_element``: weight and bias have one entry per feature, not one per channel.
+    - ``couples_batch``: in training mode a sample's output or gradient depends on the others.
 
     Args:
         shape: shape of one sample's features, (D,) or (C, *spatial).
@@ -43,6 +44,7 @@ class Norm(nn.Module):
     control = False
     centers_batch = False
     affine_by_element = False
+    couples_batch = False
 
     weight: Tensor
     bias: Tensor
@@ -76,6 +78,25 @@ class Norm(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.shape}, eps={self.eps}"
+
+
+class Identity(Norm):
+    """The identity, without parameters; variants say what gradient passes."""
+
+    def __init__(self, shape: Sequence[int], eps: float = 1e-5) -> None:
+        nn.Module.__init__(self)
+        self.shape, self.eps = tuple(shape), eps
+
+    def standardize(self, x: Tensor) -> Tensor:
+        return x
+
+    def affine(self, y: Tensor) -> Tensor:
+        return y
+
+
+def with_gradient_of(value: Tensor, other: Tensor) -> Tensor:
+    """``value``, bit for bit, with the derivatives of ``other``, which must be finite."""
+    return value.detach() + (other - other.detach())
 
 
 class Fused(Norm):
@@ -119,6 +140,7 @@ class BatchStatistics(StoredStatistics):
     """
 
     momentum = 0.1
+    couples_batch = True
 
     def values_per_channel(self, x: Tensor) -> int:
         """How many values per channel's statistics pool; raises BadInput below 2."""
@@ -138,6 +160,22 @@ class BatchStatistics(StoredStatistics):
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
+        return mean, var
+
+
+class RunningAverages(StoredStatistics):
+    """Averages over the batches before, in any mode; in training a batch's own mean and biased
+    variance enter them after it was standardized.
+    """
+
+    momentum = 0.01
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, var = self.running_mean.clone(), self.running_var.clone()
+        if self.training:
+            own_var, own_mean = torch.var_mean(x.detach(), dim=pooled_axes(x), correction=0)
+            self.running_mean.lerp_(own_mean, self.momentum)
+            self.running_var.lerp_(own_var, self.momentum)
         return mean, var
 
 

@@ -20,7 +20,7 @@ from bnblind.errors import BadInput
 from bnblind.experiments.datasets import Dataset, Part
 from bnblind.experiments.networks.evaluation import batches_of
 from bnblind.experiments.randomness import stream_seed
-from bnblind.norms import BatchStatistics
+from bnblind.norms import BatchStatistics, RunningAverages
 
 Array = NDArray[np.float64]
 
@@ -39,7 +39,9 @@ def classifier_of(model: nn.Module) -> nn.Linear:
 
 def modes_of(model: nn.Module) -> tuple[str, ...]:
     """``eval``, and ``random`` (training mode, random batches) where that is another function."""
-    by_batch = any(isinstance(layer, BatchStatistics) for layer in model.modules())
+    by_batch = any(
+        isinstance(layer, BatchStatistics | RunningAverages) for layer in model.modules()
+    )
     return ("eval", "random") if by_batch else ("eval",)
 
 
