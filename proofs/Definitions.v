@@ -109,6 +109,17 @@ Definition cross_entropy (C : nat) (z : vector) (t : nat) : R :=
 Definition linear_head (D : nat) (W : matrix) (b : vector) (y : batch) (i c : nat) : R :=
   (\sum_(d < D) W c d * y i d) + b c.
 
+(** * Batches of several losses *)
+
+(** The share of the samples that have the loss [k]; [t i] is that of sample [i]. *)
+Definition share (n : nat) (t : nat -> nat) (k : nat) : R := \mean_(i < n) delta (t i) k.
+
+(** The mean of [K] gradients, weighted. *)
+Definition mixture (K : nat) (w : vector) (g : matrix) : vector :=
+  fun d => \sum_(k < K) w k * g k d.
+
+Definition squared_length (D : nat) (v : vector) : R := \sum_(d < D) v d ^ 2.
+
 (** * The batches at which some statements are read *)
 
 (** The samples 0 and 1: mean 1/2, variance 1/4. *)

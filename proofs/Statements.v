@@ -328,6 +328,40 @@ Definition T6_needs_centering : Prop :=
   \mean_(t < 2) \mean_(i < 1)
     cross_entropy 2 (linear_head 1 own_class_weights own_class_bias (own_class t) i) t < log 2.
 
+(** * T7: batches of several losses *)
+
+(** Sample [i] has the loss [t i], one of [K], whose gradient at the expansion point is [g (t i)].
+    Centering takes their mixture from the first-order term ... *)
+Definition T7_passes : Prop := forall n D K t g y0 x j k,
+  (j < n)%nat -> (k < D)%nat -> (forall i, (i < n)%nat -> (t i < K)%nat) ->
+  is_partial
+    (fun z => \sum_(i < n) \sum_(d < D) g (t i) d * (center n z i d - y0 d)) x j k
+    (g (t j) k - mixture K (share n t) g k).
+
+(** ... so of its squared length it blocks the share |sum_k w_k g_k|^2 / sum_k w_k |g_k|^2: that is
+    the squared length of what is taken away over that of the whole, and the rest passes. *)
+Definition T7 : Prop := forall n D K t g,
+  (1 <= n)%nat -> (forall i, (i < n)%nat -> (t i < K)%nat) ->
+  \mean_(i < n) squared_length D (g (t i))
+  = \sum_(k < K) share n t k * squared_length D (g k)
+  /\ \mean_(i < n) squared_length D (fun d => g (t i) d - mixture K (share n t) g d)
+     = \mean_(i < n) squared_length D (g (t i)) - squared_length D (mixture K (share n t) g).
+
+(** The shares are shares. *)
+Definition T7_shares : Prop := forall n K t,
+  (1 <= n)%nat -> (forall i, (i < n)%nat -> (t i < K)%nat) -> \sum_(k < K) share n t k = 1.
+
+(** Cross-entropy of [C] classes, its softmax uniform at the expansion point; the outputs' Jacobian
+    rows [J c] have one squared length [l] and one inner product [m]. Then the share is
+    (sum_k w_k^2 - 1/C) / (1 - 1/C). *)
+Definition T7_alike : Prop := forall C D J l m w,
+  (1 <= C)%nat -> \sum_(k < C) w k = 1 ->
+  (forall c e, (c < C)%nat -> (e < C)%nat ->
+    \sum_(d < D) J c d * J e d = if Nat.eqb c e then l else m) ->
+  let g := fun k d => \sum_(c < C) (/ INR C - delta c k) * J c d in
+  squared_length D (mixture C w g) * (1 - / INR C)
+  = ((\sum_(k < C) w k ^ 2) - / INR C) * \sum_(k < C) w k * squared_length D (g k).
+
 (** * How to read the statements *)
 
 (** A partial derivative is one number: 0 and not 0 exclude each other. *)

@@ -3,8 +3,8 @@
     python scripts/faults.py FOLDER [TRIES]
 
 Each kind of fault is tried until TRIES (10) of it hit. A try hits if the process was alive and is
-dead of it, and the run did not finish. FOLDER keeps what was tried: called again, the script goes
-on where it was. Writes docs/faults.md.
+dead of it, and the run did not finish. FOLDER is for the clones. What was tried is kept in
+docs/faults.json, so that the script, called again, goes on where it was; docs/faults.md sums it up.
 """
 
 import json
@@ -22,7 +22,7 @@ import psutil
 from clones import commit, fresh_clone, hashes
 
 SMOKE = ("--cores", "all", "--configfile", "config/smoke.yaml")
-DOCUMENT = Path("docs/faults.md")
+DOCUMENT, STATE = Path("docs/faults.md"), Path("docs/faults.json")
 PATIENCE = 900
 """Seconds that a run may take."""
 
@@ -184,8 +184,8 @@ def main(folder: Path, number: int = 10) -> None:
     # A shell lets its background jobs ignore Ctrl-C, and with them all that they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     folder.mkdir(parents=True, exist_ok=True)
-    folder, state = folder.resolve(), folder.resolve() / "tries.json"
-    told = json.loads(state.read_text()) if state.exists() else []
+    folder = folder.resolve()
+    told = json.loads(STATE.read_text()) if STATE.exists() else []
     tries = [Try(**{**one, "differing": tuple(one["differing"])}) for one in told]
     expected = uninterrupted(folder)
     for count in range(number):
@@ -194,7 +194,7 @@ def main(folder: Path, number: int = 10) -> None:
                 seed = sum(one.kind == kind for one in tries)
                 clone = fresh_clone(folder / "clone")
                 tries.append(attempt(kind, seed, clone, clone / "runs/smoke", SMOKE, expected))
-                state.write_text(json.dumps([asdict(one) for one in tries], indent=1))
+                STATE.write_text(json.dumps([asdict(one) for one in tries], indent=1) + "\n")
                 DOCUMENT.write_text(table(tries))
                 print(tries[-1], flush=True)
 

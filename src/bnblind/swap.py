@@ -175,8 +175,8 @@ def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Modul
     and bias where the variant has an affine phase, repeated over the positions for ``ln``, and
     fixed at 1 and 0 where the layer has none (``affine=False``, ``bias=False``); running
     statistics for variants that keep such, and the momentum for those with batch statistics;
-    ``bn_ema`` and ``bn_renorm`` average with their own. ``bn_frozen`` takes its statistics from ``example_input``, from a layer's last call. Hooks on
-    a replaced layer are not taken over.
+    ``bn_ema`` and ``bn_renorm`` average with their own. ``bn_frozen`` takes its statistics from
+    ``example_input``, from a layer's last call. Hooks on a replaced layer are not taken over.
 
     Args:
         model: left as it is, bit for bit.

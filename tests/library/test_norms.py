@@ -184,7 +184,7 @@ def test_batch_renormalization_has_the_running_averages_forward_pass_bit_for_bit
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_batch_renormalization_has_the_gradient_of_its_definition(shape):
-    """r y + d with r and d outside the graph; in evaluation mode the averages are constants."""
+    """R y + d with r and d outside the graph; in evaluation mode the averages are constants."""
     norm, G = ours("bn_renorm", shape), batch(shape, 7)
     norm(batch(shape, 6))
     x = batch(shape).requires_grad_()

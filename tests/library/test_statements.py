@@ -264,6 +264,40 @@ def test_without_centering_a_linear_head_finds_the_class():
     assert sum(losses) / 2 < math.log(2)
 
 
+def first_order_passing(x, G):
+    """Of the squared length of the first-order term's gradient ``G``, the share that passes."""
+    passes = before(build_norm("bn_center", x.shape[1:]).double(), x, lambda y: (y * G).sum())
+    return (passes.square().sum() / G.square().sum()).item()
+
+
+def test_what_centering_takes_from_a_mixture_of_losses():
+    """|sum_k w_k g_k|^2 / sum_k w_k |g_k|^2 is blocked; one loss is blocked whole."""
+    g, losses = normal(3, D, seed=4), torch.tensor([0, 0, 1, 2, 2, 2, 0])
+    x, G = features(N, D), g[losses]
+    w = losses.bincount().double() / N
+    share = (w @ g).square().sum() / (w * g.square().sum(1)).sum()
+    assert 0.05 < share < 0.95
+    assert 1 - first_order_passing(x, G) == pytest.approx(share.item())
+    mixture = before(build_norm("bn_center", (D,)).double(), x, lambda y: (y * G).sum()) - G
+    close(mixture, -(w @ g).expand(N, D))
+    assert first_order_passing(x, g[[1] * N]) < 1e-30
+
+
+@pytest.mark.parametrize("counts", [[4, 0, 0], [2, 2, 0], [1, 1, 1], [5, 2, 1]])
+def test_of_classes_alike_the_share_follows_from_the_mixture(counts):
+    """Cross-entropy of outputs 0 whose Jacobian rows have one length and one inner product."""
+    classes, labels = 3, torch.arange(3).repeat_interleave(torch.tensor(counts))
+    gram = 2 * torch.eye(classes, dtype=torch.float64) + 0.5
+    J = torch.linalg.cholesky(gram) @ torch.eye(classes, D, dtype=torch.float64)
+    close(J @ J.T, gram)
+    outputs = torch.zeros(len(labels), classes, dtype=torch.float64, requires_grad=True)
+    G = torch.autograd.grad(CrossEntropy().value(outputs, labels).sum(), outputs)[0] @ J
+    w = torch.tensor(counts) / sum(counts)
+    share = (w.square().sum() - 1 / classes) / (1 - 1 / classes)
+    found = 1 - first_order_passing(features(len(labels), D), G)
+    assert found == pytest.approx(share.item(), abs=1e-6)
+
+
 @pytest.mark.parametrize("eps", EPS)
 def test_shares_are_the_stated_three(eps):
     """T4_shares, channel by channel."""

@@ -2,9 +2,9 @@
 
 Every variant is ``z = weight * y + bias`` (affine phase) of ``y = (x - mean) / scale``
 (standardization phase); variants differ in where mean and scale come from, and in what gradient
-passes, so each is a few lines. To add one, put a file beside this one that has the name used in the configuration (for
-a Python keyword, followed by ``_``) and holds one subclass of ``Norm``. Where torch has the
-same arithmetic as one fused kernel, ``fused`` calls it, 2 to 4 times as fast.
+passes, so each is a few lines. To add one, put a file beside this one that has the name used in
+the configuration (for a Python keyword, followed by ``_``) and holds one subclass of ``Norm``.
+Where torch has the same arithmetic as one fused kernel, ``fused`` calls it, 2 to 4 times as fast.
 
 This file imports no variant: who uses one variant depends on its file and on this one alone.
 """
