@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -22,6 +23,8 @@ from bnblind.pipeline.steps.export_data import fetch
 
 ROOT = Path(__file__).parents[1]
 
+# A shell lets its background jobs ignore Ctrl-C, and with them all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)
 threadpool_limits(1)  # of NumPy's library; its threads wait for one another in small products
 hypothesis.settings.register_profile(

@@ -39,12 +39,14 @@ def test_an_emulated_processor_has_what_its_level_says(level: str, processor: st
 
 @needs_emulator
 @pytest.mark.parametrize("level", other.PROCESSORS)
-def test_every_processor_of_a_level_computes_the_same_bytes(
+def test_another_processor_of_a_level_computes_the_same_bytes(
     level: str, first: Clone, tmp_path: Path
 ) -> None:
+    """Of another maker than this machine's, where there is one; `make certify` takes all."""
+    of_amd = "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
+    processor = other.PROCESSORS[level][0 if of_amd else -1]
     source, prepared = first.path / "src", first.path / "data/prepared/digits.safetensors"
     native = other.run_steps(level, other.NATIVE, source, prepared, tmp_path / "native")
     assert len(native) == 14
-    for processor in other.PROCESSORS[level]:
-        folder = tmp_path / processor
-        assert other.run_steps(level, processor, source, prepared, folder) == native
+    folder = tmp_path / processor
+    assert other.run_steps(level, processor, source, prepared, folder) == native
