@@ -160,6 +160,7 @@ def _replacement(layer: _BatchNorm, norm: str, seen: _Seen, memo: dict[int, Any]
     if dict(new.named_parameters()):
         _carry_affine(layer, new, memo)
     if isinstance(new, BatchStatistics):
+        assert layer.momentum is not None  # refused by _check
         new.momentum = layer.momentum
     if isinstance(new, AVERAGING):
         for name in ("running_mean", "running_var"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, RunPython
+from tests.helpers.scripts import import_script
 
 PAGES = (ROOT / "docs/library.md", ROOT / "README.md")
 
@@ -48,6 +49,13 @@ def test_examples_run(page: Path, ended: tuple[dict[str, int], str]) -> None:
     statuses, errors = ended
     assert "bnblind" in "".join(python_blocks(page))
     assert statuses[page.name] == 0, errors
+
+
+def test_the_table_of_faults_sums_up_the_tries() -> None:
+    faults = import_script("faults")
+    told = json.loads((ROOT / "docs/faults.json").read_text())
+    tries = [faults.Try(**{**one, "differing": tuple(one["differing"])}) for one in told]
+    assert (ROOT / "docs/faults.md").read_text() == faults.table(tries)
 
 
 LINK = re.compile(r"\]\(([^()\s]+)\)")
