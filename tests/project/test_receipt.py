@@ -352,7 +352,9 @@ def test_files_that_are_newer_than_all_logs_are_not_called_computed(finished: Pa
     later = time.time() + 100
     os.utime(finished / EXACT, (later, later))
     call()
-    expected = "computed here (logs of jobs: 1); then files written or touched after all of that: 1"
+    expected = (
+        "computed here (logs of jobs: 1); then data files written or touched after all of that: 1"
+    )
     assert written()["origin"] == expected
 
 

@@ -37,7 +37,7 @@ def origin(logs: Path, files: Iterable[Path]) -> str:
     told += [f"computed here (logs of jobs: {len(ended)})"] if ended else []
     last = max((log.stat().st_mtime for log in [*ended, *restored]), default=0.0)
     if told and (later := sum(file.stat().st_mtime > last + 1 for file in files)):
-        told.append(f"files written or touched after all of that: {later}")
+        told.append(f"data files written or touched after all of that: {later}")
     return "; then ".join(told) or "unknown: no job left a log"
 
 
