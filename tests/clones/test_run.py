@@ -1,5 +1,6 @@
 """``make run`` in a folder that an earlier run, another one or a poor machine left in any state."""
 
+import json
 import os
 import shutil
 import signal
@@ -116,17 +117,20 @@ def test_a_run_of_another_host_is_refused_by_name(clone: Clone) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"pid": 1}'])
-def test_a_damaged_note_of_an_earlier_run_is_none(text: str, clone: Clone) -> None:
-    lock = clone.path / ".snakemake/bnblind-run.lock"
-    lock.write_text(text)
-    clone.run(*RUN)
-    assert lock.read_text() == ""
-
-
-def test_a_run_that_fails_leaves_no_note_of_itself(clone: Clone) -> None:
-    code, printed = clone.attempt(*RUN[:-1], "data/results/nothing.parquet")
-    assert code == 1, printed
-    assert (clone.path / ".snakemake/bnblind-run.lock").read_text() == ""
+def test_a_damaged_note_of_an_earlier_run_is_none(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a run leaves no note of itself, also if it fails."""
+    monkeypatch.chdir(tmp_path)
+    script = import_script("run")
+    script.STATE.mkdir()
+    script.RUN.write_text(text)
+    with script.only_run():
+        assert json.loads(script.RUN.read_text()) == script.this_run()
+    assert script.RUN.read_text() == ""
+    with pytest.raises(SystemExit), script.only_run():
+        raise SystemExit(1)
+    assert script.RUN.read_text() == ""
 
 
 def test_the_lock_of_a_dead_snakemake_is_taken_away(clone: Clone) -> None:
