@@ -160,6 +160,13 @@ def rows(folder: Path, told: dict[str, list[str]]) -> Iterator[tuple[str, list[s
                 yield words, [of, str(len(emulated)), str(differ(emulated, native))]
 
 
+def document(told: Mapping[str, list[str]]) -> str:
+    """docs/certificate.md with these rows in its table."""
+    lines = table(["varied", "of", "files", "differ"], [[w, *r] for w, r in told.items()])
+    part = "\n" + "\n".join([*lines, f"Commit: {commit()}.", ""])
+    return with_part(DOCUMENT.read_text(), "certificate", part, "<!-- {} -->\n", maker="certify")
+
+
 def main(folder: Path) -> None:
     installed = subprocess.run(["locale", "-a"], check=True, capture_output=True, text=True)
     if "tr_TR.utf8" not in installed.stdout.split():
@@ -172,11 +179,7 @@ def main(folder: Path) -> None:
     for words, row in rows(folder, told):
         told[words] = row
         state.write_text(json.dumps(told, indent=1))
-        lines = table(["varied", "of", "files", "differ"], [[w, *r] for w, r in told.items()])
-        part = "\n" + "\n".join([*lines, "", f"Commit: {commit()}."])
-        comment = "<!-- {} -->\n"
-        text = with_part(DOCUMENT.read_text(), "certificate", part, comment)
-        DOCUMENT.write_text(text)
+        DOCUMENT.write_text(document(told))
         print(words, *row, sep=" | ", flush=True)
 
 

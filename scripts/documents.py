@@ -237,10 +237,10 @@ PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
 }
 
 
-def with_part(text: str, name: str, part: str, comment: str) -> str:
-    """The text with ``part`` between the markers of that name."""
+def with_part(text: str, name: str, part: str, comment: str, maker: str = "documents") -> str:
+    """The text with ``part`` between the markers of that name, which name the script as well."""
     start, end = (
-        comment.format(f"{name}: made by scripts/documents.py"),
+        comment.format(f"{name}: made by scripts/{maker}.py"),
         comment.format(f"end of {name}"),
     )
     before, _, rest = text.partition(start)

@@ -58,6 +58,17 @@ def test_the_table_of_faults_sums_up_the_tries() -> None:
     assert (ROOT / "docs/faults.md").read_text() == faults.table(tries)
 
 
+def test_the_certificates_table_is_written_into_its_document(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    text = import_script("certify").document({"2 cores": ["the smoke profile", "185", "0"]})
+    before = (ROOT / "docs/certificate.md").read_text()
+    assert "| 2 cores | the smoke profile | 185 | 0 |" in text
+    assert text.splitlines()[0] == before.splitlines()[0]
+    assert text.splitlines()[-1] == before.splitlines()[-1]
+
+
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 FENCED = re.compile(r"^( *)(```|~~~).*?^\1\2$", re.DOTALL | re.MULTILINE)
 
