@@ -11,6 +11,7 @@ from bnblind import BadInput
 from bnblind.experiments.batching import (
     BATCHINGS,
     cut,
+    foreign_batches,
     make_batches,
     order_hash,
     purity_batches,
@@ -19,7 +20,7 @@ from bnblind.experiments.batching import (
 CLASS_SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 BATCH_SIZES = st.integers(2, 17)
 SEEDS = st.integers(0, 1000)
-WORDS = [*BATCHINGS, "purity-0.6", "purity-1"]
+WORDS = [*BATCHINGS, "purity-0.6", "purity-1", "foreign-1"]
 
 
 def labels_of(sizes):
@@ -46,6 +47,45 @@ def test_every_sample_is_in_exactly_one_batch_of_any_purity(sizes, batch_size, s
     generator = torch.Generator().manual_seed(seed)
     found = torch.cat(purity_batches(labels, batch_size, generator, purity=purity))
     assert sorted(found.tolist()) == list(range(sum(sizes)))
+
+
+@given(st.lists(st.integers(6, 40), min_size=2, max_size=6), SEEDS, st.integers(1, 3))
+def test_in_every_batch_exactly_k_samples_are_foreign(sizes, seed, foreign):
+    """And every sample is in one batch, whose number and sizes are those of pure batches."""
+    labels, generator = labels_of(sizes), torch.Generator().manual_seed(seed)
+    pure = batches("label_shuffled", labels, 8, seed)
+    counts = [sum(labels[batch[0]] == c for batch in pure) for c in range(len(sizes))]
+    fits = 2 * max(counts) <= len(pure) and foreign < min(map(len, pure))
+    if not fits:
+        with pytest.raises(BadInput, match=r"foreign"):
+            foreign_batches(labels, 8, generator, foreign=foreign)
+        return
+    found = foreign_batches(labels, 8, generator, foreign=foreign)
+    assert sorted(torch.cat(found).tolist()) == list(range(sum(sizes)))
+    for own, mixed in zip(pure, found, strict=True):
+        assert len(own) == len(mixed)
+        assert (labels[mixed] != labels[own[0]]).sum() == foreign
+
+
+def test_foreign_samples_are_of_all_other_classes_and_differ_from_epoch_to_epoch():
+    labels = labels_of([64] * 4)
+    found = [batches("foreign-2", labels, 16, seed) for seed in range(20)]
+    seen = {
+        (int(labels[batch].mode()[0]), int(label))
+        for epoch in found
+        for batch in epoch
+        for label in labels[batch]
+    }
+    assert seen == {(own, other) for own in range(4) for other in range(4)}
+    assert not torch.equal(torch.cat(found[0]), torch.cat(found[1]))
+
+
+def test_too_many_foreign_samples_are_refused():
+    labels = labels_of([16] * 4)
+    with pytest.raises(BadInput, match="fewer than the smallest batch, 8; found 8"):
+        batches("foreign-8", labels, 8)
+    with pytest.raises(BadInput, match="one class has more than half of the batches"):
+        batches("foreign-1", labels_of([64, 16]), 8)
 
 
 @given(st.integers(1, 200), BATCH_SIZES)

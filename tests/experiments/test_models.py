@@ -77,6 +77,35 @@ def test_every_norm_sees_once_features_of_the_shape_that_it_was_built_for(model:
     assert len(shapes(model)) == len(layers) > 0
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_hes_initialization_has_its_variance_and_no_biases(model: str) -> None:
+    """2 over the inputs of a unit, so that ReLU keeps the features' size; norms stay at 1 and 0."""
+    torch.manual_seed(0)
+    network = build_model(model, "bn", (1, 8, 8), 10, "he")
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            inputs = layer.weight[0].numel()
+            assert layer.bias is None or not layer.bias.any()
+            if layer.weight.numel() >= 500:
+                found = layer.weight.square().mean().item() * inputs / 2
+                assert 0.75 < found < 1.25
+        elif isinstance(layer, Norm):
+            assert layer.weight.eq(1).all()
+    plain, default = (build_in(model, init) for init in ("torch", None))
+    assert all(map(torch.equal, plain.parameters(), default.parameters()))
+
+
+def build_in(model: str, init: str | None) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build_model(model, "ln", (1, 8, 8), 10, *([init] if init else []))
+
+
+def test_an_unknown_initialization_is_refused() -> None:
+    with pytest.raises(BadInput, match="unknown init 'xavier'; allowed: torch, he"):
+        build_model("head", "bn", (1, 8, 8), 10, "xavier")
+
+
 @pytest.mark.parametrize("model", NORM_SHAPES)
 def test_norms_stand_where_the_model_says(model: str) -> None:
     assert sorted(features for _, features in shapes(model)) == sorted(NORM_SHAPES[model])

@@ -229,3 +229,24 @@ def test_batch_statistics_refuse_a_class_of_one_sample_and_others_train(batching
 def test_a_wrong_word_is_refused(changes, message, digits):
     with pytest.raises(BadInput, match=message):
         train(cell(**changes), 0, digits)
+
+
+def test_a_cells_weight_decay_is_used_in_place_of_the_optimizers(digits):
+    own = SETTINGS["optimizer"]["weight_decay"]
+    plain = train(cell(norm="none"), 0, digits)
+    same, less, more = (
+        train(cell(norm="none", weight_decay=d), 0, digits) for d in (own, 0.0, 1.0)
+    )
+    assert same_weights(plain.weights[1], same.weights[1])
+    small, mid, large = (run.weights[1]["1.weight"].norm() for run in (more, plain, less))
+    assert small < 0.8 * mid < 0.8 * large
+    assert cell(weight_decay=0.0).identity["weight_decay"] == 0.0
+    assert "weight_decay" not in cell().identity
+
+
+def test_hes_initialization_is_the_cells(digits):
+    own, he = (initial_model(cell(norm="none", init=init), 0, digits) for init in ("torch", "he"))
+    assert any(parameter.any() for name, parameter in own.named_parameters() if "bias" in name)
+    biases = [parameter for name, parameter in he.named_parameters() if "bias" in name]
+    assert biases
+    assert not any(bias.any() for bias in biases)

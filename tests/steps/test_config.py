@@ -11,7 +11,7 @@ from bnblind.experiments.batching import BATCHINGS
 from bnblind.experiments.flows.coupling_norms import COUPLING_NORMS
 from bnblind.experiments.flows.realnvp import COUPLINGS
 from bnblind.experiments.networks.losses import TRAINING_LOSSES
-from bnblind.experiments.networks.models import MODELS
+from bnblind.experiments.networks.models import INITS, MODELS
 from bnblind.experiments.optimizers import OPTIMIZERS
 from bnblind.experiments.preparation import READERS
 from bnblind.experiments.synthetic import SHARED_LOSSES
@@ -59,7 +59,7 @@ def test_every_profile_is_complete_and_names_where_it_writes(path: Path) -> None
 
 NAMES = {
     **{"norm": norm_names(), "model": MODELS, "batching": BATCHINGS, "optimizer": OPTIMIZERS},
-    **{"loss": TRAINING_LOSSES, "shared_loss": SHARED_LOSSES, "point": POINTS},
+    **{"init": INITS, "loss": TRAINING_LOSSES, "shared_loss": SHARED_LOSSES, "point": POINTS},
     **{"dataset": READERS, "coupling": COUPLINGS, "coupling_norm": COUPLING_NORMS},
 }
 
@@ -85,6 +85,13 @@ MISTAKES = {
         ["label", "purity-0.09"],
         "batchings: found ['purity-0.09']; allowed purities: 0.1 (1 / classes) to 1",
     ),
+    "a number of foreign samples that no batch has": (
+        f"{GRID}/batchings",
+        ["label", "foreign-16"],
+        "batchings: found ['foreign-16']; allowed: 1 to 15 foreign samples (batch_size - 1)",
+    ),
+    "no foreign sample": (f"{GRID}/batchings", ["foreign-0"], "foreign-K, K such as 1"),
+    "unknown init": (f"{GRID}/init", "xavier", "init: found 'xavier'; allowed: torch, he"),
     "unknown optimizer": (f"{GRID}/optimizer", {"name": "adm"}, "found 'adm'; allowed: sgd"),
     "unknown optimizer setting": (
         f"{GRID}/optimizer",

@@ -2,7 +2,8 @@
 
 A batching maps labels (N,) to the index batches of one epoch, each sample in exactly one
 batch. To add one, write a function with this signature and name it in ``BATCHINGS``.
-``purity-p`` stands for :func:`purity_batches` with that p.
+``purity-p`` stands for :func:`purity_batches` with that p, ``foreign-k`` for
+:func:`foreign_batches`.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bnblind.errors import BadInput, unknown
-from bnblind.experiments.words import purity_of
+from bnblind.experiments.words import foreign_of, purity_of
 
 Batches = list[Tensor]
 
@@ -101,6 +102,41 @@ def purity_batches(
     return list(order.split([len(batch) for batch in batches]))
 
 
+def foreign_batches(
+    labels: Tensor, batch_size: int, generator: torch.Generator, *, foreign: int
+) -> Batches:
+    """``foreign-k``: the batches of ``label_shuffled``, in each of which exactly k samples are of
+    other classes than the batch's own.
+
+    Of each batch k samples, chosen at random, change places with those of batches of other classes.
+    Batches of one purity, where ``purity-p`` has a number that varies from batch to batch.
+
+    Raises:
+        BadInput: a batch has no more than k samples, or one class is more than half of them all,
+            so that there are not enough others.
+    """
+    batches = label_shuffled_batches(labels, batch_size, generator)
+    if foreign >= min(map(len, batches)):
+        raise BadInput(
+            f"foreign samples must be fewer than the smallest batch, {min(map(len, batches))}; "
+            f"found {foreign}"
+        )
+    starts = torch.tensor([0, *map(len, batches)]).cumsum(0)[:-1]
+    # The samples of a batch are in random order, so its first ones are a random choice.
+    places = (starts[:, None] + torch.arange(foreign)).flatten()
+    order = torch.cat(batches)
+    own, moved = labels[order[places]], order[_shuffled(places, generator)]
+    if 2 * int(own.bincount().max()) > len(own):
+        raise BadInput(f"foreign-{foreign}: one class has more than half of the batches")
+    for place, label in enumerate(own):
+        if labels[moved[place]] == label:  # exchanged, so that neither sample is at home
+            fit = ((own != label) & (labels[moved] != label)).nonzero().flatten()
+            other = fit[torch.randint(len(fit), (), generator=generator)]
+            moved[place], moved[other] = moved[other].clone(), moved[place].clone()
+    order[places] = moved
+    return list(order.split([len(batch) for batch in batches]))
+
+
 Batching = Callable[[Tensor, int, torch.Generator], Batches]
 
 BATCHINGS: dict[str, Batching] = {
@@ -114,8 +150,10 @@ def _named(batching: str) -> Batching:
     purity = purity_of(batching)
     if purity is not None:
         return partial(purity_batches, purity=purity)
+    if (foreign := foreign_of(batching)) is not None:
+        return partial(foreign_batches, foreign=foreign)
     if batching not in BATCHINGS:
-        raise unknown("batching", batching, [*BATCHINGS, "purity-P"])
+        raise unknown("batching", batching, [*BATCHINGS, "purity-P", "foreign-K"])
     return BATCHINGS[batching]
 
 

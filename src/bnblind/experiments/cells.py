@@ -128,6 +128,11 @@ class Cell(ABC):
         return "-".join(_word(n, identity[n]) for n, d in known.items() if identity[n] != d)
 
     @property
+    def optimizer_settings(self) -> dict[str, Any]:
+        """The optimizer's name and all its settings but the step size."""
+        return dict(self.optimizer)
+
+    @property
     def job(self) -> str:
         """Name of the job that trains it, among those of its grid: ``bn``."""
         return self.named(

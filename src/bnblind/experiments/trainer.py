@@ -35,7 +35,8 @@ class Trainer(ABC):
         self.run, self.epoch, self.name = Run(seed), 0, cell.name(seed)
         self.planned, self.labels, self.model = cell, labels, model
         parameters = model.parameters()
-        self.optimizer = build_optimizer(parameters=parameters, lr=cell.lr, **cell.optimizer)
+        settings = cell.optimizer_settings
+        self.optimizer = build_optimizer(parameters=parameters, lr=cell.lr, **settings)
         self.measure()
 
     @abstractmethod

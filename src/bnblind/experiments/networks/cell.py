@@ -1,6 +1,7 @@
 """The cell of a classifier."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from bnblind.errors import BadInput
 from bnblind.experiments.cells import Cell, identity
@@ -13,6 +14,8 @@ class NetworkCell(Cell):
     Attributes:
         model: name of the network.
         loss: name of the training loss.
+        weight_decay: in place of the optimizer's own.
+        init: how the weights start, a name of ``INITS``.
         snapshots: epochs whose weights are kept, besides the initial and the last ones.
         probed: training batches on which to measure, before and after training, what batch norm
             blocks.
@@ -21,6 +24,8 @@ class NetworkCell(Cell):
     model: str = identity(1)
     lr: float = identity(6, axis="learning_rates")
     loss: str = identity(7, default="cross_entropy")
+    weight_decay: float | None = identity(8, axis="weight_decays", compared=True, default=None)
+    init: str = identity(9, default="torch")
     snapshots: tuple[int, ...]
     probed: int = 0
 
@@ -28,6 +33,11 @@ class NetworkCell(Cell):
         late = [epoch for epoch in self.snapshots if epoch > self.epochs]
         if late:
             raise BadInput(f"snapshots {late} lie after the last epoch, {self.epochs}")
+
+    @property
+    def optimizer_settings(self) -> dict[str, Any]:
+        own = {} if self.weight_decay is None else {"weight_decay": self.weight_decay}
+        return {**self.optimizer, **own}
 
     def kept_epochs(self, found: list[int]) -> list[int]:
         """The start, the snapshots and the end."""

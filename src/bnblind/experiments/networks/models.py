@@ -133,13 +133,34 @@ MODELS: dict[str, Callable[[Sequence[int], int, NormFactory], nn.Module]] = {
 }
 
 
-def build_model(model: str, norm: str, input_shape: Sequence[int], classes: int) -> nn.Module:
+def he(model: nn.Module) -> None:
+    """``he``: normal weights of variance 2 / inputs, biases 0 (He et al. 2015)."""
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+INITS: dict[str, Callable[[nn.Module], None]] = {
+    "torch": lambda model: None,  # each layer's own
+    "he": he,
+}
+
+
+def build_model(
+    model: str, norm: str, input_shape: Sequence[int], classes: int, init: str = "torch"
+) -> nn.Module:
     """The network ``model`` with the variant ``norm`` at its normalization layers; raises BadInput
-    if one is unknown, or the norm not defined for the model's features.
+    if a name is unknown, or the norm not defined for the model's features.
     """
     if model not in MODELS:
         raise unknown("model", model, MODELS)
-    return MODELS[model](input_shape, classes, lambda shape: build_norm(norm, shape))
+    if init not in INITS:
+        raise unknown("init", init, INITS)
+    built = MODELS[model](input_shape, classes, lambda shape: build_norm(norm, shape))
+    INITS[init](built)
+    return built
 
 
 def kept_model(cell: NetworkCell, data: Dataset, weights: Mapping[str, Tensor]) -> nn.Module:

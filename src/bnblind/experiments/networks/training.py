@@ -20,7 +20,7 @@ from bnblind.norms import freeze_statistics
 def initial_model(cell: NetworkCell, seed: int, data: Dataset) -> nn.Module:
     """The untrained network; the same weights for a seed under every norm and batching."""
     with global_stream(seed, "init"):
-        model = build_model(cell.model, cell.norm, data.input_shape, data.classes)
+        model = build_model(cell.model, cell.norm, data.input_shape, data.classes, cell.init)
     freeze_statistics(model, data.train.images)
     return model
 

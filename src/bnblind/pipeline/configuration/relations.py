@@ -6,7 +6,7 @@ Each function yields one line for each key that contradicts another: found, and 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from bnblind.experiments.words import purity_of
+from bnblind.experiments.words import foreign_of, purity_of
 from bnblind.pipeline.configuration.schema import datasets
 
 Config = Mapping[str, Any]
@@ -35,10 +35,15 @@ def unprepared(place: str, grid: Config, config: Config) -> Iterator[str]:
         )
 
 
-def impure(place: str, batchings: Iterable[str], dataset: str) -> Iterator[str]:
-    """At the key ``place``, purities below 1 / C, that of a random choice of samples."""
-    least = 1 / datasets()[dataset]["classes"]
-    purities = {word: purity_of(word) for word in batchings}
-    low = [word for word, purity in purities.items() if purity is not None and purity < least]
+def unfit(place: str, batchings: Iterable[str], grid: Config) -> Iterator[str]:
+    """At the key ``place``, purities below 1 / C, that of a random choice of samples, and more
+    foreign samples than a batch of the grid has.
+    """
+    batchings = list(batchings)
+    least, most = 1 / datasets()[grid["dataset"]]["classes"], grid["batch_size"] - 1
+    low = [word for word in batchings if (purity_of(word) or 1) < least]
     if low:
         yield f"{place}: found {low}; allowed purities: {least:g} (1 / classes) to 1"
+    many = [word for word in batchings if (foreign_of(word) or 1) > most]
+    if many:
+        yield f"{place}: found {many}; allowed: 1 to {most} foreign samples (batch_size - 1)"

@@ -15,12 +15,13 @@ import jsonschema
 import yaml
 
 from bnblind.errors import BadInput
-from bnblind.experiments.words import PURITY
+from bnblind.experiments.words import FOREIGN, PURITY
 from bnblind.norm_facts import norm_facts
 
 DATASETS = Path("config/datasets.yaml")
 REGISTRIES = {
     "model": ("src/bnblind/experiments/networks/models.py", "MODELS"),
+    "init": ("src/bnblind/experiments/networks/models.py", "INITS"),
     "loss": ("src/bnblind/experiments/networks/losses.py", "TRAINING_LOSSES"),
     "batching": ("src/bnblind/experiments/batching.py", "BATCHINGS"),
     "optimizer": ("src/bnblind/experiments/optimizers.py", "OPTIMIZERS"),
@@ -78,8 +79,8 @@ def _resolved(schema: Any) -> Any:
     if "registered" in schema:
         names = registered_names(schema["registered"])
         if schema["registered"] == "batching":
-            words = [*map(re.escape, names), PURITY]
-            allowed = [*names, "purity-P, P such as 0.9, at most 1"]
+            words = [*map(re.escape, names), PURITY, FOREIGN]
+            allowed = [*names, "purity-P, P such as 0.9, at most 1", "foreign-K, K such as 1"]
             return {"type": "string", "pattern": "|".join(words), "words": allowed}
         return {"enum": names}
     return {key: _resolved(value) for key, value in schema.items()}

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.norm_facts import has_controls
 from bnblind.pipeline.configuration import keys
-from bnblind.pipeline.configuration.relations import impure, unprepared
+from bnblind.pipeline.configuration.relations import unfit, unprepared
 from bnblind.pipeline.configuration.schema import class_counts
 from bnblind.pipeline.declaration import Config, Experiment, Page, Training
 
 BATCHINGS = (
     "`random`: shuffled; `label`: one class per batch, classes in cyclic order; `label_shuffled`: "
     "one class per batch, in random order; `purity-P` (`purity-0.9`; P from 1 / classes to 1): a "
-    "share P of each batch of the batch's own class, `src/bnblind/experiments/batching.py` says "
-    "exactly how"
+    "share P of each batch of the batch's own class; `foreign-K` (`foreign-1`): all but K samples "
+    "of each batch of one class; `src/bnblind/experiments/batching.py` says exactly how"
 )
 
 SECTION = keys.grids(
@@ -25,6 +25,10 @@ SECTION = keys.grids(
         "dataset": keys.name("dataset", "one of `data`"),
         "model": keys.name("model", "network, see `src/bnblind/experiments/networks/models.py`"),
         "loss": keys.default(keys.name("loss", "training loss"), NetworkCell.loss),
+        "init": keys.default(
+            keys.name("init", "how the weights start: as torch does, or `he` (He et al. 2015)"),
+            NetworkCell.init,
+        ),
         "norms": keys.names("norm", "norm variants at the network's normalization layers"),
         "batchings": keys.names("batching", BATCHINGS),
         "learning_rates": keys.several(keys.positive("step sizes")),
@@ -46,7 +50,7 @@ def contradictions(config: Config) -> Iterator[str]:
         late = [epoch for epoch in grid["snapshots"] if epoch > grid["epochs"]]
         if late:
             yield f"{place}.snapshots: found {late}; allowed: 1 to epochs, {grid['epochs']}"
-        yield from impure(f"{place}.batchings", grid["batchings"], grid["dataset"])
+        yield from unfit(f"{place}.batchings", grid["batchings"], grid)
 
 
 def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:

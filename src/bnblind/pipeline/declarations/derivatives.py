@@ -5,7 +5,7 @@ from typing import Any
 
 from bnblind.norm_facts import has_controls
 from bnblind.pipeline.configuration import keys
-from bnblind.pipeline.configuration.relations import impure, of_grids
+from bnblind.pipeline.configuration.relations import of_grids, unfit
 from bnblind.pipeline.declaration import Computing, Config, Experiment, Page
 
 SECTION = keys.grids(
@@ -29,7 +29,8 @@ def contradictions(config: Config) -> Iterator[str]:
                 "grid; allowed: grids with norm bn and batching label"
             )
         else:
-            yield from impure(f"{place}.batchings", probing["batchings"], grid["dataset"])
+            own = {**grid, "batch_size": probing["batch_size"]}
+            yield from unfit(f"{place}.batchings", probing["batchings"], own)
         if "label" not in probing["batchings"]:
             yield f"{place}.batchings: found {probing['batchings']}; allowed: with label"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from bnblind.experiments.words import purity_word
 from bnblind.pipeline.configuration import keys
-from bnblind.pipeline.configuration.relations import impure, of_grids
+from bnblind.pipeline.configuration.relations import of_grids, unfit
 from bnblind.pipeline.configuration.schema import class_counts
 from bnblind.pipeline.declaration import Config, Experiment, Grids, Page, Training
 
@@ -48,7 +48,7 @@ def swept(config: Config) -> Grids:
 
 def contradictions(config: Config) -> Iterator[str]:
     def of_grid(place: str, settings: Any, grid: Any) -> Iterator[str]:
-        return impure(f"{place}.purities", words(settings), grid["dataset"])
+        return unfit(f"{place}.purities", words(settings), grid)
 
     return of_grids("purity", config, of_grid)
 

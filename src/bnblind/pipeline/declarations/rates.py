@@ -5,7 +5,7 @@ from typing import Any
 
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.pipeline.configuration import keys
-from bnblind.pipeline.configuration.relations import impure, of_grids
+from bnblind.pipeline.configuration.relations import of_grids, unfit
 from bnblind.pipeline.declaration import Config, Experiment, Grids, Training
 
 SECTION = keys.grids(
@@ -34,7 +34,7 @@ def swept(config: Config) -> Grids:
 
 def contradictions(config: Config) -> Iterator[str]:
     def of_grid(place: str, settings: Any, grid: Any) -> Iterator[str]:
-        yield from impure(f"{place}.batchings", settings["batchings"], grid["dataset"])
+        yield from unfit(f"{place}.batchings", settings["batchings"], grid)
         own = [cell.identity for cell in NetworkCell.of_grid(grid)]
         again = [
             f"{cell.norm}, {cell.batching} at {cell.lr}"
