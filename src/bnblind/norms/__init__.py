@@ -32,6 +32,7 @@ class Norm(nn.Module):
     - ``control``: not a norm in use, but isolates what in BN blocks.
     - ``centers_batch``: subtracts the batch mean of each channel in training mode.
     - ``affine_by_element``: weight and bias have one entry per feature, not one per channel.
+    - ``blocks_as_bn``: in training mode its backward pass is BN's (T4), at least up to 1 / sigma.
     - ``couples_batch``: in training mode a sample's output or gradient depends on the others.
 
     Args:
@@ -44,6 +45,7 @@ class Norm(nn.Module):
     control = False
     centers_batch = False
     affine_by_element = False
+    blocks_as_bn = False
     couples_batch = False
 
     weight: Tensor

@@ -7,6 +7,7 @@ from bnblind.norms import BatchStatistics, Fused
 class BatchNorm(Fused, BatchStatistics):
     """``bn``: batch normalization (Ioffe & Szegedy 2015)."""
 
+    blocks_as_bn = True
     centers_batch = True
 
     def fused(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

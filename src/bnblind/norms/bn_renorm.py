@@ -12,6 +12,7 @@ class BatchRenorm(RunningAverages):
     d = (mu - running mean) / running sigma are constants to the gradient.
     """
 
+    blocks_as_bn = True
     couples_batch = True
 
     def standardize(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ class BlockedIdentity(Identity):
     """
 
     control = True
+    blocks_as_bn = True
     couples_batch = True
 
     def standardize(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ class ScaledBlockedIdentity(Identity):
     """
 
     control = True
+    blocks_as_bn = True
     couples_batch = True
 
     def standardize(self, x: Tensor) -> Tensor:

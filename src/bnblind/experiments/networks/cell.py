@@ -19,6 +19,8 @@ class NetworkCell(Cell):
         snapshots: epochs whose weights are kept, besides the initial and the last ones.
         probed: training batches on which to measure, before and after training, what batch norm
             blocks.
+        features: whether to measure, before and after training, the features before the first norm
+            and what of the gradient is blocked wherever BN's backward pass acts.
     """
 
     model: str = identity(1)
@@ -28,6 +30,7 @@ class NetworkCell(Cell):
     init: str = identity(9, default="torch")
     snapshots: tuple[int, ...]
     probed: int = 0
+    features: bool = False
 
     def __post_init__(self) -> None:
         late = [epoch for epoch in self.snapshots if epoch > self.epochs]

@@ -7,6 +7,11 @@ from torch import Tensor, nn
 
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.networks.blocking import blocked_shares
+from bnblind.experiments.networks.causes import (
+    blocked_share,
+    feature_statistics,
+    features_before,
+)
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.evaluation import MODES, evaluate
 from bnblind.experiments.networks.losses import training_loss
@@ -70,12 +75,21 @@ class NetworkTrainer(Trainer):
 
 
 def judge(cell: NetworkCell, run: Run, data: Dataset) -> tuple[list[Row], dict[str, Tensor]]:
-    """Metrics ``LAYER.mean_share``, ``.scale_share`` and ``.passing`` of every kept epoch, on
-    ``cell.probed`` batches of the cell's own batching; no images.
+    """Of every kept epoch, on ``cell.probed`` batches of the cell's own batching, metrics
+    ``LAYER.mean_share``, ``.scale_share`` and ``.passing``; if the cell asks for ``features``,
+    those of the test images before the first norm, ``features.NAME``, and the share that is blocked
+    there, ``blocked``. No images.
     """
     rows: list[Row] = []
     for epoch, weights in run.weights.items() if cell.probed else ():
         model = kept_model(cell, data, weights)
-        for metric, value in blocked_shares(model, data.train, cell, run.seed).items():
-            rows.append({"epoch": epoch, "metric": metric, "value": value})
+        if cell.features:
+            x = features_before(model, data.test.images)
+            told = feature_statistics(x, data.test.labels)
+            found = {f"features.{name}": value for name, value in told.items()}
+            if (share := blocked_share(model, data.train, cell, run.seed)) is not None:
+                found["blocked"] = share
+        else:
+            found = blocked_shares(model, data.train, cell, run.seed)
+        rows += [{"epoch": epoch, "metric": name, "value": v} for name, v in found.items()]
     return rows, {}

@@ -1,0 +1,87 @@
+"""What training under a norm does to the features before it, and what the norm blocks."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from bnblind.experiments.batching import make_batches
+from bnblind.experiments.datasets import Part
+from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.losses import training_loss
+from bnblind.experiments.randomness import stream
+from bnblind.norms import Norm
+from bnblind.shares import blocked
+from bnblind.standardization import per_channel, standardize
+
+
+def first_norm(model: nn.Module) -> Norm:
+    """The first normalization layer, which the baseline without a norm has, too."""
+    return next(layer for layer in model.modules() if isinstance(layer, Norm))
+
+
+def features_before(model: nn.Module, images: Tensor) -> Tensor:
+    """What the first norm is given of these images in evaluation mode, (n, D) float64."""
+    seen: list[Tensor] = []
+    model = copy.deepcopy(model).double().eval()
+    first_norm(model).register_forward_pre_hook(lambda _, args: seen.append(args[0].flatten(1)))
+    with torch.no_grad():
+        model(images.double())
+    return seen[0]
+
+
+def feature_statistics(x: Tensor, labels: Tensor) -> dict[str, float]:
+    """How far features (n, D) of the classes ``labels`` (n,) lie apart, and from 0.
+
+    Returns:
+        ``between_within``: sum over the features of the variance of the classes' means, weighted by
+        their samples, over that within the classes (infinite where these are 0);
+        ``squared_mean`` and ``variance``, means over the features.
+    """
+    mean = x.mean(0)
+    own = torch.stack([x[labels == c].mean(0) for c in labels.unique()])
+    places = labels.unique(return_inverse=True)[1]
+    between = (own[places] - mean).square().mean(0).sum()
+    within = (x - own[places]).square().mean(0).sum()
+    found = {
+        "between_within": between / within,
+        "squared_mean": mean.square().mean(),
+        "variance": (x - mean).square().mean(),
+    }
+    return {name: value.item() for name, value in found.items()}
+
+
+def blocked_share(model: nn.Module, part: Part, cell: NetworkCell, seed: int) -> float | None:
+    """Of the squared gradient that arrives at the first norm's standardized features in training,
+    the share that its backward pass blocks (T4); None where that is not BN's.
+
+    Args:
+        model: left as it is. Computed in float64.
+        cell: its batching, batch size and loss; ``cell.probed`` batches, shorter ones left out.
+        seed: of the batches, the same for every model.
+    """
+    model = copy.deepcopy(model).double().train()
+    layer = first_norm(model)
+    if not layer.blocks_as_bn:
+        return None
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def forward(_: nn.Module, args: tuple[Tensor], out: Tensor) -> None:
+        x = args[0].detach()
+        out.register_hook(lambda gradient: seen.append((x, gradient)))
+
+    layer.register_forward_hook(forward)
+    order, loss = stream(seed, "blocked", cell.batching), training_loss(cell.loss)
+    drawn = make_batches(cell.batching, part.labels, cell.batch_size, order)
+    for batch in [b for b in drawn if len(b) == cell.batch_size][: cell.probed]:
+        loss(model(part.images[batch].double()), part.labels[batch], "mean").backward()
+    passes = arrives = 0.0
+    for x, gradient in seen:
+        y, _ = standardize(x, layer.eps)
+        weight = getattr(layer, "weight", None)
+        G = gradient if weight is None else gradient * per_channel(weight.detach(), gradient)
+        found = blocked(G, y).layer()
+        if found.total > 0:
+            passes += (found.passing * found.total).item()
+            arrives += found.total.item()
+    return 1 - passes / arrives if arrives else None
