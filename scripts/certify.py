@@ -33,8 +33,10 @@ PLAIN = {
 }
 RELEASE = "trixie"
 """Of Debian, whose C library is another one."""
+LIBRARIES = "libffi8,libssl3t64,libsqlite3-0,libbz2-1.0,liblzma5,zlib1g"
+"""That Python's own modules load."""
 CHROOT = """
-root=$1 clone=$2
+root=$1 clone=$2 programs=$3/bin
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 for folder in "$3" "$4" "$clone"; do
@@ -43,7 +45,7 @@ for folder in "$3" "$4" "$clone"; do
 done
 shift 4
 exec chroot --userspec=someone:someone "$root" env --ignore-environment HOME=/home/someone \
-  PATH=/usr/bin:/bin sh -euc 'cd "$1"; shift; exec "$@"' sh "$clone" "$@"
+  PATH="$programs:/usr/bin:/bin" sh -euc 'cd "$1"; shift; exec "$@"' sh "$clone" "$@"
 """
 """Arguments: the system, the clone, Python's two folders, the command."""
 
@@ -101,8 +103,8 @@ def other_libc(folder: Path) -> tuple[str, dict[str, str]] | None:
         return None
     root, clone = folder / RELEASE, fresh_clone(folder / "clone")
     shutil.rmtree(root, ignore_errors=True)
-    bootstrap = ["mmdebstrap", "--quiet", "--variant=minbase", RELEASE, str(root)]
-    subprocess.run(bootstrap, check=True, env={**PLAIN, "LC_ALL": "C.UTF-8"})
+    bootstrap = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={LIBRARIES}", RELEASE]
+    subprocess.run([*bootstrap, str(root)], check=True, env={**PLAIN, "LC_ALL": "C.UTF-8"})
     for place in (root, root / "root"):
         place.chmod(0o755)
     subprocess.run(["chroot", root, "useradd", "--create-home", "someone"], check=True)
