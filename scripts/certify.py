@@ -73,7 +73,7 @@ VARIATIONS = (
     Variation("2 cores"),
     Variation("8 cores", cores=8),
     Variation(
-        "directory, its path 200 characters long with spaces and umlauts",
+        "directory, a long path with spaces and umlauts",
         place=("ein anderer, äußerst langer Ort " * 6)[:150],
     ),
     Variation(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.helpers.clones import Clone, make_clone, user_environment
@@ -53,12 +54,23 @@ def orphan(clone: Clone, *words: str) -> Iterator["subprocess.Popen[str]"]:
         process.communicate()
 
 
+def started(clone: Clone, target: str) -> tuple["subprocess.Popen[bytes]", psutil.Process]:
+    """A run, and the first of its steps, at work."""
+    run = faults.start(clone.path, ("--cores", "1", target))
+    deadline = time.monotonic() + 120
+    while (step := faults.below(run, faults.STEP)) is None:
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return run, step
+
+
 @pytest.mark.parametrize(
     "words",
     [
         (".snakemake/bnblind-jobs.lock", "-m bnblind.pipeline train"),
         (os.devnull, "-m bnblind.pipeline train"),
-        (os.devnull, "-m ipykernel_launcher --log-level=CRITICAL -f /tmp/x/kernel.json"),
+        (os.devnull, "-m ipykernel_launcher --log-level=CRITICAL -f x/kernel.json"),
     ],
     ids=["at work", "about to begin", "kernel of a page"],
 )
@@ -135,12 +147,7 @@ def test_a_damaged_note_of_an_earlier_run_is_none(
 
 def test_the_lock_of_a_dead_snakemake_is_taken_away(clone: Clone) -> None:
     """It was killed with all its jobs; Snakemake itself would refuse to go on."""
-    run = faults.start(clone.path, ("--cores", "1", TARGET))
-    deadline = time.monotonic() + 120
-    while (step := faults.below(run, faults.STEP)) is None:
-        assert run.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    run, step = started(clone, TARGET)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     step.wait(timeout=60)
@@ -152,14 +159,11 @@ def test_the_lock_of_a_dead_snakemake_is_taken_away(clone: Clone) -> None:
 
 
 def test_ctrl_c_ends_everything_without_a_traceback(clone: Clone) -> None:
-    run = faults.start(clone.path, ("--cores", "1", TARGET))
-    deadline = time.monotonic() + 120
-    while (step := faults.below(run, faults.STEP)) is None:
-        assert run.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    run, step = started(clone, TARGET)
     assert step.is_running()
     assert step.name().startswith("python"), "the step itself, not the shell that calls it"
+    while step.cpu_times().user < 0.2:  # Python itself, as it starts, does say more
+        time.sleep(0.02)
     os.killpg(run.pid, signal.SIGINT)
     assert run.wait(timeout=60) != 0
     assert not step.is_running()
@@ -181,12 +185,7 @@ def test_results_of_a_later_time_are_refused(clone: Clone) -> None:
 
 def test_dvc_repro_beside_a_run_is_refused_and_harms_nothing(clone: Clone) -> None:
     prepared = "data/prepared/digits.safetensors"
-    run = faults.start(clone.path, ("--cores", "1", prepared))
-    deadline = time.monotonic() + 120
-    while (step := faults.below(run, faults.STEP)) is None:
-        assert run.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    run, step = started(clone, prepared)
     step.suspend()
     code, printed = clone.attempt("dvc", "repro", "data")
     assert code != 0

@@ -14,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 
 from bnblind import BadInput
 from bnblind.pipeline.configuration import schema as schema_file
@@ -437,26 +436,6 @@ def test_without_a_record_nothing_is_said_of_the_run(
         call()
 
 
-def folder_hash(record: dict[str, Any], folder: str) -> str:
-    """The hash that DVC gives a folder: of a list of its files and their md5."""
-    listed = [
-        {"md5": entry["md5"], "relpath": path.removeprefix(f"{folder}/")}
-        for path, entry in record.items()
-        if path.startswith(f"{folder}/")
-    ]
-    text = json.dumps(sorted(listed, key=lambda entry: entry["relpath"]), sort_keys=True)
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
-
-
-RECEIPTS = sorted((ROOT / "receipts").glob("*.json"))
-
-
-@pytest.mark.parametrize("path", RECEIPTS, ids=lambda path: path.stem)
-def test_a_collected_receipt_is_one(path: Path) -> None:
-    schema = schema_file.read_yaml(ROOT / "receipts/schema.yaml")
-    assert schema_file.violations(json.loads(path.read_text()), schema) == []
-
-
 def test_what_the_receipt_writes_fits_the_schema(finished: Path) -> None:
     log(finished, "fast")
     write(finished, EXACT, table_bytes(SHARES.assign(passing=[0.5, 0.25])))
@@ -466,25 +445,3 @@ def test_what_the_receipt_writes_fits_the_schema(finished: Path) -> None:
     assert schema_file.violations(written(), schema) == []
     changed = written() | {"numerics": ["guessed"], "more": 1}
     assert len(schema_file.violations(changed, schema)) == 2
-
-
-def test_the_record_is_of_the_files_that_dvc_published() -> None:
-    record = runs.read_record(ROOT / runs.record_of("quick"))
-    lock = yaml.safe_load((ROOT / "dvc.lock").read_text())
-    outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
-    for out in outs:
-        path = out["path"]
-        found = record[path]["md5"] if path in record else folder_hash(record, path)
-        assert found == out["md5"], path
-    assert all(any(p == o["path"] or p.startswith(f"{o['path']}/") for o in outs) for p in record)
-
-
-def test_the_published_numbers_are_those_of_the_record() -> None:
-    record = runs.read_record(ROOT / runs.record_of("quick"))
-    folder = ROOT / runs.numbers_of("quick")
-    numbers = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
-    assert {name for name in record if name.endswith(".csv")} <= {*numbers}
-    assert "reports/claims.json" in numbers
-    assert json.loads(numbers.pop("settings.json").read_bytes())["profile"]["profile"] == "quick"
-    for name, path in numbers.items():
-        assert runs.hashes_of(path) == record[name], name
