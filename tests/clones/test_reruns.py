@@ -6,11 +6,12 @@ from tests.helpers.clones import PAGES, Clone, copy_of
 
 JUDGED = {"claims": 1, "index": 1}
 """What reads every table of results, and what reads that."""
-COMPARED = {**JUDGED, "scope_page": 1}
 ABOUT = {"about": 1}
 """The page that shows the whole configuration."""
 SWEPT = {
     **{"train_rates": 1, "collect_rates": 1},
+    **{"train_causes": 3, "collect_causes": 1, "causes_page": 1},
+    **{"train_remedies": 2, "collect_remedies": 1, "remedies_page": 1},
     **{"train_purity": 1, "collect_purity": 1, "purity_page": 1},
 }
 ONE_GRID = {
@@ -18,7 +19,7 @@ ONE_GRID = {
     **{"classification_page": 1, "derivatives": 1, "derivatives_page": 1},
     **{"features": 1, "features_page": 1},
     **SWEPT,
-    **COMPARED,
+    **JUDGED,
 }
 TRAINING = {**ONE_GRID, "train_classification": 5, "derivatives": 2}
 FLOWS = {"train_flows": 3, "collect_flows": 1, "flows_page": 1}
@@ -44,7 +45,7 @@ CHANGES = {
         "config/config.yaml",
         "digits-head: { batchings: [label, random], batch_size: 32,",
         "digits-head: { batchings: [label, random], batch_size: 16,",
-        {"derivatives": 1, "derivatives_page": 1, **COMPARED, **ABOUT},
+        {"derivatives": 1, "derivatives_page": 1, **JUDGED, **ABOUT},
     ),
     "which features are drawn": (
         "config/config.yaml",
@@ -62,7 +63,7 @@ CHANGES = {
         "src/bnblind/terms.py",
         '"""The Taylor terms of',
         '"""The terms of',
-        {"derivatives": 2, "derivatives_page": 1, **THEOREMS, **COMPARED},
+        {"derivatives": 2, "derivatives_page": 1, **THEOREMS, **JUDGED},
     ),
     "a figure's code": (
         "src/bnblind/figures/theorems.py",
@@ -80,7 +81,7 @@ CHANGES = {
         "src/bnblind/experiments/flows/training.py",
         "self.cell, self.parts = cell",
         "self.cell, self.parts = (cell)",
-        {**FLOWS, "list_weights": 1, **COMPARED},
+        {**FLOWS, "list_weights": 1, **JUDGED},
     ),
     "a norm of one grid": (
         "src/bnblind/norms/bn_detached.py",
@@ -108,7 +109,7 @@ CHANGES = {
         {
             **FLOWS,
             "list_weights": 1,
-            **COMPARED,
+            **JUDGED,
             **ABOUT,
         },
     ),

@@ -8,7 +8,7 @@ from torch import nn
 
 from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.networks.blocking import blocked_shares
+from bnblind.experiments.networks.blocking import blocked_shares, mixture_shares
 from bnblind.experiments.networks.causes import (
     blocked_share,
     feature_statistics,
@@ -118,3 +118,37 @@ def test_a_run_that_asks_for_it_tells_features_and_blocked_share(
     names += ["blocked"] if norm == "bn" else []
     assert [(r["epoch"], r["metric"]) for r in rows] == [(e, n) for e in (0, 1) for n in names]
     assert images == {}
+
+
+def test_mixtures_are_blocked_as_t7_states(digits: Dataset) -> None:
+    """Measured: each sample's own gradient at y0, from the classifier in closed form; stated: exact
+    for batches of one class, and 0 where every class has the same share.
+    """
+    cell = replace(CELL, features=False, batching="purity-0.5")
+    model = initial_model(cell, 0, digits).double()
+    found = mixture_shares(model, digits.train, cell, 0)
+    drawn = make_batches(
+        cell.batching, digits.train.labels, 16, stream(0, "blocked", cell.batching)
+    )
+    weight, bias = model[5].weight.detach(), model[5].bias.detach()
+    p = (model[5](model[4].bias.detach())).softmax(0).detach()
+    blocks = arrives = 0.0
+    for batch in [b for b in drawn if len(b) == 16][:6]:
+        one_hot = torch.eye(10, dtype=torch.float64)[digits.train.labels[batch]]
+        G = (p - one_hot) @ weight
+        blocks += 16 * G.mean(0).square().sum().item()
+        arrives += G.square().sum().item()
+    assert bias.shape == (10,)
+    assert found["mixture.measured"] == pytest.approx(blocks / arrives, rel=1e-9)
+    assert found["mixture.deviation"] == pytest.approx(
+        abs(found["mixture.measured"] - found["mixture.stated"])
+    )
+    assert 0.05 < found["mixture.stated"] < 0.5
+    pure = mixture_shares(model, digits.train, replace(cell, batching="label"), 0)
+    assert (pure["mixture.measured"], pure["mixture.stated"]) == pytest.approx((1, 1))
+
+
+def test_mixtures_need_exactly_one_batch_norm(digits: Dataset) -> None:
+    for name, norm in (("head", "ln"), ("mlp", "bn")):
+        cell = replace(CELL, features=False, model=name, norm=norm)
+        assert mixture_shares(initial_model(cell, 0, digits), digits.train, cell, 0) == {}

@@ -92,19 +92,23 @@ def test_frozen_statistics_are_the_training_part_s(digits):
 
 
 def test_metrics_are_complete(run):
-    """Epoch 0 has what can be measured before training; no row twice."""
-    measured = {
-        f"{part}.{mode}.{figure}"
-        for part in ("validation", "test")
-        for mode in MODES
-        for figure in ("loss", "accuracy")
-    }
+    """Epoch 0 has what can be measured before training; modes but evaluation's are of kept epochs;
+    no row twice.
+    """
+
+    def measured(modes):
+        parts, figures = ("validation", "test"), ("loss", "accuracy")
+        return {f"{p}.{mode}.{figure}" for p in parts for mode in modes for figure in figures}
+
     trained = {"train.loss", "train.accuracy"}
     rows = [(row["epoch"], row["metric"]) for row in run.metrics]
     assert len(rows) == len(set(rows))
-    assert set(rows) == {(0, m) for m in measured} | {
-        (epoch, m) for epoch in (1, 2, 3) for m in measured | trained
+    assert set(rows) == {(0, m) for m in measured(MODES)} | {
+        (epoch, m)
+        for epoch in (1, 2, 3)
+        for m in measured(MODES if epoch in run.weights else ["eval"]) | trained
     }
+    assert {0, 3} <= set(run.weights) < {0, 1, 2, 3}
     assert all(math.isfinite(row["value"]) for row in run.metrics)
     assert all(0 <= r["value"] <= 1 for r in run.metrics if r["metric"].endswith("accuracy"))
 

@@ -117,7 +117,8 @@ def test_second_order_terms_that_were_only_estimated_are_no_results(digits: Data
     model = network("conv", "ln", digits)
     row = describe(split_at(model, "1", *first_batch(digits, "random")), model[1])
     missing = {name for name, value in row.items() if value != value}
-    assert missing == {name for name in row if {"diag", "offdiag"} & set(name.split("."))}
+    estimated = {"diag", "offdiag", "parts"}
+    assert missing == {name for name in row if estimated & set(name.split("."))}
     assert {"y.diag.diag", "passing.offdiag", "x.diag.total"} <= missing
 
 
@@ -184,14 +185,42 @@ def test_cosines_lie_between_minus_one_and_one(terms: pd.DataFrame) -> None:
 
 def test_blocked_shares_are_averaged_by_layer_and_epoch() -> None:
     rows = [
-        ("a", seed, epoch, "label", 0.2 + 0.2 * seed, 0.1, 0.7 - 0.2 * seed)
+        ("a", batching, seed, epoch, "label", 0.2 + 0.2 * seed + 0.1 * (epoch > 0) * pure, 0.1, 0.7)
+        for batching, pure in (("label", 1), ("random", 2))
         for seed in (0, 1)
         for epoch in (0, 1, 2)
     ]
-    columns = ["layer", "seed", "epoch", "probed", "mean_share", "scale_share", "passing"]
+    shares = ["mean_share", "scale_share", "passing"]
+    columns = ["layer", "batching", "seed", "epoch", "probed", *shares]
     _, drawn = blocked_by_layer(pd.DataFrame(rows, columns=columns))
-    assert drawn["epoch"].tolist() == [0, 2]
-    assert drawn["mean_share"].tolist() == pytest.approx([0.3, 0.3])
+    assert drawn.set_index("when")["mean_share"].to_dict() == pytest.approx(
+        {
+            "before training": 0.3,
+            "trained on label-pure batches": 0.4,
+            "trained on random batches": 0.5,
+        }
+    )
+
+
+def test_three_readings_of_the_second_order(digits: Dataset) -> None:
+    """Against the terms themselves, carried through the norm by autograd."""
+    model = network("head", "bn", digits)
+    images, labels = first_batch(digits, "label")
+    split = split_at(model, "4", images, labels)
+    row = describe(split, model[4])
+    x = model[:4](images).detach().requires_grad_()
+    y, sigma = standardize(x, model[4].eps)
+
+    def passes(G: torch.Tensor) -> float:
+        (before,) = torch.autograd.grad(y, x, G, retain_graph=True)
+        return (sigma * before).square().sum().item()
+
+    diag, offdiag = split.diag, split.offdiag
+    parts = (passes(diag) + passes(offdiag)) / (diag.square() + offdiag.square()).sum().item()
+    whole = passes(diag + offdiag) / split.total.square().sum().item()
+    assert row["passing.parts"] == pytest.approx(parts, rel=1e-6)
+    assert row["of_whole.second"] == pytest.approx(whole, rel=1e-6)
+    assert abs(parts - row["passing.second"]) > 1e-3
 
 
 def test_a_short_last_batch_is_never_drawn(digits: Dataset) -> None:

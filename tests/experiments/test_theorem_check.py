@@ -7,7 +7,7 @@ import torch
 
 from bnblind import BadInput, blocked, bn_backward, standardize
 from bnblind.experiments import theorem_check
-from bnblind.experiments.synthetic import SHARED_LOSSES, quadratic, shared_loss
+from bnblind.experiments.synthetic import SHARED_LOSSES, features, quadratic, shared_loss
 from bnblind.experiments.theorem_check import (
     POINTS,
     Case,
@@ -15,6 +15,7 @@ from bnblind.experiments.theorem_check import (
     leak_by_channel,
     off_diagonal_gradient,
     passing_by_term,
+    random_hessian_shares,
     split,
     theorem_errors,
 )
@@ -190,3 +191,30 @@ def test_a_wrong_closed_form_of_the_whole_is_seen(monkeypatch):
     assert theorem_errors(case)["T4"] < 1e-12
     monkeypatch.setattr(theorem_check, "bn_backward", wrong)
     assert theorem_errors(case)["T4"] > 1e-4
+
+
+@pytest.mark.parametrize("mixing", [0.0, 0.5])
+def test_random_hessians_pass_as_t3_states(mixing: float) -> None:
+    """Also by drawing Hessians: the mean over many comes near the expectation."""
+    found = random_hessian_shares(8, 8, 3, mixing)
+    for passes, stated in found.values():
+        assert passes == pytest.approx(stated, rel=1e-12)
+    x = features(8, 8, 3, mixing).requires_grad_()
+    y, sigma = standardize(x, 0.0)
+    generator, passes, arrives = torch.Generator().manual_seed(0), 0.0, 0.0
+    for _ in range(400):
+        H = torch.randn(8, 8, generator=generator, dtype=torch.float64).triu()
+        H = H + H.triu(1).T
+        after = y.detach() @ H
+        (before,) = torch.autograd.grad(y, x, after, retain_graph=True)
+        passes += (sigma * before).square().sum().item()
+        arrives += after.square().sum().item()
+    assert passes / arrives == pytest.approx(found["second"][0], rel=0.03)
+    assert found["second"][0] < found["offdiag"][0] < 1
+
+
+def test_independent_features_let_pass_what_their_number_says() -> None:
+    """1 - 1/(n - 1) in the mean over seeds, whatever D is."""
+    for n, dim in ((8, 8), (8, 32), (64, 8)):
+        shares = [random_hessian_shares(n, dim, seed, 0.0)["offdiag"][0] for seed in range(20)]
+        assert sum(shares) / 20 == pytest.approx(1 - 1 / (n - 1), abs=0.02)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from bnblind.figures.purity import blocked_shares, purity_curves, purity_table, with_purity
-from bnblind.figures.rates import accuracy_by_rate, final_values, rate_table, with_the_grid
+from bnblind.figures.rates import accuracy_by_rate, final_values, rate_table
 from bnblind.figures.style import COLUMN, use_style
 
 COLUMNS = ["norm", "batching", "lr", "seed", "epoch", "metric", "value"]
@@ -53,14 +53,6 @@ def test_a_diverged_run_has_no_final_value(rates: pd.DataFrame) -> None:
     assert set(zip(lost["norm"], lost["lr"], lost["seed"], strict=True)) == {("ln", 0.1, 1)}
     kept = final.dropna()
     assert (kept["value"] == kept["lr"] + kept["seed"] / 10).all()
-
-
-def test_the_grid_s_own_rate_is_drawn_beside_the_others(rates: pd.DataFrame) -> None:
-    own = rates[(rates["lr"] == 0.01) & (rates["seed"] == 0)].assign(lr=0.03)
-    others = [own.assign(model="mlp"), own.assign(norm="gn"), own.assign(batching="random")]
-    together = with_the_grid(rates, pd.concat([own, *others]))
-    assert len(together) == len(rates) + len(own)
-    assert set(together["lr"]) == {0.01, 0.03, 0.1}
 
 
 def test_every_seed_and_every_mean_is_drawn(rates: pd.DataFrame) -> None:

@@ -76,7 +76,7 @@ def test_rules_make_these_files_and_no_other(plan: Plan) -> None:
 
 def test_a_training_jobs_files_are_those_of_its_cells(published: dict[str, Any]) -> None:
     found = {a.path for a in made_by(published) if a.rule == "train_flows"}
-    assert found == {
+    assert {path for path in found if "/digits-mlp/" in path} == {
         f"data/{place}/flows/digits-mlp/{norm}-scalar{ending}"
         for norm in ("none", "bn", "ln")
         for place, ending in (

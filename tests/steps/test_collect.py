@@ -22,7 +22,7 @@ def collected(folder: Path, kind: str, cells: list[Path]) -> tuple[pd.DataFrame,
 @pytest.mark.parametrize(
     ("kind", "norm", "told"),
     [
-        ("networks", "bn", ["dataset", "model", "norm", "batching", "lr"]),
+        ("networks", "bn", ["dataset", "model", "norm", "batching", "lr", "loss", "init", "split"]),
         ("flows", "ln", ["dataset", "pair", "coupling", "norm", "coupling_norm", "batching"]),
     ],
 )
@@ -92,11 +92,16 @@ def test_a_run_that_comes_twice_is_refused(
 
 
 def test_what_only_some_cells_say_is_the_default_elsewhere() -> None:
-    """A table of cells at a setting's default has no column for it."""
+    """A table of cells at a setting's default has no column for it; the joined one has."""
     row = {"dataset": "d", "model": "m", "norm": "bn", "batching": "label", "lr": 0.1, "seed": 1}
     row |= {"epoch": 1, "metric": "train.loss", "value": 2.0}
     plain, other = pd.DataFrame([row]), pd.DataFrame([row | {"loss": "hinge", "value": 3.0}])
     table = collect.joined([other, plain], NetworkCell)
-    assert table.columns.tolist()[:6] == ["dataset", "model", "norm", "batching", "lr", "loss"]
+    told = ["dataset", "model", "norm", "batching", "lr", "loss", "init", "split"]
+    assert table.columns.tolist()[:8] == told
     assert table[["loss", "value"]].values.tolist() == [["cross_entropy", 2.0], ["hinge", 3.0]]
-    assert "loss" not in collect.joined([plain], NetworkCell)
+    alone = collect.joined([plain], NetworkCell)
+    assert alone[["loss", "init", "split"]].values.tolist() == [
+        ["cross_entropy", "torch", "prepared"]
+    ]
+    assert "weight_decay" not in alone  # has no default of its own

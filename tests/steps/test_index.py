@@ -21,11 +21,13 @@ DATA = {
 
 def claim(name: str, **changes: Any) -> dict[str, Any]:
     """A row of the ledger."""
-    row = {"claim": "a claim", "verdict": REPRODUCED, "undecided": False, "paper": True}
+    row = {"claim": "a claim", "verdict": REPRODUCED, "theorem": [], "paper": True}
     found = {
         "required": True,
         "value": None,
         "interval": None,
+        "p": None,
+        "corrected": None,
         "seeds": [],
         "artifact": "a.parquet",
     }
@@ -72,7 +74,7 @@ def test_the_answer_counts_the_verdicts(
 ) -> None:
     rows = [claim(f"C{i}", verdict=verdict) for i, verdict in enumerate(verdicts, 1)]
     page = text_of(tmp_path, rows)
-    assert f"Was the paper reproduced? {short}. {counts} What limits them" in page
+    assert f"Was the paper reproduced? {short}. {counts} Beyond the paper" in page
     assert "The claims are the paper's, in our words. Each" in page
 
 
@@ -80,13 +82,12 @@ def test_the_answer_counts_the_verdicts(
     ("theorems", "proof", "text"),
     [
         ([], None, ""),
-        (["T3"], "proved in Coq", " Theorem behind 1 of 3 rows: T3, proved in Coq."),
-        (["T2", "T2_b"], "proved in Coq", " Theorems behind 1 of 3 rows: T2, T2_b, proved in Coq."),
+        (["T3"], "proved in Coq", " Theorem T3, proved in Coq."),
+        (["T2", "T2_b"], "proved in Coq", " Theorems T2, T2_b, proved in Coq."),
         (
             ["T1", "T2", "T3"],
             "not known to be proved: A.v changed since Coq's check",
-            " Theorems behind 1 of 3 rows: T1, T2 and 1 more, not known to be proved: A.v changed "
-            "since Coq's check.",
+            " Theorems T1, T2 and 1 more, not known to be proved: A.v changed since Coq's check.",
         ),
     ],
 )
@@ -95,7 +96,8 @@ def test_the_proof_is_said_of_the_theorem(
 ) -> None:
     rows = [claim("C1", theorem=theorems, proof=proof), claim("C1.a", theorem=theorems)]
     page = text_of(tmp_path, [*rows, claim("C1.b"), claim("C1.c", verdict=REFUTED)])
-    assert f"C1 a claim{text} reproduced 2 of 3" in page
+    kinds = "1 of 1 theorem rows; 1 of 2 measured" if theorems else "2 of 3 measured"
+    assert f"C1 a claim{text} reproduced {kinds}" in page
 
 
 def test_the_experiments_shown_are_this_runs(tmp_path: Path) -> None:

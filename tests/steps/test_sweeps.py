@@ -78,7 +78,6 @@ def test_purities_vary_the_batches_and_nothing_else(quick: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        ("rates/digits-head/learning_rates", [0.01], "bn, label at 0.01; ln, label at 0.01"),
         ("rates/digits-head/learning_rates", [math.inf], "allowed: finite number"),
         ("rates/digits-head/batchings", ["purity-0.05"], "allowed purities: 0.1 (1 / classes)"),
         (
@@ -106,20 +105,6 @@ def test_a_mistake_in_a_sweep_is_named(
     with pytest.raises(BadInput) as caught:
         check_config(quick, experiments().values())
     assert message in str(caught.value)
-
-
-def test_a_sweep_trains_nothing_that_a_grid_trains(quick: dict[str, Any]) -> None:
-    """Of the published profile; so a figure that shows both counts no run twice."""
-
-    def identities(name: str) -> set[tuple[Any, ...]]:
-        grids = cells_of(name, quick).values()
-        return {tuple(cell.identity.items()) for cells in grids for cell in cells}
-
-    of_grids = identities("classification")
-    for name in ("rates", "purity"):
-        found = identities(name)
-        assert found
-        assert not found & of_grids
 
 
 def network(norm: str, data: Dataset) -> torch.nn.Module:

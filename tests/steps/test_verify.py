@@ -129,7 +129,7 @@ def test_a_required_claim_that_fails(run: Path, verify) -> None:
     write_ledger(run)
     code, printed = verify()
     assert code == 1
-    assert "C1 is required and was not reproduced" in printed
+    assert "C1.shares is required and was not reproduced" in printed
 
 
 def test_a_row_of_a_theorem_must_hold_even_if_another_does(run: Path, verify) -> None:
@@ -148,7 +148,7 @@ def test_a_required_claim_that_was_not_run(run: Path, verify) -> None:
     write_ledger(run)
     code, printed = verify()
     assert code == 1
-    assert "C1 is required and was not run" in printed
+    assert "C1.shares is required and was not run" in printed
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """Intervals over seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from statistics import fmean, stdev
 
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from bnblind.errors import BadInput
 
@@ -26,3 +26,28 @@ def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
     quantile = float(stdtrit(len(values) - 1, (1 + COVERAGE) / 2))
     half = quantile * stdev(values) / sqrt(len(values))
     return mean, mean - half, mean + half
+
+
+def one_sided_p(values: Sequence[float], bound: float) -> float:
+    """Student's t test of the mean against ``bound``: the probability of a mean so far on the side
+    on which it lies, or farther, were ``bound`` the true one.
+
+    Args:
+        values: two or more, one per seed. All the same: 0, or 1 if they are ``bound``.
+    """
+    distance, spread = abs(fmean(values) - bound), stdev(values)
+    if spread == 0:
+        return 0.0 if distance else 1.0
+    return float(stdtr(len(values) - 1, -distance * sqrt(len(values)) / spread))
+
+
+def holm(p: Mapping[str, float], level: float) -> set[str]:
+    """The tests that Holm's procedure (1979) rejects, by name: with a probability of at most
+    ``level``, any hypothesis among theirs is true.
+    """
+    rejected: set[str] = set()
+    for rank, name in enumerate(sorted(p, key=lambda name: p[name])):
+        if p[name] > level / (len(p) - rank):
+            break
+        rejected.add(name)
+    return rejected

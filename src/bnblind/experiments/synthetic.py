@@ -157,11 +157,13 @@ def shared_loss(name: str, dim: int, seed: int) -> SharedLoss:
     return SHARED_LOSSES[name](dim, stream(seed, "loss", dim))
 
 
-def features(batch_size: int, dim: int, seed: int) -> Tensor:
-    """(batch_size, dim) float64: correlated, means not 0, scales from 0.3 to 3."""
+def features(batch_size: int, dim: int, seed: int, mixing: float = 0.5) -> Tensor:
+    """(batch_size, dim) float64: correlated unless ``mixing`` is 0, means not 0, scales from 0.3 to
+    3.
+    """
     generator = stream(seed, "features", batch_size, dim)
     independent = _normal(batch_size, dim, generator=generator)
-    mixing = torch.eye(dim, dtype=torch.float64) + 0.5 * _normal(dim, dim, generator=generator)
+    mixture = torch.eye(dim, dtype=torch.float64) + mixing * _normal(dim, dim, generator=generator)
     mean = 2 * _normal(dim, generator=generator)
     scale = torch.logspace(-0.5, 0.5, dim, dtype=torch.float64)
-    return scale * (independent @ mixing) + mean
+    return scale * (independent @ mixture) + mean

@@ -190,6 +190,43 @@ def theorem_errors(case: Case) -> dict[str, float]:
     return errors
 
 
+def random_hessian_shares(
+    batch_size: int, dim: int, seed: int, mixing: float
+) -> dict[str, tuple[float, float]]:
+    """What passes BN (eps = 0) of the second-order terms of random Hessians whose entries are
+    uncorrelated and of equal variance, as a share of the expected squared gradient.
+
+    The expectation is a sum over single entries, so it is exact; each entry's gradient goes through
+    autograd.
+
+    Args:
+        mixing: of the features; 0: independent ones.
+
+    Returns:
+        ``offdiag``: of the off-diagonal term, and what T3 states, 1 - mean rho^2 over all pairs of
+        features; ``second``: of both terms as one, and (1 - 1 / dim) of that, since the diagonal is
+        blocked (T2).
+    """
+    x = features(batch_size, dim, seed, mixing).requires_grad_()
+    y, sigma = standardize(x, 0.0)
+    rows = y.detach()
+    passes = 0.0
+    for d in range(dim):
+        for e in range(d):
+            after = torch.zeros_like(rows)
+            after[:, d], after[:, e] = rows[:, e], rows[:, d]
+            (before,) = torch.autograd.grad(y, x, after, retain_graph=True)
+            passes += (sigma * before).square().sum().item()
+    rho = rows.T @ rows / batch_size
+    off_diagonal = ~torch.eye(dim, dtype=torch.bool)
+    law = 1 - rho[off_diagonal].square().mean().item()
+    arrives = rows.square().sum().item()  # of all entries of one row of the Hessians
+    return {
+        "offdiag": (passes / ((dim - 1) * arrives), law),
+        "second": (passes / (dim * arrives), law * (1 - 1 / dim)),
+    }
+
+
 def _deviation(found: Tensor, expected: Tensor, unit: Tensor) -> float:
     return ((found - expected).abs().max() / unit.abs().max()).item()
 

@@ -4,6 +4,7 @@ import textwrap
 
 import numpy as np
 import pandas as pd
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -11,18 +12,24 @@ from matplotlib.ticker import MaxNLocator
 
 from bnblind.figures.naming import (
     batch_title,
+    batching_title,
     in_order,
     norms_in,
     rows_in_order,
     where,
     with_labels,
 )
+from bnblind.figures.outcomes import draw_interval
 from bnblind.figures.panels import draw_shares, legend_below, panel_grid, title_columns
 from bnblind.figures.style import COLUMN, FLOOR, LOOKS, SHARES, TERM_LABELS
 
 PROBED = ("label", "random")
 """Batchings that were probed, in the order of the panels; others follow."""
 TERM_COLORS = {"first": "#0072B2", "diag": "#D55E00", "offdiag": "#009E73", "remainder": "#999999"}
+
+
+READ_FROM = 1e-6
+"""Smaller shares are drawn as this."""
 
 
 def defined(terms: pd.DataFrame) -> pd.DataFrame:
@@ -84,28 +91,28 @@ def _draw_terms(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """What each batch norm of a network blocks of the whole gradient, first and last epoch.
+    """What each batch norm of a network blocks of the whole gradient, before and after training on
+    each kind of batch.
 
     Args:
-        blocked: columns layer, seed, epoch, probed, mean_share, scale_share, passing; layers in
-            the network's order. Mean over seeds and batches.
+        blocked: columns layer, seed, batching, epoch, probed, mean_share, scale_share, passing;
+            layers in the network's order. Mean over seeds and batches.
     """
     layers = list(dict.fromkeys(blocked["layer"]))
-    epochs = [blocked["epoch"].min(), blocked["epoch"].max()]
+    last = blocked["epoch"].max()
     probed = in_order(blocked["probed"], PROBED)
-    rows = blocked[blocked["epoch"].isin(epochs)]
-    drawn = rows.groupby(["probed", "layer", "epoch"], sort=False)[list(SHARES)].mean()
-    drawn = drawn.reset_index()
-    height = 0.6 + 0.32 * len(layers) * len(epochs)
-    figure, panels = panel_grid(1, len(probed), height, sharey=True)
-    labels = [
-        f"norm {number}, {'at initialization' if epoch == epochs[0] else f'epoch {epoch}'}"
-        for number in range(1, len(layers) + 1)
-        for epoch in epochs
-    ]
+    starts = blocked["epoch"] == blocked["epoch"].min()
+    when = blocked["batching"].map(batching_title).mask(starts, "before training")
+    rows = blocked.assign(when=when)[starts | (blocked["epoch"] == last)]
+    titles = map(batching_title, in_order(blocked["batching"], PROBED))
+    stages = [stage for stage in ("before training", *titles) if stage in set(rows["when"])]
+    keys = ["probed", "layer", "when"]
+    drawn = rows.groupby(keys, sort=False)[list(SHARES)].mean().reset_index()
+    places = [(layer, stage) for layer in layers for stage in stages]
+    figure, panels = panel_grid(1, len(probed), 0.6 + 0.25 * len(places), sharey=True)
+    labels = [f"norm {layers.index(layer) + 1}, {stage}" for layer, stage in places]
     for axes, batching in zip(panels[0], probed, strict=True):
-        chosen = where(drawn, probed=batching).set_index(["layer", "epoch"])
-        chosen = chosen.loc[[(layer, epoch) for layer in layers for epoch in epochs]]
+        chosen = where(drawn, probed=batching).set_index(["layer", "when"]).loc[places]
         draw_shares(axes, labels, chosen, height=0.7)
         axes.set(xlabel="share of |dL/dY|²", title=batch_title(batching))
     panels[0][0].invert_yaxis()
@@ -138,6 +145,37 @@ def blocked_by_term(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     return figure, drawn
 
 
+READINGS = {
+    "passing.second": ("of their sum", "#D55E00", "o"),
+    "passing.parts": ("of both, counted separately", "#009E73", "s"),
+    "of_whole.second": ("of the whole gradient", "#0072B2", "D"),
+}
+"""Three readings of what passes of the second-order terms: label, colour and marker."""
+
+
+def second_order_readings(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """What passes batch norms of the second-order terms, read in three ways.
+
+    Args:
+        terms: splits at batch norms of label-pure batches, with a column ``place`` that names layer
+            and training, a row a place. Mean over batches; small: each seed.
+    """
+    terms = defined(terms)
+    drawn = terms.groupby(["place", "seed"], sort=False)[list(READINGS)].mean().reset_index()
+    places = list(dict.fromkeys(drawn["place"]))
+    figure, axes = plt.subplots(figsize=(2 * COLUMN, 0.8 + 0.3 * len(places)))
+    for number, (column, (label, color, marker)) in enumerate(READINGS.items()):
+        for at, place in enumerate(places):
+            values = where(drawn, place=place)[column].clip(lower=READ_FROM)
+            marks = {"color": color, "marker": marker, "label": None if at else label}
+            draw_interval(axes, [*values], at + (number - 1) * 0.25, 0, **marks)
+    axes.set(xscale="log", xlim=(READ_FROM / 2, 1.5), xlabel="share that passes (squared lengths)")
+    axes.set_yticks(range(len(places)), places)
+    axes.invert_yaxis()
+    legend_below(figure, axes)
+    return figure, drawn
+
+
 def passing_table(terms: pd.DataFrame) -> pd.DataFrame:
     """Share of each term's squared gradient that passes, label-pure batches, last epoch.
 
@@ -151,6 +189,7 @@ def passing_table(terms: pd.DataFrame) -> pd.DataFrame:
     last = defined(where(pure, epoch=pure["epoch"].max()))
     layers = list(dict.fromkeys(last["layer"]))
     shares = {f"passing.{term}": TERM_LABELS[term] for term in (*TERM_COLORS, "second", "total")}
+    shares |= {"passing.parts": "second order, parts", "of_whole.second": "second order of whole"}
     means = last.groupby(["norm", "layer"])[list(shares)].mean().rename(columns=shares)
     table = rows_in_order(means.reset_index(), {"norm": LOOKS, "layer": layers})
     places = {layer: number for number, layer in enumerate(layers, 1)}

@@ -7,7 +7,6 @@ from bnblind.figures.classification import last_epochs
 from bnblind.figures.naming import (
     batching_title,
     batchings_in,
-    identity_in,
     norms_in,
     spread,
     where,
@@ -20,20 +19,6 @@ from bnblind.figures.panels import (
     title_columns,
 )
 from bnblind.figures.style import COLUMN, LOOKS
-
-
-def with_the_grid(rates: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    """The runs of an ablation, and those of the same networks that the grids trained.
-
-    Args:
-        rates: the ablation of one data set and model, in long form.
-        results: all grids, in the same form.
-    """
-    same = results
-    for name in identity_in(rates):
-        if name != "lr":
-            same = same[same[name].isin(set(rates[name]))]
-    return pd.concat([rates, same], ignore_index=True)
 
 
 def final_values(results: pd.DataFrame, metric: str, settings: list[str]) -> pd.DataFrame:

@@ -127,6 +127,62 @@ def passing_by_point(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     return figure, drawn
 
 
+def closed_forms(errors: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """How far autograd's gradient is from each theorem's closed form, a point per case; ``errors``
+    has the columns theorem and error.
+    """
+    figure, axes = plt.subplots(figsize=(1.2 * COLUMN, 0.5 * COLUMN))
+    names = sorted(errors["theorem"].unique())
+    for place, name in enumerate(names):
+        own = np.sort(errors.loc[errors["theorem"] == name, "error"].clip(lower=FLOOR))
+        spread = place + np.linspace(-0.3, 0.3, len(own))
+        axes.plot(own, spread, **LOOKS["bn"].points | {"ms": 1.5, "alpha": 0.5, "marker": "."})
+    axes.set(xscale="log", xlim=(FLOOR / 2, 1), yticks=range(len(names)), yticklabels=names)
+    axes.set_xlabel("largest deviation, share of the largest entry of G / sigma")
+    axes.invert_yaxis()
+    return figure, errors
+
+
+def random_hessians(shares: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """What passes BN of the second-order terms of uncorrelated random Hessians: mean and range over
+    the seeds, for every batch size n and dimension D, and what T3 states for independent features.
+
+    Args:
+        shares: columns features, batch_size, dim, seed, term, passing, independent.
+    """
+    sizes = sorted({*zip(shares["batch_size"], shares["dim"], strict=True)})
+    figure, panels = plt.subplots(1, 2, figsize=(2 * COLUMN, 0.6 + 0.22 * len(sizes)), sharey=True)
+    for axes, term in zip(panels, ("offdiag", "second"), strict=True):
+        for features, face, shift in (
+            ("independent", "black", -0.14),
+            ("correlated", "white", 0.14),
+        ):
+            own = shares[(shares["term"] == term) & (shares["features"] == features)]
+            by_size = own.groupby(["batch_size", "dim"])["passing"].agg(["mean", "min", "max"])
+            places = [sizes.index(size) + shift for size in by_size.index]
+            axes.hlines(places, by_size["min"], by_size["max"], color="black", lw=1)
+            axes.plot(
+                by_size["mean"], places, "o", color="black", mfc=face, label=f"{features} features"
+            )
+        stated = (
+            shares[shares["term"] == term].groupby(["batch_size", "dim"])["independent"].first()
+        )
+        places = [sizes.index(size) - 0.14 for size in stated.index]
+        axes.plot(
+            stated, places, "|", color="#D55E00", ms=12, mew=1.5, label="expected, independent"
+        )
+        axes.set(
+            xlim=(0, 1.02),
+            title=TERM_LABELS[term],
+            xlabel="share of the squared gradient that passes",
+        )
+    panels[0].set_yticks(range(len(sizes)), [f"n = {n}, D = {dim}" for n, dim in sizes])
+    panels[0].invert_yaxis()
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure, shares
+
+
 def leak_curve(leak: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """T2's leak against the channel's standard deviation: measured points, stated curves; ``leak``
     has the columns eps, std, measured and stated, one row per channel.

@@ -50,6 +50,19 @@ class Training:
         return [cell for cells in self.cells(config).values() for cell in cells]
 
 
+def trained_again(
+    section: str, change: Callable[[Mapping[str, Any]], Config]
+) -> Callable[[Config], Grids]:
+    """The grids of ``classification`` that a section names, each with what ``change`` makes of its
+    settings there. They keep no weights, and a run may diverge.
+    """
+    own = {"snapshots": [], "may_diverge": True}
+    return lambda config: {
+        name: {**config["classification"][name], **change(settings), **own}
+        for name, settings in config[section].items()
+    }
+
+
 @dataclass(frozen=True)
 class Computing:
     """That a step of the experiment's own computes its tables.

@@ -4,7 +4,7 @@ A row of ``config/claims.yaml`` selects rows of a table, takes one number of the
 with a tolerance. Nothing here knows a particular claim.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,17 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from bnblind.errors import BadInput, unknown
-from bnblind.experiments.intervals import t_interval
+from bnblind.experiments.intervals import holm, one_sided_p, t_interval
 from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration.claims_file import BOUNDS, STATISTICS
 from bnblind.pipeline.proofs_record import Proofs
 
-REPRODUCED, PARTLY, REFUTED, NOT_RUN = "reproduced", "partly", "not reproduced", "not run"
+REPRODUCED, PARTLY, REFUTED = "reproduced", "partly", "not reproduced"
+UNDECIDED, NOT_RUN = "undecided", "not run"
 FEWEST_SEEDS = 3
+ONE_SIDED = 0.025
+"""Level of the tests that correspond to the 95 % intervals, whose other side is not claimed."""
+DIVERGED = {"metric": "diverged"}
 OF_SEEDS = ("mean", "difference")
 """Statistics that are a mean over the seeds."""
 FIRST_SEED = 30
@@ -36,15 +40,25 @@ class Unjudged(Exception):
 
 @dataclass(frozen=True)
 class Measured:
-    """A number read from a table: with its interval, and the seeds behind it."""
+    """A number read from a table.
+
+    Attributes:
+        interval: of a mean, the t interval; of a largest or smallest number, its range over seeds.
+        values: those of the seeds, of which a mean is the mean.
+        notes: what has to be known of how it came about.
+    """
 
     value: float
     interval: tuple[float, float]
     seeds: tuple[int, ...]
+    values: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def _matching(column: pd.Series, wanted: Any) -> pd.Series:
-    """Which entries satisfy a ``where`` condition: a value, ``last``, ``{last: k}`` or a bound."""
+    """Which entries satisfy a ``where`` condition: a value, ``last``, ``{last: k}`` or a bound
+    (``chosen_by`` has been replaced by what it chooses).
+    """
     if wanted == "last":
         wanted = {"last": 1}
     if not isinstance(wanted, Mapping):
@@ -80,27 +94,66 @@ def _listed(seeds: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(seeds)))
 
 
-def _chosen(
-    table: pd.DataFrame, where: Mapping[str, Any], side: Mapping[str, Any], column: str
-) -> pd.DataFrame:
-    """The selected rows, with a number of every seed that was run.
+def _best(table: pd.DataFrame, conditions: Mapping[str, Any], column: str, metric: str) -> Any:
+    """The value of ``column`` with the largest mean of ``metric`` over the seeds and the selected
+    epochs, of those that no run diverged at; None if there is none.
+    """
+    others = {name: wanted for name, wanted in conditions.items() if name != column}
+    diverged = select(table, {k: v for k, v in others.items() if not _is_last(v)} | DIVERGED)
+    rows = select(table, others | {"metric": metric})
+    means = rows[~rows[column].isin(diverged[column])].groupby(column)["value"].mean()
+    return None if means.empty else means.idxmax()
+
+
+def _decided(
+    table: pd.DataFrame, conditions: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """The conditions with the value that a ``chosen_by`` chooses in its place, and what was chosen;
+    a value at the end of those that were tried is said to be at the edge.
+    """
+    decided, notes = dict(conditions), []
+    for name, wanted in conditions.items():
+        if isinstance(wanted, Mapping) and "chosen_by" in wanted:
+            decided[name] = best = _best(table, conditions, name, wanted["chosen_by"])
+            others = {k: v for k, v in conditions.items() if k not in (name, "metric")}
+            tried = select(table, {k: v for k, v in others.items() if not _is_last(v)})[name]
+            edge = ", at the edge" if best in (tried.min(), tried.max()) else ""
+            notes.append(f"{conditions.get('norm', 'all')}: {name} {best}{edge}")
+    return decided, notes
+
+
+def _by_seed(
+    table: pd.DataFrame, row: Mapping[str, Any], side: Mapping[str, Any], column: str
+) -> tuple[Any, list[str]]:
+    """The selected numbers, grouped by seed, and notes on them.
+
+    Args:
+        side: further conditions than the row's ``where``.
 
     Raises:
-        Unjudged: a run ended before the others or diverged, or a value is not finite. The
-            remaining seeds would only be those that went well.
+        Unjudged: a run ended before the others, or diverged and the row does not say as what that
+            counts, or a value is not finite. The remaining seeds would only be those that went
+            well.
     """
-    chosen = select(select(table, where), side)
-    if chosen.empty:
-        return chosen
-    run = table
-    for conditions in (where, side):
+    conditions, notes = _decided(table, {**row["where"], **side})
+    chosen = select(table, conditions)[["seed", column]]
+    if not chosen.empty:
         named = {k: v for k, v in conditions.items() if k != "metric" and not _is_last(v)}
-        run = select(run, named)
-    if lost := {*run["seed"]} - {*chosen["seed"]}:
-        raise Unjudged(f"no such value for seed {_listed(lost)}: did it diverge?")
-    if odd := {*chosen.loc[~np.isfinite(chosen[column]), "seed"]}:
-        raise Unjudged(f"{column} is not finite for seed {_listed(odd)}")
-    return chosen
+        run = select(table, named)
+        if row.get("diverged") is not None:
+            ended = (
+                select(run, DIVERGED)[["seed"]]
+                .drop_duplicates()
+                .assign(**{column: row["diverged"]})
+            )
+            if len(ended):
+                chosen = pd.concat([chosen[~chosen["seed"].isin(ended["seed"])], ended])
+                notes.append(f"{len(ended)} diverged, each counted as {row['diverged']:g}")
+        if lost := {*run["seed"]} - {*chosen["seed"]}:
+            raise Unjudged(f"no such value for seed {_listed(lost)}: did it diverge?")
+        if odd := {*chosen.loc[~np.isfinite(chosen[column]), "seed"]}:
+            raise Unjudged(f"{column} is not finite for seed {_listed(odd)}")
+    return chosen.groupby("seed")[column], notes
 
 
 def _seeds(values: pd.Series) -> tuple[int, ...]:
@@ -111,6 +164,16 @@ def _stated(row: Mapping[str, Any], words: Iterable[str]) -> str:
     """The one of these words that the row gives a value."""
     (stated,) = (word for word in words if row.get(word) is not None)
     return stated
+
+
+def _means(
+    table: pd.DataFrame, row: Mapping[str, Any], sides: Any, column: str
+) -> tuple[pd.Series, list[str]]:
+    """The mean of each seed; of several selections, the sum of their means."""
+    sides = sides if isinstance(sides, list) else [sides]
+    found = [_by_seed(table, row, side, column) for side in sides]
+    values = pd.concat([by_seed.mean() for by_seed, _ in found], axis=1)
+    return values.dropna().sum(axis=1), [note for _, notes in found for note in notes]
 
 
 def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
@@ -125,24 +188,22 @@ def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
         if row.get(statistic) not in (None, *numbers):
             raise unknown("column of numbers", row[statistic], map(str, numbers))
     kind = _stated(row, STATISTICS)
-    column, where = row[kind], row["where"]
-
-    def by_seed(side: Mapping[str, Any]) -> Any:
-        return _chosen(table, where, side, column).groupby("seed")[column]
-
+    column = row[kind]
     if kind not in OF_SEEDS:
-        extremes = by_seed({}).max() if kind == "largest" else by_seed({}).min()
+        by_seed, _ = _by_seed(table, row, row.get("of", {}), column)
+        extremes = by_seed.max() if kind == "largest" else by_seed.min()
         if extremes.empty:
             return None
         low, high = float(extremes.min()), float(extremes.max())
         return Measured(high if kind == "largest" else low, (low, high), _seeds(extremes))
-    values = by_seed(row.get("of", {})).mean()
+    values, notes = _means(table, row, row.get("of", {}), column)
     if kind == "difference":
-        values = (values - by_seed(row["minus"]).mean()).dropna()
+        others, more = _means(table, row, row["minus"], column)
+        values, notes = (values - others).dropna(), notes + more
     if len(values) < FEWEST_SEEDS:
         return None
     mean, low, high = t_interval(values.tolist())
-    return Measured(mean, (low, high), _seeds(values))
+    return Measured(mean, (low, high), _seeds(values), tuple(values), tuple(notes))
 
 
 def predicate(row: Mapping[str, Any]) -> tuple[str, float]:
@@ -158,7 +219,7 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
     column or condition that does not exist.
     """
     words, tolerance = predicate(row)
-    table, scope, found = read(row["table"]), row["scope"], None
+    table, scope, found, p = read(row["table"]), row["scope"], None, None
     try:
         found = None if table is None else measure(row, table)
     except Unjudged as why:
@@ -167,13 +228,16 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
         raise BadInput(f"claim {name}, table {row['table']}: {error}") from error
     if found is not None and min(found.seeds) < FIRST_SEED:
         found, scope = None, f"{scope} (seeds below {FIRST_SEED} judge nothing)"
-    verdict, undecided = NOT_RUN, False
+    verdict = NOT_RUN
     if found is not None:
+        if found.notes:
+            scope = f"{scope} ({'; '.join(found.notes)})"
         low, high = found.interval
         at_least = _stated(row, BOUNDS) == "at_least"
-        holds = low >= tolerance if at_least else high <= tolerance
-        verdict = REPRODUCED if holds else REFUTED
-        undecided = _stated(row, STATISTICS) in OF_SEEDS and low < tolerance < high
+        verdict = REPRODUCED if (low >= tolerance if at_least else high <= tolerance) else REFUTED
+        if found.values:
+            verdict = UNDECIDED if low < tolerance < high else verdict
+            p = one_sided_p(found.values, tolerance)
     return {
         "id": name,
         "claim": claim["claim"],
@@ -186,7 +250,7 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
         "interval": None if found is None else list(found.interval),
         "seeds": [] if found is None else list(found.seeds),
         "verdict": verdict,
-        "undecided": undecided,
+        "p": p,
         "scope": scope,
         "artifact": Paths(".").table(row["table"]),
         "figure": Paths(".").figure(row["figure"])[0],
@@ -194,35 +258,54 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
 
 
 def counts(rows: Iterable[Row]) -> str:
-    """How many of a claim's rows hold or are undecided, such as "3 of 8, 1 undecided"."""
+    """How many of a claim's rows hold, such as "2 of 2 theorem rows; 3 of 8 measured, 1 undecided";
+    those that a theorem settles apart.
+    """
     rows = list(rows)
-    held = sum(row["verdict"] == REPRODUCED for row in rows)
-    undecided = sum(row["undecided"] for row in rows)
-    return f"{held} of {len(rows)}" + (f", {undecided} undecided" if undecided else "")
+    told = []
+    for kind, own in (
+        ("theorem rows", [row for row in rows if row["theorem"]]),
+        ("measured", [row for row in rows if not row["theorem"]]),
+    ):
+        held, undecided = (sum(row["verdict"] == v for row in own) for v in (REPRODUCED, UNDECIDED))
+        if own:
+            also = f", {undecided} undecided" if undecided else ""
+            told.append(f"{held} of {len(own)} {kind}{also}")
+    return "; ".join(told)
 
 
-def overall(verdicts: list[str]) -> str:
+def overall(verdicts: Collection[str]) -> str:
     """The verdict on a claim from those on its rows."""
-    if len(set(verdicts)) == 1:
-        return verdicts[0]
-    return PARTLY if REPRODUCED in verdicts else REFUTED
+    found = {*verdicts}
+    if len(found) == 1:
+        return next(iter(found))
+    if REFUTED in found and REPRODUCED not in found:
+        return REFUTED
+    return UNDECIDED if UNDECIDED in found and REFUTED not in found else PARTLY
+
+
+def corrected(rows: Iterable[Row]) -> dict[str, str]:
+    """The verdicts on a claim's means and differences if all of them are to be right at once: after
+    Holm's correction of one-sided t tests at .025, over those that no theorem settles.
+    """
+    tested = {row["id"]: row for row in rows if row["p"] is not None and not row["theorem"]}
+    decided = holm({name: row["p"] for name, row in tested.items()}, ONE_SIDED)
+    return {name: tested[name]["verdict"] if name in decided else UNDECIDED for name in tested}
 
 
 def _summary(name: str, claim: Mapping[str, Any], rows: list[Row]) -> Row:
     """The row of the whole claim: how many of its own rows hold, and where."""
     held = [row for row in rows if row["verdict"] == REPRODUCED]
     verdict = overall([row["verdict"] for row in rows])
-    words = (
-        ("Holds", REPRODUCED, False),
-        ("Does not", REFUTED, False),
-        ("Undecided", REFUTED, True),
-        ("Not run", NOT_RUN, False),
-    )
+    words = {
+        "Holds": REPRODUCED,
+        "Does not": REFUTED,
+        "Undecided": UNDECIDED,
+        "Not run": NOT_RUN,
+    }
     parts = {
-        word: "; ".join(
-            row["scope"] for row in rows if (row["verdict"], row["undecided"]) == (of, undecided)
-        )
-        for word, of, undecided in words
+        word: "; ".join(row["scope"] for row in rows if row["verdict"] == of)
+        for word, of in words.items()
     }
     return {
         **rows[0],
@@ -233,7 +316,7 @@ def _summary(name: str, claim: Mapping[str, Any], rows: list[Row]) -> Row:
         "interval": None,
         "seeds": sorted({seed for row in rows for seed in row["seeds"]}),
         "verdict": verdict,
-        "undecided": False,
+        "p": None,
         "artifact": None,
         "figure": None,
         "scope": ". ".join(f"{word}: {scopes}" for word, scopes in parts.items() if scopes),
@@ -257,7 +340,8 @@ def ledger(claims: Mapping[str, Any], read: ReadTable, proofs: Proofs) -> list[R
     def rows() -> Iterator[Row]:
         for name, claim in claims.items():
             own = [judge(f"{name}.{part}", claim, row, read) for part, row in claim["rows"].items()]
+            together = corrected(own)
             for row in (_summary(name, claim, own), *own):
-                yield {**row, "proof": _proof(row, proofs)}
+                yield {**row, "corrected": together.get(row["id"]), "proof": _proof(row, proofs)}
 
     return list(rows())

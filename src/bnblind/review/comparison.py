@@ -90,8 +90,7 @@ def flips(here: Run, there: Run) -> dict[str, list[str]]:
     """Of each row of either ledger whose verdict is another: there, and here."""
 
     def verdict(run: Run, name: str) -> str:
-        row = run.rows.get(name, {"verdict": "no such row", "undecided": False})
-        return "undecided" if row["undecided"] else str(row["verdict"])
+        return str(run.rows.get(name, {"verdict": "no such row"})["verdict"])
 
     found = {
         name: [verdict(there, name), verdict(here, name)] for name in {**there.rows, **here.rows}

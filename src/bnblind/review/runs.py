@@ -33,7 +33,7 @@ class Run:
 
     Attributes:
         files: path below its root -> sha256.
-        rows: id of a row of the ledger -> its value, interval, verdict, and whether undecided.
+        rows: id of a row of the ledger -> its value, interval and verdict.
         numerics: how its jobs computed, each way once; empty if that is not known.
         numbers: folder below which its tables and its figures' numbers lie; None if not at hand.
     """
@@ -119,7 +119,7 @@ def _of(files: Mapping[str, Hashes], numbers: Path, numerics: Iterable[str]) -> 
         ledger: Iterable[Mapping[str, Any]] = read_ledger(Path(Paths(str(numbers)).ledger()))
     except BadInput:  # its bytes say it
         ledger = []
-    kept = ("value", "interval", "verdict", "undecided")
+    kept = ("value", "interval", "verdict")
     rows = {row["id"]: {key: row[key] for key in kept} for row in ledger}
     hashes = {name: file["sha256"] for name, file in files.items()}
     return Run(hashes, rows, tuple(sorted({*numerics})), numbers)

@@ -1,7 +1,7 @@
 """Print the verdict on each claim, and check that the ledger says what the results say.
 
-Exits 1 if a required claim was not reproduced or not run, or one of its rows that a theorem
-settles, or if a number in the ledger no longer matches the table it was read from.
+Exits 1 if a row of a required claim that a theorem settles was not reproduced or not run, or if a
+number in the ledger no longer matches the table it was read from.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def table(rows: list[dict[str, Any]], *, everything: bool) -> str:
     found = [_printed(row) if everything else _held(rows, row) for row in shown]
     columns = [
         ["claim", *(row["id"] for row in shown)],
-        ["verdict", *("undecided" if row["undecided"] else row["verdict"] for row in shown)],
+        ["verdict", *(row["verdict"] for row in shown)],
         ["required", *("yes" if row["required"] else "" for row in shown)],
         ["found" if everything else "rows that hold", *found],
     ]
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> None:
     """Print the ledger; raise SystemExit with status 1 where it does not stand."""
     from bnblind.pipeline.artifacts import Paths
     from bnblind.pipeline.configuration.claims_file import CLAIMS
-    from bnblind.pipeline.ledger import NOT_RUN, REFUTED
+    from bnblind.pipeline.ledger import REPRODUCED
 
     if not CLAIMS.is_file():
         raise BadInput(f"there is no {CLAIMS} here; call it in the project's folder")
@@ -139,9 +139,8 @@ def run(args: argparse.Namespace) -> None:
     problems += [
         f"{row['id']} is required and was {row['verdict']}"
         for row in rows
-        if row["required"] and row["verdict"] in (REFUTED, NOT_RUN)
-        # Of a row that a theorem settles anything else is an error of the library.
-        if "." not in row["id"] or row["theorem"]
+        # What a theorem settles; anything else is an error of the library.
+        if row["required"] and "." in row["id"] and row["theorem"] and row["verdict"] != REPRODUCED
     ]
     if problems:
         raise SystemExit("error: " + "\n  ".join(problems))

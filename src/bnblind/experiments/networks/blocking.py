@@ -3,7 +3,8 @@
 import copy
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Part
@@ -14,6 +15,13 @@ from bnblind.norms.bn import BatchNorm
 from bnblind.probe import BlindnessProbe
 
 SHARES = ("mean_share", "scale_share", "passing")
+
+
+def whole_batches(part: Part, cell: NetworkCell, seed: int) -> list[Tensor]:
+    """The ``cell.probed`` first training batches of the cell's size, the same for every model."""
+    order = stream(seed, "blocked", cell.batching)
+    drawn = make_batches(cell.batching, part.labels, cell.batch_size, order)
+    return [batch for batch in drawn if len(batch) == cell.batch_size][: cell.probed]
 
 
 def blocked_shares(model: nn.Module, part: Part, cell: NetworkCell, seed: int) -> dict[str, Any]:
@@ -31,15 +39,56 @@ def blocked_shares(model: nn.Module, part: Part, cell: NetworkCell, seed: int) -
     """
     if not any(isinstance(layer, BatchNorm) for layer in model.modules()):
         return {}
-    model = copy.deepcopy(model).double().train()
-    order, loss = stream(seed, "blocked", cell.batching), training_loss(cell.loss)
-    drawn = make_batches(cell.batching, part.labels, cell.batch_size, order)
-    whole = [batch for batch in drawn if len(batch) == cell.batch_size][: cell.probed]
+    model, loss = copy.deepcopy(model).double().train(), training_loss(cell.loss)
     with BlindnessProbe(model) as probe:
-        for batch in whole:
+        for batch in whole_batches(part, cell, seed):
             loss(model(part.images[batch].double()), part.labels[batch], "mean").backward()
     return {
         f"{row['layer']}.{share}": row[share]
         for row in probe.table().to_dict("records")
         for share in SHARES
     }
+
+
+def mixture_shares(model: nn.Module, part: Part, cell: NetworkCell, seed: int) -> dict[str, float]:
+    """The share of the first-order term that centering blocks in batches of several classes (T7).
+
+    Gradients are those at y0 = 0 of one batch norm, each sample's with its own label.
+
+    Args:
+        model, cell, seed: as of :func:`blocked_shares`.
+
+    Returns:
+        ``mixture.measured``: by T4 of these gradients, summed over the batches;
+        ``mixture.stated``: (sum w^2 - 1/C) / (1 - 1/C) for the batches' own shares w of the
+        classes, weighted alike, which T7 states for classes that are alike; ``mixture.deviation``:
+        the distance of the two. Nothing unless the model has exactly one batch norm, since a second
+        one would couple the samples.
+    """
+    norms = [layer for layer in model.modules() if isinstance(layer, BatchNorm)]
+    if len(norms) != 1:
+        return {}
+    model, loss = copy.deepcopy(model).double().train(), training_loss(cell.loss)
+    (norm,) = (layer for layer in model.modules() if isinstance(layer, BatchNorm))
+    points: list[Tensor] = []
+
+    def at_y0(_: nn.Module, args: tuple[Tensor], out: Tensor) -> Tensor:
+        points.append(torch.zeros_like(out).requires_grad_())
+        return norm.affine(points[-1])
+
+    norm.register_forward_hook(at_y0)
+    blocks = arrives = stated = 0.0
+    classes = len(part.labels.unique())
+    for batch in whole_batches(part, cell, seed):
+        labels = part.labels[batch]
+        loss(model(part.images[batch].double()), labels, "mean").backward()
+        G = points[-1].grad
+        assert G is not None
+        total = G.square().sum().item()
+        weights = labels.bincount(minlength=classes).double() / len(labels)
+        blocks += len(G) * G.mean(0).square().sum().item()
+        arrives += total
+        stated += total * ((weights.square().sum().item() - 1 / classes) / (1 - 1 / classes))
+    measured, stated = blocks / arrives, stated / arrives
+    names = {"measured": measured, "stated": stated, "deviation": abs(measured - stated)}
+    return {f"mixture.{name}": value for name, value in names.items()}

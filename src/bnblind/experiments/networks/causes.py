@@ -5,11 +5,10 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Part
+from bnblind.experiments.networks.blocking import whole_batches
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.losses import training_loss
-from bnblind.experiments.randomness import stream
 from bnblind.norms import Norm
 from bnblind.shares import blocked
 from bnblind.standardization import per_channel, standardize
@@ -71,9 +70,8 @@ def blocked_share(model: nn.Module, part: Part, cell: NetworkCell, seed: int) ->
         out.register_hook(lambda gradient: seen.append((x, gradient)))
 
     layer.register_forward_hook(forward)
-    order, loss = stream(seed, "blocked", cell.batching), training_loss(cell.loss)
-    drawn = make_batches(cell.batching, part.labels, cell.batch_size, order)
-    for batch in [b for b in drawn if len(b) == cell.batch_size][: cell.probed]:
+    loss = training_loss(cell.loss)
+    for batch in whole_batches(part, cell, seed):
         loss(model(part.images[batch].double()), part.labels[batch], "mean").backward()
     passes = arrives = 0.0
     for x, gradient in seen:

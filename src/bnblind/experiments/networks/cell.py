@@ -16,6 +16,7 @@ class NetworkCell(Cell):
         loss: name of the training loss.
         weight_decay: in place of the optimizer's own.
         init: how the weights start, a name of ``INITS``.
+        split: which samples are in which part, a name of ``SPLITTINGS``.
         snapshots: epochs whose weights are kept, besides the initial and the last ones.
         probed: training batches on which to measure, before and after training, what batch norm
             blocks.
@@ -28,6 +29,7 @@ class NetworkCell(Cell):
     loss: str = identity(7, default="cross_entropy")
     weight_decay: float | None = identity(8, axis="weight_decays", compared=True, default=None)
     init: str = identity(9, default="torch")
+    split: str = identity(10, default="prepared")
     snapshots: tuple[int, ...]
     probed: int = 0
     features: bool = False

@@ -83,9 +83,10 @@ def describe(split: Split, layer: nn.Module) -> dict[str, Any]:
     ``y.A.B`` and ``x.A.B`` are the inner products of the terms A and B after and before the
     layer; ``passing.A`` is the share |sigma dX|^2 / |dY|^2 of term A's squared gradient that
     passes the layer, and for batch norm ``mean.A`` and ``scale.A`` are what its centering and
-    its scaling block (T4); also for ``second``, the second-order terms as one. NaN where a term is
-    zero, and for the diagonal and the off-diagonal term where the Hessian's diagonal is an
-    estimate.
+    its scaling block (T4); also for ``second``, the second-order terms as one. ``passing.parts``
+    counts their squared gradients separately, and ``of_whole.second`` is what passes of them as
+    one, as a share of the whole squared gradient |dY|^2. NaN where a term is zero, and for the
+    diagonal and the off-diagonal term where the Hessian's diagonal is an estimate.
     """
     row: dict[str, Any] = {"method": split.method, "kinks": split.kinks}
     for side, gram in (("y", split.gram_y), ("x", split.gram_x)):
@@ -107,6 +108,13 @@ def describe(split: Split, layer: nn.Module) -> dict[str, Any]:
             assert split.sigma is not None
             through = (split.sigma * split.carry(G)).square().sum()
             row |= {f"passing.{part}": (through / G.square().sum()).item()}
+    lengths = {part: G.square().sum().item() for part, G in gradients.items()}
+    passes = {part: row[f"passing.{part}"] * lengths[part] for part in gradients}
+    both = lengths["diag"] + lengths["offdiag"]
+    row["passing.parts"] = (passes["diag"] + passes["offdiag"]) / both if both else nan
+    whole = lengths["total"]
+    row["of_whole.second"] = passes["second"] / whole if whole else nan
     if split.hdiag_se is not None:
-        row |= {name: nan for name in row if {"diag", "offdiag"} & set(name.split("."))}
+        unknown = {"diag", "offdiag", "parts"}
+        row |= {name: nan for name in row if unknown & set(name.split("."))}
     return row

@@ -5,8 +5,8 @@ Nothing here knows a particular model, norm, loss or batching.
 
 from torch import Tensor, nn
 
-from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.networks.blocking import blocked_shares
+from bnblind.experiments.datasets import SPLITTINGS, Dataset
+from bnblind.experiments.networks.blocking import blocked_shares, mixture_shares
 from bnblind.experiments.networks.causes import (
     blocked_share,
     feature_statistics,
@@ -16,10 +16,15 @@ from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.evaluation import MODES, evaluate
 from bnblind.experiments.networks.losses import training_loss
 from bnblind.experiments.networks.models import build_model, kept_model
-from bnblind.experiments.randomness import global_stream
+from bnblind.experiments.randomness import global_stream, stream
 from bnblind.experiments.runs import Run
 from bnblind.experiments.trainer import Row, Trainer
 from bnblind.norms import freeze_statistics
+
+
+def own_data(cell: NetworkCell, seed: int, data: Dataset) -> Dataset:
+    """The data of one seed's run."""
+    return SPLITTINGS[cell.split](data, stream(seed, "split"))
 
 
 def initial_model(cell: NetworkCell, seed: int, data: Dataset) -> nn.Module:
@@ -34,13 +39,14 @@ class NetworkTrainer(Trainer):
     """One seed of a classifier.
 
     Metrics: ``train.loss`` and ``train.accuracy`` are means over the epoch's training batches;
-    ``PART.MODE.loss`` and ``.accuracy`` are measured after it, in the modes of
-    :mod:`bnblind.experiments.networks.evaluation`. Losses are in nats per sample, accuracies are
-    shares.
+    ``PART.eval.loss`` and ``.accuracy`` are measured after it, and after those whose weights are
+    kept in the other modes of :mod:`bnblind.experiments.networks.evaluation`, too.
+    Losses are in nats per sample, accuracies are shares.
     """
 
     def __init__(self, cell: NetworkCell, seed: int, data: Dataset) -> None:
-        self.cell, self.data, self.of_logits = cell, data, training_loss(cell.loss)
+        self.cell, self.of_logits = cell, training_loss(cell.loss)
+        self.data = data = own_data(cell, seed, data)
         super().__init__(cell, seed, data.train.labels, initial_model(cell, seed, data))
 
     def inputs(self) -> Tensor:
@@ -58,15 +64,16 @@ class NetworkTrainer(Trainer):
 
     def measure(self) -> None:
         run, cell = self.run, self.cell
+        kept = self.epoch in cell.kept_epochs([])
         for part in ("validation", "test"):
-            for mode in MODES:
+            for mode in MODES if kept else MODES[:1]:
                 samples = getattr(self.data, part)
                 loss, accuracy = evaluate(
                     self.model, samples, mode, cell.batch_size, run.seed, cell.loss
                 )
                 self._check_finite(loss, f"after its last step: the {part} loss in mode {mode}")
                 run.record(self.epoch, f"{part}.{mode}", loss=loss, accuracy=accuracy)
-        if self.epoch in cell.kept_epochs([]):
+        if kept:
             run.weights[self.epoch] = self.copied_weights()
 
     def report(self) -> str:
@@ -76,11 +83,13 @@ class NetworkTrainer(Trainer):
 
 def judge(cell: NetworkCell, run: Run, data: Dataset) -> tuple[list[Row], dict[str, Tensor]]:
     """Of every kept epoch, on ``cell.probed`` batches of the cell's own batching, metrics
-    ``LAYER.mean_share``, ``.scale_share`` and ``.passing``; if the cell asks for ``features``,
-    those of the test images before the first norm, ``features.NAME``, and the share that is blocked
-    there, ``blocked``. No images.
+    ``LAYER.mean_share``, ``.scale_share`` and ``.passing``, of the start those of
+    :func:`bnblind.experiments.networks.blocking.mixture_shares`, too; if the cell asks for
+    ``features``, those of the test images before the first norm, ``features.NAME``, and the share
+    that is blocked there, ``blocked``. No images.
     """
     rows: list[Row] = []
+    data = own_data(cell, run.seed, data)
     for epoch, weights in run.weights.items() if cell.probed else ():
         model = kept_model(cell, data, weights)
         if cell.features:
@@ -91,5 +100,7 @@ def judge(cell: NetworkCell, run: Run, data: Dataset) -> tuple[list[Row], dict[s
                 found["blocked"] = share
         else:
             found = blocked_shares(model, data.train, cell, run.seed)
+            if epoch == 0:
+                found |= mixture_shares(model, data.train, cell, run.seed)
         rows += [{"epoch": epoch, "metric": name, "value": v} for name, v in found.items()]
     return rows, {}

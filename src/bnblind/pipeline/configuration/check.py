@@ -1,10 +1,12 @@
 """A profile, checked whole before anything is planned."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bnblind.errors import BadInput
+from bnblind.experiments.cells import Cell
 from bnblind.pipeline.configuration.schema import DATASETS, datasets, read_yaml, violations
 from bnblind.pipeline.declaration import Experiment
 
@@ -35,26 +37,24 @@ def _of_profile(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _duplicate_cells(config: Mapping[str, Any], experiments: Iterable[Experiment]) -> Iterator[str]:
-    """Grids, also of several experiments, that train the same cell: no column tells them apart.
-
-    Grids of one name are not held against each other: one sweep is checked against its grid where
-    it is declared, and a grid may keep the weights of a purity that its sweep only measures.
+    """Grids of an experiment that no column of its table tells apart: they may train one cell with
+    different seeds, if all else is the same.
     """
-    first: dict[tuple[Any, ...], tuple[str, str]] = {}
     told = set()
     trained = ((e.name, e.training) for e in experiments if e.training)
     for experiment, training in trained:
+        first: dict[tuple[Any, ...], tuple[str, Cell]] = {}
         for grid, cells in training.cells(config).items():
-            place = f"{experiment}.{grid}"
             for cell in cells:
-                identity = (training.kind, *cell.identity.items())
-                other, other_grid = first.setdefault(identity, (place, grid))
-                if other_grid != grid and (place, other) not in told:
-                    told.add((place, other))
+                other, known = first.setdefault((*cell.identity.items(),), (grid, cell))
+                both = sorted({*known.seeds} & {*cell.seeds})
+                same = replace(known, seeds=()) == replace(cell, seeds=())
+                if other != grid and (both or not same) and (grid, other) not in told:
+                    told.add((grid, other))
                     found = ", ".join(map(str, cell.identity.values()))
                     yield (
-                        f"{place}: found {found}, which {other} trains as well; allowed: one of "
-                        "them"
+                        f"{experiment}.{grid}: found {found}, which {experiment}.{other} trains as "
+                        "well; allowed: other seeds, all else the same"
                     )
 
 

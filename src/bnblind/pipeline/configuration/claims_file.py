@@ -35,6 +35,11 @@ def _unclear(claims: Mapping[str, Any], kinds: Collection[str]) -> Iterator[str]
                         f"{name}.rows.{part}: found {', '.join(found) or 'none'}; allowed: exactly "
                         f"one of {', '.join(words)}"
                     )
+            for side in ("of", "minus"):
+                own = row.get(side, {})
+                for conditions in own if isinstance(own, list) else [own]:
+                    if twice := {*row["where"]} & {*conditions}:
+                        yield f"{name}.rows.{part}: {sorted(twice)} in both `where` and `{side}`"
             if row.get("difference") is not None and not {"of", "minus"} <= set(row):
                 yield f"{name}.rows.{part}: a difference needs both `of` and `minus`"
 

@@ -21,6 +21,7 @@ from bnblind.norm_facts import norm_facts
 DATASETS = Path("config/datasets.yaml")
 REGISTRIES = {
     "model": ("src/bnblind/experiments/networks/models.py", "MODELS"),
+    "split": ("src/bnblind/experiments/datasets.py", "SPLITTINGS"),
     "init": ("src/bnblind/experiments/networks/models.py", "INITS"),
     "loss": ("src/bnblind/experiments/networks/losses.py", "TRAINING_LOSSES"),
     "batching": ("src/bnblind/experiments/batching.py", "BATCHINGS"),

@@ -29,6 +29,10 @@ SECTION = keys.grids(
             keys.name("init", "how the weights start: as torch does, or `he` (He et al. 2015)"),
             NetworkCell.init,
         ),
+        "split": keys.default(
+            keys.name("split", "parts of the data: `prepared`, or `own`: drawn anew for each seed"),
+            NetworkCell.split,
+        ),
         "norms": keys.names("norm", "norm variants at the network's normalization layers"),
         "batchings": keys.names("batching", BATCHINGS),
         "learning_rates": keys.several(keys.positive("step sizes")),

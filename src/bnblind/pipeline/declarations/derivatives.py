@@ -39,6 +39,7 @@ def contradictions(config: Config) -> Iterator[str]:
 
 def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
     yield "positions", {}
+    yield "readings", {}
     for grid in config["derivatives"]:
         controls = has_controls(config["classification"][grid]["norms"])
         for variants in ("norms", *(["controls"] if controls else [])):
@@ -59,14 +60,19 @@ EXPERIMENT = Experiment(
             "terms": "{grid}-{variants}",
             "blocked": "{grid}-blocked",
             "positions": "positions",
+            "readings": "readings",
         },
         captions={
             "terms": "each Taylor term's gradient after the norm (dotted) and before it (line), "
             "along training; median over seeds and batches.",
-            "blocked": "trained on label-pure batches, shares of the squared gradient that each "
-            "batch norm blocks and lets pass; mean over seeds and batches.",
-            "positions": "Batch norm after training on label-pure batches, probed with such "
-            "batches: shares of the squared gradient that are blocked and that pass, for vectors "
+            "blocked": "shares of the squared gradient that each batch norm blocks and lets pass, "
+            "before training and after training on each kind of batch; mean over seeds and "
+            "batches.",
+            "readings": "What passes batch norms of the second-order terms of label-pure batches, "
+            "read in three ways: of the terms' sum, in which diagonal and off-diagonal cancel, of "
+            "both counted separately, and as a share of the whole gradient.",
+            "positions": "Batch norm after training, probed with label-pure batches: shares of "
+            "the squared gradient that are blocked and that pass, for vectors "
             "(head) and images (conv).",
         },
         drawn=drawn,

@@ -1,13 +1,13 @@
 """The classifiers again, on batches between random and label-pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bnblind.experiments.words import purity_word
+from bnblind.experiments.words import foreign_word, purity_word
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import of_grids, unfit
 from bnblind.pipeline.configuration.schema import class_counts
-from bnblind.pipeline.declaration import Config, Experiment, Grids, Page, Training
+from bnblind.pipeline.declaration import Config, Experiment, Page, Training, trained_again
 
 SECTION = keys.grids(
     "the networks of that grid of `classification` again, on batches of other purities; all else "
@@ -18,6 +18,12 @@ SECTION = keys.grids(
         "purities": keys.several(
             keys.positive("from 1 / classes: the batchings `purity-P`", maximum=1)
         ),
+        "foreign": keys.default(
+            keys.several(
+                keys.integer("samples of other classes in every batch: `foreign-K`", most=9999), 0
+            ),
+            [],
+        ),
         "batches": keys.integer(
             "training batches on which to measure, before and after training, what BN blocks"
         ),
@@ -26,23 +32,17 @@ SECTION = keys.grids(
 )
 
 
-def words(settings: Any) -> list[str]:
-    return list(map(purity_word, settings["purities"]))
+def words(settings: Mapping[str, Any]) -> list[str]:
+    pure, foreign = settings["purities"], settings.get("foreign", [])
+    return [*map(purity_word, pure), *map(foreign_word, foreign)]
 
 
-def swept(config: Config) -> Grids:
-    """The grids of ``classification``, each with what its section changes."""
+def change(settings: Mapping[str, Any]) -> Config:
     return {
-        name: {
-            **config["classification"][name],
-            "norms": settings["norms"],
-            "batchings": words(settings),
-            "probed": settings["batches"],
-            "seeds": settings["seeds"],
-            "snapshots": [],
-            "may_diverge": True,
-        }
-        for name, settings in config["purity"].items()
+        "norms": settings["norms"],
+        "batchings": words(settings),
+        "probed": settings["batches"],
+        "seeds": settings["seeds"],
     }
 
 
@@ -53,7 +53,7 @@ def contradictions(config: Config) -> Iterator[str]:
     return of_grids("purity", config, of_grid)
 
 
-TRAINING = Training(kind="networks", grids=swept)
+TRAINING = Training(kind="networks", grids=trained_again("purity", change))
 
 EXPERIMENT = Experiment(
     name="purity",

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import of_grids, unfit
-from bnblind.pipeline.declaration import Config, Experiment, Grids, Training
+from bnblind.pipeline.declaration import Config, Experiment, Training, trained_again
 
 SECTION = keys.grids(
     "the networks of that grid of `classification` again, at other learning rates; all else is the "
@@ -15,34 +14,15 @@ SECTION = keys.grids(
     {
         "norms": keys.names("norm", "which of the norms"),
         "batchings": keys.names("batching", "as in `classification`"),
-        "learning_rates": keys.several(
-            keys.positive("step sizes that the grid does not train itself")
-        ),
+        "learning_rates": keys.several(keys.positive("step sizes")),
         "seeds": keys.seeds("of initialization and batches"),
     },
 )
 
 
-def swept(config: Config) -> Grids:
-    """The grids of ``classification``, each with what its section changes."""
-    own = {"snapshots": [], "may_diverge": True}
-    return {
-        name: {**config["classification"][name], **settings, **own}
-        for name, settings in config["rates"].items()
-    }
-
-
 def contradictions(config: Config) -> Iterator[str]:
     def of_grid(place: str, settings: Any, grid: Any) -> Iterator[str]:
-        yield from unfit(f"{place}.batchings", settings["batchings"], grid)
-        own = [cell.identity for cell in NetworkCell.of_grid(grid)]
-        again = [
-            f"{cell.norm}, {cell.batching} at {cell.lr}"
-            for cell in NetworkCell.of_grid({**grid, **settings})
-            if cell.identity in own
-        ]
-        if again:
-            yield f"{place}: found {'; '.join(again)}, which the grid itself trains"
+        return unfit(f"{place}.batchings", settings["batchings"], grid)
 
     return of_grids("rates", config, of_grid)
 
@@ -53,5 +33,5 @@ EXPERIMENT = Experiment(
     order=50,
     section=SECTION,
     contradictions=contradictions,
-    training=Training(kind="networks", grids=swept),
+    training=Training(kind="networks", grids=trained_again("rates", dict)),
 )

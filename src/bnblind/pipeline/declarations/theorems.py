@@ -20,6 +20,14 @@ SECTION = keys.mapping(
         ),
         "eps": keys.several(keys.number("added to the variance", minimum=0)),
         "seeds": keys.seeds("of features and losses"),
+        "hessians": keys.mapping(
+            "what passes BN of random Hessians",
+            {
+                "batch_sizes": keys.several(keys.integer("samples per batch", 3)),
+                "dims": keys.several(keys.integer("features per sample", 2)),
+                "seeds": keys.seeds("of features"),
+            },
+        ),
         "leak": keys.mapping(
             "T2's leak, channel by channel",
             {
@@ -36,13 +44,13 @@ EXPERIMENT = Experiment(
     title="What passes each norm",
     order=10,
     section=SECTION,
-    tables={name: f"theorems/{name}" for name in ("passing", "errors", "leak")},
+    tables={name: f"theorems/{name}" for name in ("passing", "errors", "leak", "hessians")},
     computing=Computing(
         "check_theorems", norms=lambda config: ["bn", *config["theorems"]["norms"]]
     ),
     metrics=True,
     page=Page(
-        figures={"passing": "passing", "points": "points", "leak": "leak"},
+        figures={name: name for name in ("passing", "points", "closed_forms", "hessians", "leak")},
         captions={
             "passing": "Share of each Taylor term's gradient at y0 = 0 that passes each norm "
             "(median over the cases): 1 where nothing is blocked, about 1e-16 (rounding) where "
@@ -50,10 +58,17 @@ EXPERIMENT = Experiment(
             "points": "Share of each Taylor term's gradient that passes each norm at eps = 0, for "
             "three expansion points, median over losses and cases: BN blocks the first-order term "
             "and the diagonal at each.",
+            "closed_forms": "Autograd's gradient against the closed form of each theorem: a "
+            "point per case. Rounding is about 1e-16.",
+            "hessians": "What passes BN of the second-order terms if the entries of the Hessian "
+            "are random and uncorrelated, for batches of n samples and D features; dot: mean over "
+            "seeds, line: their range.",
             "leak": "Leak of the Hessian's diagonal: measured channel by channel, and the curve "
             "that T2 states.",
         },
-        drawn=lambda config: [("passing", {}), ("points", {}), ("leak", {})],
+        drawn=lambda config: [
+            (name, {}) for name in ("passing", "points", "closed_forms", "hessians", "leak")
+        ],
         shown=("theorems/passing",),
         sentence="Share of each Taylor term's gradient that passes each norm: 1 where all passes, "
         "about 1e-16 (rounding) where nothing does. Float64, synthetic features, losses shared by "

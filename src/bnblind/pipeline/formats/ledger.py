@@ -7,8 +7,8 @@ from typing import Any
 from bnblind.errors import BadInput
 
 KEYS = {
-    *("id", "claim", "paper", "required", "value", "interval", "seeds", "verdict", "undecided"),
-    *("scope", "theorem", "artifact"),
+    *("id", "claim", "paper", "required", "value", "interval", "seeds", "verdict"),
+    *("p", "corrected", "scope", "theorem", "artifact"),
 }
 """What is read of a row."""
 

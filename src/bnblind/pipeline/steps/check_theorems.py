@@ -7,7 +7,13 @@ from typing import Any
 import pandas as pd
 import torch
 
-from bnblind.experiments.theorem_check import Case, leak_by_channel, passing_by_term, theorem_errors
+from bnblind.experiments.theorem_check import (
+    Case,
+    leak_by_channel,
+    passing_by_term,
+    random_hessian_shares,
+    theorem_errors,
+)
 from bnblind.pipeline.formats.files import json_bytes, publish
 from bnblind.pipeline.formats.tables import table_bytes
 from bnblind.pipeline.options import parse
@@ -45,8 +51,30 @@ def leak_table(settings: dict[str, Any]) -> pd.DataFrame:
     return table.assign(relative_error=(table["measured"] / table["stated"] - 1).abs())
 
 
+def hessians_table(settings: dict[str, Any]) -> pd.DataFrame:
+    """Uncorrelated random Hessians: one row per kind of features, batch size, dimension, seed and
+    term. ``independent``: what is expected of ``stated`` where features are independent.
+    """
+    axes = ("batch_sizes", "dims", "seeds")
+    rows = [
+        (features, n, dim, seed, term, *shares)
+        for features, mixing in (("correlated", 0.5), ("independent", 0.0))
+        for n, dim, seed in itertools.product(*(settings[axis] for axis in axes))
+        for term, shares in random_hessian_shares(n, dim, seed, mixing).items()
+    ]
+    columns = ["features", "batch_size", "dim", "seed", "term", "passing", "stated"]
+    table = pd.DataFrame(rows, columns=columns)
+    diagonal = (1 - 1 / table["dim"]).where(table["term"] == "second", 1.0)
+    independent = (1 - 1 / (table["batch_size"] - 1)) * diagonal
+    return table.assign(
+        relative_error=(table["passing"] / table["stated"] - 1).abs(),
+        independent=independent,
+        from_independent=(table["passing"] / independent - 1).abs(),
+    )
+
+
 def main(argv: list[str]) -> None:
-    args = parse(__name__, argv, settings="settings", file="passing errors leak metrics")
+    args = parse(__name__, argv, settings="settings", file="passing errors leak hessians metrics")
     norms = args.settings["norms"]
     passing = measured(cases(args.settings, norms), passing_by_term, "term", "passing")
     errors = measured(cases(args.settings, ["bn"]), theorem_errors, "theorem", "error")
@@ -56,6 +84,7 @@ def main(argv: list[str]) -> None:
             args.passing: table_bytes(passing),
             args.errors: table_bytes(errors),
             args.leak: table_bytes(leak_table(args.settings)),
+            args.hessians: table_bytes(hessians_table(args.settings["hessians"])),
             args.metrics: json_bytes({"largest_deviation": largest}),
         }
     )

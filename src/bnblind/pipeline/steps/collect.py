@@ -17,16 +17,18 @@ from bnblind.pipeline.options import parse
 def joined(tables: list[pd.DataFrame], cell: type[Cell]) -> pd.DataFrame:
     """The tables of all cells as one, sorted by the columns that tell rows apart.
 
-    A column that only some tables have holds the cell's default elsewhere.
+    A column that no table or only some have holds the cell's default elsewhere, so that claims may
+    name it of any run.
 
     Raises:
         BadInput: two tables hold the same row.
     """
     table = pd.concat(tables, ignore_index=True)
-    told = [field for field in cell.identity_fields() if field.name in table]
-    names = [field.name for field in told]
-    defaults = {field.name: field.default for field in told if field.default is not MISSING}
+    fields = cell.identity_fields()
+    defaults = {f.name: f.default for f in fields if f.default not in (MISSING, None)}
+    table = table.assign(**{name: d for name, d in defaults.items() if name not in table})
     table = table.fillna(defaults)
+    names = [field.name for field in fields if field.name in table]
     rest = [name for name in table.columns if name not in names]
     order = [*names, *(name for name in rest if name not in ("value", "batch_order"))]
     table = table[[*names, *rest]].sort_values(order, kind="stable", ignore_index=True)

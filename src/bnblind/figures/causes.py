@@ -1,0 +1,120 @@
+"""Figure and table of what does the harm: forward passes, each with several backward passes."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bnblind.figures.naming import batch_title, batchings_in, rows_in_order, where
+from bnblind.figures.outcomes import draw_interval, interval_text, outcomes
+from bnblind.figures.panels import panel_grid, title_columns
+
+PASSES = {
+    "none": ("identity", "passes"),
+    "identity_blocked": ("identity", "BN's"),
+    "identity_blocked_scaled": ("identity", "BN's, with 1 / sigma"),
+    "identity_zeroed": ("identity", "zero"),
+    "bn_detached": ("BN", "passes"),
+    "bn": ("BN", "BN's"),
+    "bn_zeroed": ("BN", "zero"),
+    "bn_ema": ("running averages", "passes"),
+    "bn_renorm": ("running averages", "BN's"),
+}
+"""Forward and backward pass of each norm, in the order in which they are shown."""
+COLORS = {"passes": "#000000", "zero": "#999999"}
+BLOCKS = "#D55E00"
+
+
+def _color(norm: str) -> str:
+    return COLORS.get(PASSES[norm][1], BLOCKS)
+
+
+def _places(norms: list[str]) -> dict[str, float]:
+    """Heights of the norms, a gap between forward passes."""
+    places, height, before = {}, 0.0, ""
+    for norm in norms:
+        forward = PASSES[norm][0]
+        height += 1 if forward == before else 1.9
+        places[norm], before = height, forward
+    return places
+
+
+def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
+    """Test accuracy of every forward and backward pass; a panel for each batching.
+
+    Args:
+        results: runs of one network in long form, with a column weight_decay.
+        classes: of the data set, for the line at chance; a run that diverged counts as that.
+    """
+    drawn = outcomes(results, 1 / classes)
+    norms = [norm for norm in PASSES if norm in set(drawn["norm"])]
+    decays = sorted(drawn["weight_decay"].unique(), reverse=True)
+    places, batchings = _places(norms), batchings_in(drawn)
+    height = 0.9 + 0.27 * max(places.values())
+    figure, panels = panel_grid(1, len(batchings), height, sharey=True, sharex=True)
+    for axes, batching in zip(panels[0], batchings, strict=True):
+        for number, decay in enumerate(decays):
+            for norm, place in places.items():
+                own = where(drawn, batching=batching, norm=norm, weight_decay=decay)
+                marks = {"color": _color(norm), "marker": "Do"[number == 0]}
+                face = None if number == 0 else "white"
+                at = place + (number - (len(decays) - 1) / 2) * 0.4
+                draw_interval(axes, [*own["value"]], at, 0.16, **marks, mfc=face or marks["color"])
+                lost = own[own["diverged"]]
+                axes.plot(lost["value"], [at + 0.16] * len(lost), "x", color=marks["color"], ms=4)
+        axes.set(xlim=(0, 1.02), xlabel="test accuracy")
+        axes.axvline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color="#EEEEEE", lw=0.6)
+        axes.set_axisbelow(True)
+    first = panels[0][0]
+    first.set_yticks([*places.values()], [f"gradient: {PASSES[norm][1]}" for norm in norms])
+    for label, norm in zip(first.get_yticklabels(), norms, strict=True):
+        label.set_color(_color(norm))
+    for forward in dict.fromkeys(PASSES[norm][0] for norm in norms):
+        top = min(place for norm, place in places.items() if PASSES[norm][0] == forward)
+        first.text(
+            0, top - 0.72, f"forward: {forward}", transform=first.get_yaxis_transform(),
+            ha="right", va="center", weight="bold", fontsize=7.5,
+        )  # fmt: skip
+    first.text(1 / classes + 0.015, 0.75, "chance", va="top", fontsize=7, color="grey")
+    first.set_ylim(max(places.values()) + 0.7, 0.7)
+    title_columns(panels, map(batch_title, batchings))
+    handles = [
+        Line2D(
+            [], [], color="black", ls="", marker=marker, mfc=face, label=f"weight decay {decay:g}"
+        )
+        for decay, marker, face in zip(decays, "oD", ("black", "white"), strict=False)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure, drawn
+
+
+def _feature(results: pd.DataFrame, metric: str, epoch: str, keys: list[str]) -> pd.Series:
+    """Mean over the seeds, before (``min``) or after (``max``) training."""
+    rows = results[results["metric"] == metric]
+    rows = rows[rows["epoch"] == (0 if epoch == "min" else rows["epoch"].max())]
+    return rows.groupby(keys)["value"].mean()
+
+
+def causes_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
+    """The same as numbers, with what is blocked and what becomes of the features before the norm:
+    one row for each norm, batching and weight decay.
+    """
+    keys = ["batching", "weight_decay", "norm"]
+    ended = outcomes(results, 1 / classes).groupby(keys)
+    columns = {
+        "test accuracy": ended["value"].agg(interval_text),
+        "diverged": ended["diverged"].sum(),
+        "blocked before": _feature(results, "blocked", "min", keys),
+        "blocked after": _feature(results, "blocked", "max", keys),
+        "between / within before": _feature(results, "features.between_within", "min", keys),
+        "between / within after": _feature(results, "features.between_within", "max", keys),
+        "squared mean / variance after": _feature(results, "features.squared_mean", "max", keys)
+        / _feature(results, "features.variance", "max", keys),
+    }
+    table = pd.DataFrame(columns).reset_index()
+    decays = sorted(table["weight_decay"].unique(), reverse=True)
+    orders = {"batching": batchings_in(table), "weight_decay": decays, "norm": PASSES}
+    table = rows_in_order(table, orders)
+    passes = pd.DataFrame([PASSES[norm] for norm in table["norm"]], columns=["forward", "backward"])
+    return pd.concat([passes, table.drop(columns="norm")], axis=1)

@@ -1,0 +1,49 @@
+"""How training ended, run by run, as the ledger reads it, and drawn as dots with intervals."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from bnblind.experiments.intervals import t_interval
+from bnblind.figures.naming import identity_in
+
+LAST = 3
+"""Epochs over which an accuracy is averaged, the last ones."""
+
+
+def outcomes(results: pd.DataFrame, chance: float) -> pd.DataFrame:
+    """Test accuracy in evaluation mode of each run, mean of its last three epochs.
+
+    Args:
+        results: runs in long form.
+        chance: what a run that diverged counts as.
+
+    Returns:
+        The columns that tell cells apart, seed, value, and diverged (bool).
+    """
+    run = [*identity_in(results), "seed"]
+    rows = results[results["metric"] == "test.eval.accuracy"]
+    late = rows[rows.groupby(run)["epoch"].rank(ascending=False) <= LAST]
+    ended = results.loc[results["metric"] == "diverged", run].assign(diverged=True)
+    found = late.groupby(run, sort=False)["value"].mean().reset_index()
+    found = found.merge(ended.drop_duplicates(), on=run, how="left")
+    diverged = found["diverged"].notna()
+    return found.assign(diverged=diverged, value=found["value"].mask(diverged, chance))
+
+
+def draw_interval(
+    axes: Axes, values: Sequence[float], place: float, shift: float = 0.28, **marks: Any
+) -> None:
+    """At the height ``place`` the mean of ``values`` with its t interval, the values below it."""
+    mean, low, high = t_interval(values)
+    axes.plot(values, [place + shift] * len(values), ls="", **marks | {"ms": 2.2, "alpha": 0.6})
+    axes.plot([low, high], [place, place], color=marks["color"], lw=1)
+    axes.plot([mean], [place], ls="", **marks)
+
+
+def interval_text(values: pd.Series) -> str:
+    """Mean (ends of the t interval), without a leading 0."""
+    mean, low, high = (f"{value:.3f}".replace("0.", ".", 1) for value in t_interval([*values]))
+    return f"{mean} ({low} to {high})"

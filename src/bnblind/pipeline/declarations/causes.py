@@ -1,0 +1,67 @@
+"""What does the harm: forward and backward passes of BN, each with and without the other."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bnblind.pipeline.configuration import keys
+from bnblind.pipeline.configuration.relations import of_grids, unfit
+from bnblind.pipeline.configuration.schema import class_counts
+from bnblind.pipeline.declaration import Config, Experiment, Page, Training, trained_again
+
+SECTION = keys.grids(
+    "the networks of that grid of `classification` again, under norms whose forward and backward "
+    "passes are BN's, another's or nothing; all else is the grid's. One job per norm trains all of "
+    "it and keeps results, no weights. A run whose loss is no longer finite ends there and is "
+    "recorded as diverged",
+    {
+        "norms": keys.names("norm", "which norms"),
+        "batchings": keys.names("batching", "as in `classification`"),
+        "weight_decays": keys.several(keys.number("in place of the optimizer's", minimum=0)),
+        "batches": keys.integer(
+            "training batches on which to measure, before and after training, what is blocked"
+        ),
+        "seeds": keys.seeds("of initialization and batches"),
+    },
+)
+
+
+def change(settings: Mapping[str, Any]) -> Config:
+    own = {key: value for key, value in settings.items() if key != "batches"}
+    return {**own, "probed": settings["batches"], "features": True}
+
+
+def contradictions(config: Config) -> Iterator[str]:
+    def of_grid(place: str, settings: Any, grid: Any) -> Iterator[str]:
+        return unfit(f"{place}.batchings", settings["batchings"], grid)
+
+    return of_grids("causes", config, of_grid)
+
+
+TRAINING = Training(kind="networks", grids=trained_again("causes", change))
+
+EXPERIMENT = Experiment(
+    name="causes",
+    title="What does the harm",
+    order=35,
+    section=SECTION,
+    contradictions=contradictions,
+    training=TRAINING,
+    page=Page(
+        figures={"table": "{comparison}"},
+        captions={
+            "table": "test accuracy under every combination of a forward and a backward pass; "
+            "small: each seed, large: mean and 95 % t interval over seeds. Filled: with the "
+            "authors' weight decay, open: without.",
+        },
+        drawn=lambda config: [
+            ("table", {"comparison": cell.comparison(cell.identity)})
+            for cell in TRAINING.all_cells(config)
+        ],
+        parameters=class_counts,
+        shown=("causes/digits-head-*", "causes/*"),
+        sentence="Test accuracy under every combination of a forward pass (groups) and a backward "
+        "pass (rows), by kind of batch. On label-pure batches BN's forward pass alone and its "
+        "backward pass alone each do harm, and both together leave chance; on random batches "
+        "neither does.",
+    ),
+)

@@ -1,0 +1,62 @@
+"""Which normalization works on batches that share a loss."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bnblind.pipeline.configuration import keys
+from bnblind.pipeline.configuration.relations import of_grids, unfit
+from bnblind.pipeline.configuration.schema import class_counts
+from bnblind.pipeline.declaration import Config, Experiment, Page, Training, trained_again
+
+SECTION = keys.grids(
+    "the networks of that grid of `classification` again, under further norms; all else is the "
+    "grid's. One job per norm trains all of it and keeps results, no weights. A run whose loss is "
+    "no longer finite ends there and is recorded as diverged",
+    {
+        "norms": keys.names("norm", "which norms"),
+        "batchings": keys.names("batching", "as in `classification`"),
+        "batches": keys.integer(
+            "training batches on which to measure, before and after training, what is blocked"
+        ),
+        "seeds": keys.seeds("of initialization and batches"),
+    },
+)
+
+
+def change(settings: Mapping[str, Any]) -> Config:
+    own = {key: value for key, value in settings.items() if key != "batches"}
+    return {**own, "probed": settings["batches"], "features": True}
+
+
+def contradictions(config: Config) -> Iterator[str]:
+    def of_grid(place: str, settings: Any, grid: Any) -> Iterator[str]:
+        return unfit(f"{place}.batchings", settings["batchings"], grid)
+
+    return of_grids("remedies", config, of_grid)
+
+
+TRAINING = Training(kind="networks", grids=trained_again("remedies", change))
+
+EXPERIMENT = Experiment(
+    name="remedies",
+    title="What to use instead",
+    order=75,
+    section=SECTION,
+    contradictions=contradictions,
+    training=TRAINING,
+    page=Page(
+        figures={"norms": "{comparison}"},
+        captions={
+            "norms": "test accuracy under each norm; small: each seed, large: mean and 95 % t "
+            "interval over seeds. One panel per kind of batch.",
+        },
+        drawn=lambda config: [
+            ("norms", {"comparison": cell.comparison(cell.identity)})
+            for cell in TRAINING.all_cells(config)
+        ],
+        parameters=class_counts,
+        shown=("remedies/digits-head-*", "remedies/*"),
+        sentence="Test accuracy under each norm on label-pure batches, on batches with samples of "
+        "other classes in them, and on random ones.",
+    ),
+)
