@@ -5,9 +5,14 @@ shell.prefix("export PYTHONPATH=src; ")
 PROOFS_RECORD = Paths(".").metrics("proofs")
 
 try:
-    EXPERIMENTS = experiments()
-    check_config(config, EXPERIMENTS.values())
-    read_claims(judged_tables(EXPERIMENTS.values()))
+    DECLARED = experiments()
+    check_config(config, DECLARED.values())
+    read_claims(judged_tables(DECLARED.values()))
+    RUNNING = {name: e for name, e in DECLARED.items() if e.runs_in(config)}
+    ADOPTED = {name: e for name, e in DECLARED.items() if e.adopted_in(config)}
+    EXPERIMENTS = {
+        name: e for name, e in DECLARED.items() if name in RUNNING or name in ADOPTED
+    }
     DATASETS = schema.datasets()
     ARTIFACTS = artifacts(config, EXPERIMENTS.values(), DATASETS)
     TARGETS = {
@@ -23,7 +28,7 @@ except BadInput as error:
 PATHS = Paths(config["root"])
 CELLS = {
     name: experiment.training.cells(config)
-    for name, experiment in EXPERIMENTS.items()
+    for name, experiment in RUNNING.items()
     if experiment.training
 }
 NUMERICS = [config["numerics"], config["numeric_threads"]]

@@ -1,6 +1,6 @@
 # Every experiment with a step of its own: one job, or one for each grid of its section.
 
-for experiment in EXPERIMENTS.values():
+for experiment in RUNNING.values():
     if computing := experiment.computing:
         grid = ["{grid}"] if computing.of_networks else []
 

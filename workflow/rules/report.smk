@@ -62,7 +62,7 @@ rule claims:
         **shared("claims"),
         captions={"page": "of each claim its rows: number, condition and verdict."},
         profile=config["profile"],
-        kinds=lambda wildcards: judged_tables(EXPERIMENTS.values()),
+        kinds=lambda wildcards: judged_tables(DECLARED.values()),
         results=lambda wildcards: PATHS.results(),
     shell:
         step(

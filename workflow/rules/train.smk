@@ -1,6 +1,6 @@
 # Every experiment that trains: a job for each part of a grid, and one table of all their results.
 
-for experiment in EXPERIMENTS.values():
+for experiment in RUNNING.values():
     if training := experiment.training:
         trains, collects = experiment.trains, experiment.makes_tables
 
@@ -51,8 +51,31 @@ for experiment in EXPERIMENTS.values():
                 step("collect --kind {params.kind:q}")
 
 
+for experiment in ADOPTED.values():
+    adopts = experiment.adopts
+    taken = [artifact.path for artifact in ARTIFACTS if artifact.rule == adopts]
+
+    rule:
+        name:
+            adopts
+        input:
+            code=code_of("adopt"),
+            record=f"published/{experiment.published}.json",
+            found=[PATHS.published(experiment.published, path) for path in taken],
+        output:
+            taken=[kept(path) for path in taken],
+        log:
+            PATHS.log(adopts),
+        resources:
+            **asked("adopt"),
+        params:
+            **shared(adopts),
+        shell:
+            step("adopt")
+
+
 WEIGHTS = [
-    (EXPERIMENTS[artifact.experiment].training.kind, artifact.path)
+    (RUNNING[artifact.experiment].training.kind, artifact.path)
     for artifact in ARTIFACTS
     if artifact.kind == "weights" and artifact.experiment
 ]

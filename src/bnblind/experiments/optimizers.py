@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bnblind.errors import unknown
 from bnblind.experiments.runs import by_part
+from bnblind.standardization import square_root
 
 Parameters = Iterable[nn.Parameter]
 
@@ -106,7 +107,40 @@ class Adamax(Optimizer):
         p.addcdiv_(mean, largest, value=-self.lr / (1 - beta1 ** int(memory["steps"])))
 
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "adamax": Adamax}
+class Adam(Optimizer):
+    """Steps by the running mean of the gradient over the root of that of its square.
+
+    ``m <- m + (1 - beta1) (gradient - m)``, ``v <- beta2 v + (1 - beta2) gradient^2``,
+    ``p <- p - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)``, as torch.optim.Adam but for
+    the rounding of the root, which torch.sqrt does not round alike on all processors.
+    Source: Kingma & Ba 2015, arXiv:1412.6980.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float,
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.betas, self.eps = tuple(betas), eps
+
+    def change(self, p: nn.Parameter, gradient: Tensor, memory: dict[str, Tensor]) -> None:
+        beta1, beta2 = self.betas
+        if not memory:
+            memory |= {"mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
+            memory["steps"] = torch.tensor(0)
+        memory["steps"] += 1
+        steps = int(memory["steps"])
+        mean = memory["mean"].lerp_(gradient, 1 - beta1)
+        square = memory["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        # A gradient that was always 0 has the root 0, of which there is no reciprocal.
+        root = torch.where(square > 0, square_root(square / (1 - beta2**steps)), 0)
+        p.addcdiv_(mean, root.add_(self.eps), value=-self.lr / (1 - beta1**steps))
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "adam": Adam, "adamax": Adamax}
 
 
 def build_optimizer(name: str, parameters: Parameters, lr: float, **settings: Any) -> Optimizer:

@@ -7,14 +7,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bnblind.experiments.intervals import t_interval
-from bnblind.figures.naming import identity_in
 
 LAST = 3
 """Epochs over which an accuracy is averaged, the last ones."""
 
 
-def outcomes(results: pd.DataFrame, chance: float) -> pd.DataFrame:
-    """Test accuracy in evaluation mode of each run, mean of its last three epochs.
+def outcomes(
+    results: pd.DataFrame, chance: float, metric: str = "test.eval.accuracy"
+) -> pd.DataFrame:
+    """``metric`` of each run, mean of its last three epochs.
 
     Args:
         results: runs in long form.
@@ -23,8 +24,9 @@ def outcomes(results: pd.DataFrame, chance: float) -> pd.DataFrame:
     Returns:
         The columns that tell cells apart, seed, value, and diverged (bool).
     """
-    run = [*identity_in(results), "seed"]
-    rows = results[results["metric"] == "test.eval.accuracy"]
+    numbers = ("epoch", "metric", "value", "batch_order")
+    run = [name for name in results if name not in numbers]
+    rows = results[results["metric"] == metric]
     late = rows[rows.groupby(run)["epoch"].rank(ascending=False) <= LAST]
     ended = results.loc[results["metric"] == "diverged", run].assign(diverged=True)
     found = late.groupby(run, sort=False)["value"].mean().reset_index()

@@ -31,6 +31,11 @@ class Paths:
     def at(self, path: str) -> str:
         return path if self.root == "." else f"{self.root}/{path}"
 
+    def published(self, profile: str, path: str) -> str:
+        """What another profile has published of a file of this one."""
+        own = path if self.root == "." else path.removeprefix(f"{self.root}/")
+        return f"published/{profile}/{own}"
+
     def raw(self, dataset: str, file: str) -> str:
         return self.at(f"data/raw/{dataset}/{file}")
 
@@ -136,15 +141,16 @@ def _of_data(
 def _of_training(
     experiment: "Experiment", config: Mapping[str, Any], paths: Paths
 ) -> Iterator[Artifact]:
-    training = experiment.training
+    training, adopted = experiment.training, experiment.adopted_in(config)
     kinds = {"weights": "weights", "results": "table", "samples": "samples"}
     if training is None:
         return
-    for grid, cells in training.cells(config).items():
+    rule = experiment.adopts if adopted else experiment.trains
+    for grid, cells in training.cells(experiment.completed(config)).items():
         for job in by_job(cells):
-            for kept in ("results", *training.keeps):
+            for kept in (*training.keeps,) if adopted else ("results", *training.keeps):
                 path = paths.trained(kept, experiment.name, grid, job)
-                yield Artifact(path, kinds[kept], "trained", experiment.trains, experiment.name)
+                yield Artifact(path, kinds[kept], "trained", rule, experiment.name)
 
 
 def _of_experiment(
@@ -152,7 +158,8 @@ def _of_experiment(
 ) -> Iterator[Artifact]:
     name = experiment.name
     yield from _of_training(experiment, config, paths)
-    rule, page_rule = experiment.makes_tables, experiment.makes_page
+    adopted, page_rule = experiment.adopted_in(config), experiment.makes_page
+    rule = experiment.adopts if adopted else experiment.makes_tables
     for table in experiment.of_config(experiment.tables.values(), config):
         yield Artifact(paths.table(table), "table", "analysed", rule, name)
     if experiment.metrics:
@@ -184,7 +191,8 @@ def artifacts(
     paths = Paths(config["root"])
     found = [*_of_data(config, datasets, paths), *_of_report(paths)]
     for experiment in experiments:
-        found += _of_experiment(experiment, config, paths)
+        if experiment.runs_in(config) or experiment.published:
+            found += _of_experiment(experiment, config, paths)
     first: dict[str, Artifact] = {}
     below = paths.at("data/"), paths.at("reports/")
     for artifact in found:

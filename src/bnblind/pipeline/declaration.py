@@ -6,9 +6,11 @@ configuration, the tables that claims may read, its place on the first page and 
 Imports no numerical library, since planning reads it.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from bnblind.errors import BadInput
@@ -121,6 +123,9 @@ class Experiment:
         computing: the step that computes its tables, if it does not train.
         page: its notebook; None if another experiment's page shows it.
         contradictions: one line for each key that contradicts another one, found and allowed.
+        published: profile that computes it; others, that have no section of it, show what that one
+            has published, below ``published``.
+        needs: other sections that a profile with its section must have.
     """
 
     name: str
@@ -133,6 +138,8 @@ class Experiment:
     computing: Computing | None = None
     page: Page | None = None
     contradictions: Callable[[Config], Iterator[str]] = _nothing
+    published: str = ""
+    needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.training:
@@ -140,6 +147,26 @@ class Experiment:
                 raise TypeError("`training` stands beside `tables` or `computing`; allowed: alone")
             object.__setattr__(self, "tables", {"table": self.name})
             object.__setattr__(self, "metrics", True)
+
+    def runs_in(self, config: Config) -> bool:
+        """Whether a profile computes it."""
+        return self.section is None or self.name in config
+
+    def adopted_in(self, config: Config) -> bool:
+        """Whether a profile shows what another one has published of it."""
+        return bool(self.published) and not self.runs_in(config)
+
+    def completed(self, config: Config) -> Config:
+        """The configuration with the section with which it was computed."""
+        if not self.adopted_in(config):
+            return config
+        settings = json.loads(Path(f"published/{self.published}/settings.json").read_bytes())
+        return {**config, self.name: settings["profile"][self.name]}
+
+    @property
+    def adopts(self) -> str:
+        """Name of the rule that takes over what another profile has published."""
+        return f"adopt_{self.name}"
 
     @property
     def trains(self) -> str:
@@ -174,12 +201,13 @@ class Experiment:
 
     def stems(self, config: Config) -> dict[str, str]:
         """Those of all its figures of a configuration -> the figures' names."""
-        drawn = self.page.drawn(config) if self.page else ()
+        drawn = self.page.drawn(self.completed(config)) if self.page else ()
         return dict(sorted((self.stem(name, **fields), name) for name, fields in drawn))
 
     def page_inputs(self, config: Config, paths: Paths) -> Mapping[str, Any]:
         """The parameters of its notebook that are files."""
         assert self.page is not None
+        config = self.completed(config)
         if self.page.inputs:
             return self.page.inputs(config, paths)
         return {
@@ -191,5 +219,5 @@ class Experiment:
 
     def of_config(self, tables: Iterable[str], config: Config) -> list[str]:
         """Those of a configuration: ``{grid}`` replaced by each grid of the section."""
-        grids = config.get(self.name) or [""]
+        grids = self.completed(config).get(self.name) or [""]
         return list(dict.fromkeys(table.format(grid=grid) for table in tables for grid in grids))

@@ -1,6 +1,8 @@
 """What training under a norm does to the features before it, and what the norm blocks."""
 
 import copy
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +52,41 @@ def feature_statistics(x: Tensor, labels: Tensor) -> dict[str, float]:
     return {name: value.item() for name, value in found.items()}
 
 
+@contextmanager
+def watched(layer: Norm) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """What goes through the layer: of each backward pass the features given to it, and the gradient
+    with respect to its output; the last one first.
+    """
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def forward(_: nn.Module, args: tuple[Tensor], out: Tensor) -> None:
+        x = args[0].detach()
+        if out.requires_grad:
+            out.register_hook(lambda gradient: seen.append((x, gradient)))
+
+    handle = layer.register_forward_hook(forward)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def share_blocked_by(layer: Norm, seen: Iterable[tuple[Tensor, Tensor]]) -> float | None:
+    """Of the squared gradient at the layer's standardized features, summed over what was ``seen``
+    of it, the share that BN's backward pass blocks (T4); None where no gradient arrives.
+    """
+    passes = arrives = 0.0
+    for x, gradient in seen:
+        y, _ = standardize(x, layer.eps)
+        weight = getattr(layer, "weight", None)
+        G = gradient if weight is None else gradient * per_channel(weight.detach(), gradient)
+        found = blocked(G, y).layer()
+        if found.total > 0:
+            passes += (found.passing * found.total).item()
+            arrives += found.total.item()
+    return 1 - passes / arrives if arrives else None
+
+
 def blocked_share(model: nn.Module, part: Part, cell: NetworkCell, seed: int) -> float | None:
     """Of the squared gradient that arrives at the first norm's standardized features in training,
     the share that its backward pass blocks (T4); None where that is not BN's.
@@ -63,23 +100,9 @@ def blocked_share(model: nn.Module, part: Part, cell: NetworkCell, seed: int) ->
     layer = first_norm(model)
     if not layer.blocks_as_bn:
         return None
-    seen: list[tuple[Tensor, Tensor]] = []
-
-    def forward(_: nn.Module, args: tuple[Tensor], out: Tensor) -> None:
-        x = args[0].detach()
-        out.register_hook(lambda gradient: seen.append((x, gradient)))
-
-    layer.register_forward_hook(forward)
     loss = training_loss(cell.loss)
-    for batch in whole_batches(part, cell, seed):
-        loss(model(part.images[batch].double()), part.labels[batch], "mean").backward()
-    passes = arrives = 0.0
-    for x, gradient in seen:
-        y, _ = standardize(x, layer.eps)
-        weight = getattr(layer, "weight", None)
-        G = gradient if weight is None else gradient * per_channel(weight.detach(), gradient)
-        found = blocked(G, y).layer()
-        if found.total > 0:
-            passes += (found.passing * found.total).item()
-            arrives += found.total.item()
-    return 1 - passes / arrives if arrives else None
+    with watched(layer) as seen:
+        for batch in whole_batches(part, cell, seed):
+            logits = model(part.images[batch].double())
+            loss(logits, part.labels[batch], "mean").backward()
+    return share_blocked_by(layer, seen)

@@ -15,12 +15,11 @@ DATASETS_SCHEMA = Path("workflow/schemas/datasets.schema.yaml")
 
 
 def config_schema(experiments: Iterable[Experiment]) -> dict[str, Any]:
-    """The schema of a profile: what all say, and a section for each experiment with settings."""
+    """The schema of a profile: what all say, and a section for each experiment that it runs."""
     schema: dict[str, Any] = read_yaml(SCHEMA)
     sections = {e.name: e.section for e in experiments if e.section is not None}
     if taken := sorted({*sections} & {*schema["properties"]}):
         raise BadInput(f"experiment {taken[0]}: the key {taken[0]!r} of a profile is not its own")
-    schema["required"] += sections
     schema["properties"] |= sections
     return schema
 
@@ -59,10 +58,17 @@ def _duplicate_cells(config: Mapping[str, Any], experiments: Iterable[Experiment
 
 
 def _contradictions(config: Mapping[str, Any], experiments: Iterable[Experiment]) -> list[str]:
+    running = [experiment for experiment in experiments if experiment.runs_in(config)]
     lines = [*_of_profile(config)]
-    for experiment in experiments:
+    lines += [
+        f"{experiment.name}: needs the section {section!r}, which is not there"
+        for experiment in running
+        for section in experiment.needs
+        if section not in config
+    ]
+    for experiment in running if not lines else ():
         lines += experiment.contradictions(config)
-    return lines or [*_duplicate_cells(config, experiments)]
+    return lines or [*_duplicate_cells(config, running)]
 
 
 def check_config(config: Mapping[str, Any], experiments: Iterable[Experiment]) -> None:

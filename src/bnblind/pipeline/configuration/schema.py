@@ -22,6 +22,7 @@ DATASETS = Path("config/datasets.yaml")
 REGISTRIES = {
     "model": ("src/bnblind/experiments/networks/models.py", "MODELS"),
     "split": ("src/bnblind/experiments/datasets.py", "SPLITTINGS"),
+    "feed": ("src/bnblind/experiments/gans/cell.py", "FEEDS"),
     "init": ("src/bnblind/experiments/networks/models.py", "INITS"),
     "loss": ("src/bnblind/experiments/networks/losses.py", "TRAINING_LOSSES"),
     "batching": ("src/bnblind/experiments/batching.py", "BATCHINGS"),

@@ -44,6 +44,7 @@ EXPERIMENT = Experiment(
     title="What does the harm",
     order=35,
     section=SECTION,
+    needs=("classification",),
     contradictions=contradictions,
     training=TRAINING,
     page=Page(

@@ -86,6 +86,7 @@ EXPERIMENT = Experiment(
     title="Training on random and on label-pure batches",
     order=40,
     section=SECTION,
+    needs=("rates",),
     contradictions=contradictions,
     training=TRAINING,
     page=Page(

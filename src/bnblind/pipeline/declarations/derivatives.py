@@ -52,6 +52,7 @@ EXPERIMENT = Experiment(
     title="What passes in trained networks",
     order=30,
     section=SECTION,
+    needs=("classification",),
     contradictions=contradictions,
     tables={"terms": "derivatives/{grid}-terms", "blocked": "derivatives/{grid}-blocked"},
     computing=Computing("split_networks", of_networks=True),

@@ -50,6 +50,7 @@ EXPERIMENT = Experiment(
     title="The features that training leaves",
     order=60,
     section=SECTION,
+    needs=("classification",),
     contradictions=contradictions,
     tables={"measures": "features/{grid}-measures", "plane": "features/{grid}-plane"},
     computing=Computing("measure_features", of_networks=True),

@@ -60,6 +60,7 @@ EXPERIMENT = Experiment(
     title="From random to label-pure batches",
     order=70,
     section=SECTION,
+    needs=("classification",),
     contradictions=contradictions,
     training=TRAINING,
     page=Page(

@@ -32,6 +32,7 @@ EXPERIMENT = Experiment(
     title="Other learning rates",
     order=50,
     section=SECTION,
+    needs=("classification",),
     contradictions=contradictions,
     training=Training(kind="networks", grids=trained_again("rates", dict)),
 )

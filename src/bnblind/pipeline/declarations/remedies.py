@@ -42,6 +42,7 @@ EXPERIMENT = Experiment(
     title="What to use instead",
     order=75,
     section=SECTION,
+    needs=("classification",),
     contradictions=contradictions,
     training=TRAINING,
     page=Page(

@@ -1,0 +1,1 @@
+"""Federated averaging over clients whose samples differ in their labels."""

@@ -1,0 +1,1 @@
+"""Generative adversarial networks whose discriminator has a norm."""

@@ -1,0 +1,36 @@
+"""The cell of a generative adversarial network."""
+
+from dataclasses import dataclass
+
+from bnblind.experiments.cells import Cell, identity
+
+FEEDS: dict[str, str] = {
+    "apart": "real and generated images in batches of their own, each of which shares a loss",
+    "mixed": "together in one batch",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanCell(Cell):
+    """What defines the runs of a GAN; its norm is that of the discriminator.
+
+    Attributes:
+        feed: how images reach the discriminator, a name of ``FEEDS``.
+        width: hidden units of both networks.
+        latent: entries of the generator's input.
+        interval: epochs from one measurement to the next.
+        samples: images to draw.
+    """
+
+    feed: str = identity(4, axis="feeds", compared=True)
+    width: int
+    latent: int
+    interval: int
+    samples: int
+
+    def kept_epochs(self, found: list[int]) -> list[int]:
+        """The last."""
+        return [self.epochs]
+
+
+CELL = GanCell

@@ -1,0 +1,197 @@
+"""Training one cell of the GANs, once for each of its seeds."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bnblind.experiments.batching import make_batches, order_hash
+from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.gans.cell import GanCell
+from bnblind.experiments.gans.frechet import classifier, features, frechet_distance
+from bnblind.experiments.networks.causes import share_blocked_by, watched
+from bnblind.experiments.networks.evaluation import preserved
+from bnblind.experiments.optimizers import build_optimizer
+from bnblind.experiments.randomness import global_stream, stream
+from bnblind.experiments.runs import Run, Weights, by_part
+from bnblind.experiments.trainer import Row, Trainer
+from bnblind.norms import Norm, build_norm, freeze_statistics
+
+SLOPE = 0.2
+GENERATED = 1000
+"""Images that are generated for each measurement."""
+
+
+def discriminator(inputs: int, cell: GanCell) -> nn.Sequential:
+    """Two hidden layers, each with norm and leaky ReLU."""
+    width = cell.width
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(inputs, width), build_norm(cell.norm, (width,)), nn.LeakyReLU(SLOPE),
+        nn.Linear(width, width), build_norm(cell.norm, (width,)), nn.LeakyReLU(SLOPE),
+        nn.Linear(width, 1),
+    )  # fmt: skip
+
+
+def generator(inputs: int, cell: GanCell) -> nn.Sequential:
+    """Two hidden layers, each with LN, which couples no samples, and ReLU; pixels from 0 to 1."""
+    width = cell.width
+    return nn.Sequential(
+        nn.Linear(cell.latent, width), build_norm("ln", (width,)), nn.ReLU(),
+        nn.Linear(width, width), build_norm("ln", (width,)), nn.ReLU(),
+        nn.Linear(width, inputs), nn.Sigmoid(),
+    )  # fmt: skip
+
+
+class GanTrainer(Trainer):
+    """One seed of a GAN with the non-saturating loss (Goodfellow et al. 2014, arXiv:1406.2661).
+
+    Metrics: ``test.frechet`` is the distance of generated from test images, ``real.frechet`` that
+    of training images, its floor; ``discriminator.blocked`` is the share of the squared gradient of
+    the discriminator's loss that its last norm blocks, on the batches that it is fed, where its
+    backward pass is BN's; ``steps.discriminator`` and ``steps.generator`` are mean losses, nats.
+    """
+
+    def __init__(self, cell: GanCell, seed: int, data: Dataset) -> None:
+        self.cell, self.data, shape = cell, data, data.input_shape
+        inputs = data.train.images[0].numel()
+        with global_stream(seed, "init"):
+            networks = {"generator": generator(inputs, cell)}
+            networks["discriminator"] = discriminator(inputs, cell)
+        self.shape, self.mean, self.std = shape, data.mean.float(), data.std.float()
+        freeze_statistics(networks["discriminator"], data.train.images)
+        self.classifier = classifier(data)
+        self.real = features(self.classifier, data.test.images)
+        self.networks = networks
+        super().__init__(cell, seed, data.train.labels, nn.ModuleDict(networks))
+        rule = {"lr": cell.lr, **cell.optimizer_settings}
+        self.optimizers = {
+            name: build_optimizer(parameters=self.networks[name].parameters(), **rule)
+            for name in networks
+        }
+
+    def inputs(self) -> Tensor:
+        return self.data.train.images
+
+    def generated(self, count: int, noise: torch.Generator) -> Tensor:
+        """Images as the data's: scaled pixels, (count, C, H, W)."""
+        z = torch.randn(count, self.cell.latent, generator=noise)
+        return (self.pixels(z) - self.mean[:, None, None]) / self.std[:, None, None]
+
+    def pixels(self, z: Tensor) -> Tensor:
+        """From 0 to 1, (n, C, H, W)."""
+        pixels: Tensor = self.networks["generator"](z)
+        return pixels.unflatten(1, self.shape)
+
+    def judged(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """The discriminator's logits of real and of generated images."""
+        judge = self.networks["discriminator"]
+        if self.cell.feed == "apart":
+            return judge(real), judge(fake)
+        logits = judge(torch.cat([real, fake]))
+        return logits[: len(real)], logits[len(real) :]
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        of_real, of_fake = self.judged(real, fake)
+        return F.softplus(-of_real).mean() + F.softplus(of_fake).mean()
+
+    def loss(self, inputs: Tensor, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+        raise NotImplementedError("two losses are trained in turn")
+
+    def advance(self) -> None:
+        """One pass over the training images; for each batch a step of the discriminator, then one
+        of the generator.
+        """
+        cell, seed, images = self.cell, self.run.seed, self.inputs()
+        self.epoch += 1
+        batches = make_batches(
+            cell.batching, self.labels, cell.batch_size, stream(seed, "batches", self.epoch)
+        )
+        self.run.batch_order = order_hash(self.run.batch_order, batches)
+        noise, totals = stream(seed, "latent", self.epoch), dict.fromkeys(self.optimizers, 0.0)
+        self.model.train()
+        for step, batch in enumerate(batches):
+            real = images[batch]
+            for name in ("discriminator", "generator"):
+                fake = self.generated(len(batch), noise)
+                if name == "discriminator":
+                    loss = self.discriminator_loss(real, fake.detach())
+                else:
+                    loss = F.softplus(-self.judged(real, fake)[1]).mean()
+                self._check_finite(loss.item(), f"step {step}: the loss of the {name}")
+                for optimizer in self.optimizers.values():
+                    optimizer.zero_grad()
+                loss.backward()
+                self.optimizers[name].step()
+                totals[name] += loss.item() / len(batches)
+        self.record_steps(totals)
+        self.measure()
+
+    def record_steps(self, means: dict[str, float]) -> None:
+        self.run.record(self.epoch, "steps", **means)
+
+    def measure(self) -> None:
+        if self.epoch % self.cell.interval and not self.finished:
+            return
+        self.model.eval()
+        with torch.no_grad():
+            drawn = self.generated(GENERATED, stream(self.run.seed, "judged"))
+        distance = frechet_distance(features(self.classifier, drawn), self.real)
+        self._check_finite(distance, "the Frechet distance")
+        self.run.record(self.epoch, "test", frechet=distance)
+        if (share := self.blocked()) is not None:
+            self.run.record(self.epoch, "discriminator", blocked=share)
+        if self.epoch == 0:
+            floor = frechet_distance(features(self.classifier, self.data.train.images), self.real)
+            self.run.record(0, "real", frechet=floor)
+        if self.finished:
+            self.run.weights[self.epoch] = self.copied_weights()
+
+    def blocked(self) -> float | None:
+        """What the discriminator's last norm blocks of its loss's gradient on one batch of each
+        kind; None where its backward pass is not BN's.
+        """
+        *_, last = (layer for layer in self.networks["discriminator"] if isinstance(layer, Norm))
+        if not last.blocks_as_bn:
+            return None
+        real = self.data.train.images[: self.cell.batch_size]
+        with preserved(self.model), watched(last) as seen:
+            self.model.train()
+            fake = self.generated(len(real), stream(self.run.seed, "probed")).detach()
+            self.discriminator_loss(real, fake).backward()
+        for parameter in self.model.parameters():
+            parameter.grad = None
+        return share_blocked_by(last, seen)
+
+    def report(self) -> str:
+        return f"Frechet distance {self.latest('test.frechet'):.1f}"
+
+    def state(self) -> Weights:
+        model = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        return model | {
+            f"{name}/{key}": tensor
+            for name, optimizer in self.optimizers.items()
+            for key, tensor in optimizer.state().items()
+        }
+
+    def resume(self, state: Weights, run: Run, epoch: int) -> None:
+        parts = by_part(state)
+        self.model.load_state_dict(parts["model"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load(parts.get(name, {}))
+        self.run, self.epoch = run, epoch
+
+
+def judge(cell: GanCell, run: Run, data: Dataset) -> tuple[list[Row], dict[str, Tensor]]:
+    """No further metrics; images that the trained generator draws, (cell.samples, C, H, W)."""
+    if cell.epochs not in run.weights:  # diverged
+        return [], {}
+    network = generator(data.train.images[0].numel(), cell)
+    network.load_state_dict(by_prefix(run.weights[cell.epochs], "generator."))
+    noise = stream(run.seed, "samples")
+    with torch.no_grad():
+        drawn = network(torch.randn(cell.samples, cell.latent, generator=noise))
+    return [], {"generated": drawn.unflatten(1, data.input_shape)}
+
+
+def by_prefix(weights: Weights, prefix: str) -> Weights:
+    return {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}

@@ -1,0 +1,65 @@
+"""Figure and table of federated averaging."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bnblind.figures.naming import norms_in, where
+from bnblind.figures.outcomes import draw_interval, interval_text, outcomes
+from bnblind.figures.panels import panel_grid, title_columns
+from bnblind.figures.style import LOOKS
+
+KINDS = {"test.eval.accuracy": "as averaged", "test.recalibrated.accuracy": "recalibrated"}
+
+
+def accuracies(results: pd.DataFrame, chance: float) -> pd.DataFrame:
+    """Test accuracy of each run, mean of its last three rounds, with averaged and with recalibrated
+    statistics (column ``kind``).
+    """
+    parts = [
+        outcomes(results, chance, metric).assign(kind=kind, metric=metric)
+        for metric, kind in KINDS.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def accuracies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
+    """Test accuracy by norm, a panel for each number of classes per client; ``results`` are the
+    runs of one grid in long form.
+    """
+    drawn = accuracies(results, 1 / classes)
+    counts, norms = sorted(drawn["classes_per_client"].unique()), norms_in(drawn)
+    figure, panels = panel_grid(1, len(counts), 0.8 + 0.26 * len(norms), sharey=True)
+    for axes, count in zip(panels[0], counts, strict=True):
+        for place, norm in enumerate(norms):
+            look = LOOKS[norm]
+            for kind in KINDS.values() if norm == "bn" else [KINDS["test.eval.accuracy"]]:
+                own = where(drawn, norm=norm, classes_per_client=count, kind=kind)["value"]
+                shift = 0.0 if kind == "as averaged" else 0.45
+                marks = {"color": look.color, "marker": look.marker}
+                face = "white" if shift else look.color
+                draw_interval(axes, [*own], place + shift, 0.18, **marks, mfc=face)
+        axes.axvline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
+        axes.set(xlim=(0, 1.02), xlabel="test accuracy")
+        axes.grid(axis="x", color="#EEEEEE", lw=0.6)
+        axes.set_axisbelow(True)
+    panels[0][0].set_yticks(range(len(norms)), [LOOKS[norm].label for norm in norms])
+    panels[0][0].set_ylim(len(norms) - 0.3, -0.7)
+    words = ["1 class per client" if n == 1 else f"{n} classes per client" for n in counts]
+    title_columns(panels, words)
+    handles = [
+        Line2D([], [], color="black", ls="", marker="o", mfc=face, label=label)
+        for face, label in (("black", "statistics as averaged"), ("white", "recalibrated"))
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure, drawn
+
+
+def accuracies_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
+    """Mean (95 % t interval): one row for each norm and kind of statistics."""
+    drawn = accuracies(results, 1 / classes)
+    drawn = drawn[(drawn["kind"] == "as averaged") | (drawn["norm"] == "bn")]
+    cells = drawn.groupby(["norm", "kind", "classes_per_client"])["value"].agg(interval_text)
+    table = cells.unstack("classes_per_client").loc[norms_in(drawn)].reset_index()
+    table = table.assign(norm=table["norm"].map(lambda norm: LOOKS[norm].label))
+    return table.rename(columns={"kind": "statistics"}).rename_axis(None, axis=1)

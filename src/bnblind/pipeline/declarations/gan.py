@@ -1,0 +1,93 @@
+"""A discriminator that is fed with real and generated images apart, or mixed."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bnblind.pipeline.artifacts import Paths
+from bnblind.pipeline.configuration import keys
+from bnblind.pipeline.configuration.relations import unprepared
+from bnblind.pipeline.declaration import Config, Experiment, Page, Training
+
+SECTION = keys.grids(
+    "generative adversarial networks of fully connected layers; the norm is the discriminator's. "
+    "Every combination of norm and feed is a cell, trained once per seed, one job per norm",
+    {
+        "dataset": keys.name("dataset", "one of `data`"),
+        "norms": keys.names("norm", "norm variants at the discriminator's hidden layers"),
+        "batchings": keys.names("batching", "of the real images, as in `classification`"),
+        "feeds": keys.names(
+            "feed", "real and generated images in batches of their own, `apart`, or `mixed`"
+        ),
+        "width": keys.integer("hidden units"),
+        "latent": keys.integer("entries of the generator's input"),
+        "lr": keys.positive("step size"),
+        "optimizer": keys.optimizer(),
+        "batch_size": keys.integer("real images per batch, and as many generated ones", 2),
+        "epochs": keys.integer("passes over the training images"),
+        "interval": keys.integer("passes from one measurement to the next"),
+        "samples": keys.integer("images to draw"),
+        "seeds": keys.seeds("of initialization, batches and the generator's inputs"),
+    },
+)
+
+
+def contradictions(config: Config) -> Iterator[str]:
+    for own, grid in config["gan"].items():
+        yield from unprepared(f"gan.{own}", grid, config)
+
+
+TRAINING = Training(
+    kind="gans",
+    grids=lambda config: {
+        name: {**grid, "may_diverge": True} for name, grid in config["gan"].items()
+    },
+    keeps=("samples",),
+)
+
+
+def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
+    for grid in config["gan"]:
+        for figure in ("distances", "blocked", "samples"):
+            yield figure, {"grid": grid}
+
+
+def inputs(config: Config, paths: Paths) -> dict[str, Any]:
+    cells = TRAINING.cells(config)
+    return {
+        "results": paths.table("gan"),
+        "samples": {
+            grid: [
+                paths.trained("samples", "gan", grid, job)
+                for job in dict.fromkeys(cell.job for cell in of)
+            ]
+            for grid, of in cells.items()
+        },
+    }
+
+
+EXPERIMENT = Experiment(
+    name="gan",
+    title="Discriminators that see real and generated images apart",
+    order=76,
+    section=SECTION,
+    contradictions=contradictions,
+    training=TRAINING,
+    published="practice",
+    page=Page(
+        figures={name: f"{{grid}}-{name}" for name in ("distances", "blocked", "samples")},
+        captions={
+            "distances": "Frechet distance of generated from test images in a classifier's "
+            "features (lower is better) for each norm of the discriminator; small: each seed, "
+            "large: mean and 95 % t interval. Dotted: training images. Where one norm's two rows "
+            "lie far apart, it matters whether a batch holds both kinds of images.",
+            "blocked": "share of the squared gradient of the discriminator's loss that its last "
+            "norm blocks, along training; line: mean over seeds, band: their range.",
+            "samples": "images drawn after training, first seed.",
+        },
+        drawn=drawn,
+        inputs=inputs,
+        shown=("gan/*-distances",),
+        sentence="How far a GAN's images end from real ones, by the discriminator's norm, with "
+        "real and generated images in batches of their own or mixed.",
+    ),
+)
