@@ -81,21 +81,23 @@ WEIGHTS = [
 ]
 
 
-rule list_weights:
-    input:
-        code=code_of(
-            "list_weights",
-            *sorted({f"bnblind.experiments.{kind}.cell" for kind, _ in WEIGHTS}),
-        ),
-        weights=[path for _, path in WEIGHTS],
-    output:
-        listing=kept(PATHS.listing()),
-    log:
-        PATHS.log("list_weights"),
-    resources:
-        **asked("list_weights"),
-    params:
-        **shared("list_weights"),
-        kinds=[kind for kind, _ in WEIGHTS],
-    shell:
-        step("list_weights --kinds {params.kinds:q}")
+if WEIGHTS:
+
+    rule list_weights:
+        input:
+            code=code_of(
+                "list_weights",
+                *sorted({f"bnblind.experiments.{kind}.cell" for kind, _ in WEIGHTS}),
+            ),
+            weights=[path for _, path in WEIGHTS],
+        output:
+            listing=kept(PATHS.listing()),
+        log:
+            PATHS.log("list_weights"),
+        resources:
+            **asked("list_weights"),
+        params:
+            **shared("list_weights"),
+            kinds=[kind for kind, _ in WEIGHTS],
+        shell:
+            step("list_weights --kinds {params.kinds:q}")

@@ -172,8 +172,9 @@ def _of_experiment(
             yield Artifact(path, "page", "reported", page_rule, name)
 
 
-def _of_report(paths: Paths) -> Iterator[Artifact]:
-    yield Artifact(paths.listing(), "weights", "trained", "list_weights")
+def _of_report(paths: Paths, *, weights: bool) -> Iterator[Artifact]:
+    if weights:
+        yield Artifact(paths.listing(), "weights", "trained", "list_weights")
     for path in (paths.ledger(), paths.verdicts(), paths.page("claims")):
         yield Artifact(path, "page", "reported", "claims")
     yield Artifact(paths.page("pipeline"), "page", "reported", "about")
@@ -189,10 +190,12 @@ def artifacts(
         BadInput: two experiments claim one file, or one lies outside the profile's folders.
     """
     paths = Paths(config["root"])
-    found = [*_of_data(config, datasets, paths), *_of_report(paths)]
+    found = [*_of_data(config, datasets, paths)]
     for experiment in experiments:
         if experiment.runs_in(config) or experiment.published:
             found += _of_experiment(experiment, config, paths)
+    kept = any(artifact.kind == "weights" for artifact in found)
+    found += _of_report(paths, weights=kept)
     first: dict[str, Artifact] = {}
     below = paths.at("data/"), paths.at("reports/")
     for artifact in found:
