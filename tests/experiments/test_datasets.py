@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from bnblind import BadInput
-from bnblind.experiments.datasets import SPLITS
+from bnblind.experiments.datasets import SPLITS, SPLITTINGS, Dataset
 from bnblind.experiments.preparation import read_images, split_dataset
+from bnblind.experiments.randomness import stream
 
 SHARES = {"validation": 0.15, "test": 0.2}
 
@@ -125,3 +126,30 @@ def test_shares_that_leave_no_part_are_refused(digits_images, validation, test):
 def test_unknown_data_set_is_refused():
     with pytest.raises(BadInput, match="unknown data set 'mnist'; allowed: digits"):
         read_images("mnist", b"")
+
+
+def test_a_split_of_its_own_holds_the_same_samples_in_other_parts(digits: Dataset) -> None:
+    """As many of each class in each part, up to one; scaled by its own training part."""
+    anew = SPLITTINGS["own"](digits, stream(7, "split"))
+
+    def raw(data: Dataset, name: str) -> torch.Tensor:
+        images = getattr(data, name).images.double().flatten(1)
+        return (images * data.std + data.mean).mul(16).round()
+
+    def rows(data: Dataset) -> list[list[float]]:
+        return sorted(row.tolist() for name in SPLITS for row in raw(data, name))
+
+    assert rows(anew) == rows(digits)
+    assert not torch.equal(raw(anew, "test")[:50], raw(digits, "test")[:50])
+    for name in SPLITS:
+        counts = [getattr(data, name).labels.bincount() for data in (anew, digits)]
+        assert (counts[0] - counts[1]).abs().max() <= 1
+    assert anew.train.images.double().mean() == pytest.approx(0, abs=1e-6)
+    assert anew.train.images.double().std(correction=0) == pytest.approx(1, abs=1e-6)
+    again = SPLITTINGS["own"](digits, stream(7, "split"))
+    assert torch.equal(again.test.images, anew.test.images)
+    other = SPLITTINGS["own"](digits, stream(8, "split"))
+    assert not torch.equal(other.test.labels[:100], anew.test.labels[:100]) or not torch.equal(
+        other.test.images[:100], anew.test.images[:100]
+    )
+    assert SPLITTINGS["prepared"](digits, stream(7, "split")) is digits

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bnblind.errors import BadInput
-from bnblind.experiments.optimizers import OPTIMIZERS, SGD, Adamax, build_optimizer
+from bnblind.experiments.optimizers import OPTIMIZERS, SGD, Adam, Adamax, build_optimizer
 
 
 def trained(optimizer_class, **settings):
@@ -35,6 +35,29 @@ def test_adamax_is_torchs(betas: tuple[float, float], eps: float) -> None:
     settings = {"lr": 0.02, "betas": betas, "eps": eps}
     ours, torchs = (trained(kind, **settings) for kind in (Adamax, torch.optim.Adamax))
     assert all(torch.equal(ours[name], torchs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.7)])
+@pytest.mark.parametrize("eps", [1e-8, 1e-2])
+def test_adam_is_torchs_but_for_the_rounding_of_the_root(
+    betas: tuple[float, float], eps: float
+) -> None:
+    settings = {"lr": 0.02, "betas": betas, "eps": eps}
+    ours, torchs = (trained(kind, **settings) for kind in (Adam, torch.optim.Adam))
+    for name in ours:
+        torch.testing.assert_close(ours[name], torchs[name], rtol=1e-5, atol=1e-6)
+
+
+def test_adam_leaves_what_has_no_gradient() -> None:
+    """A weight whose gradient is always 0: the root of 0 has no reciprocal."""
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    optimizer = Adam([weight], lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        weight[0].square().backward()
+        optimizer.step()
+    assert weight[1].item() == 2.0
+    assert weight[0].item() == pytest.approx(0.7, abs=0.01)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -43,7 +43,9 @@ def purities() -> pd.DataFrame:
                 if norm == "bn":
                     rows += [(*key, 0, "4.passing", 1 - p), (*key, 2, "4.passing", 1 - p / 2)]
                     rows += [(*key, e, "10.passing", 0.0) for e in (0, 2)]
-    return with_purity(pd.DataFrame(rows, columns=COLUMNS))
+                    rows += [(*key, 0, f"mixture.{name}", p / 2) for name in ("measured", "stated")]
+    rows += [("bn", "foreign-1", 0.01, 0, 2, ACCURACY, 0.7)]
+    return with_purity(pd.DataFrame(rows, columns=COLUMNS), 16)
 
 
 def test_a_diverged_run_has_no_final_value(rates: pd.DataFrame) -> None:
@@ -82,15 +84,23 @@ def test_blocked_is_what_does_not_pass_the_first_norm(purities: pd.DataFrame) ->
 def test_accuracy_and_blocked_share_are_drawn_against_purity(purities: pd.DataFrame) -> None:
     figure, drawn = purity_curves(purities, 10)
     assert figure.get_figwidth() <= 2 * COLUMN
-    assert drawn.groupby("quantity").size().to_dict() == {"test accuracy": 8, "blocked share": 8}
+    assert drawn.groupby("quantity").size().to_dict() == {
+        **{"test accuracy": 9, "blocked share": 8},
+        **{"T7, mixture.measured": 4, "T7, mixture.stated": 4},
+    }
+    exact = drawn[drawn["exact"]]
+    assert exact[["batching", "purity", "value"]].values.tolist() == [["foreign-1", 0.9375, 0.7]]
     left, right = figure.axes
     lines = {line.get_label(): line for axes in (left, right) for line in axes.lines}
     assert lines["BN"].get_xdata().tolist() == [0.5, 1.0]
     assert lines["BN"].get_ydata().tolist() == pytest.approx([0.45, 0.5])
     assert lines["BN, after training"].get_ydata().tolist() == pytest.approx([0.25, 0.5])
+    assert lines["the same as T7 states"].get_ydata().tolist() == pytest.approx([0.25, 0.5])
+    (open_marks,) = (line for line in left.lines if [*line.get_xdata()] == [0.9375])
+    assert open_marks.get_ydata().tolist() == pytest.approx([0.7])
     table = purity_table(purities)
-    assert table["purity"].tolist() == [0.5, 1.0]
-    assert table["blocked by BN before training"].tolist()[1] == "1.00 (1.00 to 1.00)"
+    assert table["purity"].tolist() == [0.5, 0.9375, 1.0]
+    assert table["blocked by BN before training"].tolist()[2] == "1.00 (1.00 to 1.00)"
 
 
 def test_purities_without_batch_norm_are_drawn_too(purities: pd.DataFrame) -> None:

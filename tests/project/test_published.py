@@ -5,9 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
+from bnblind.pipeline.artifacts import Paths
+from bnblind.pipeline.configuration.claims_file import STATISTICS, read_claims
+from bnblind.pipeline.discovery import experiments, judged_tables
+from bnblind.pipeline.formats.tables import read_table
+from bnblind.pipeline.ledger import measure
 from bnblind.review import runs
 from tests.conftest import ROOT
 
@@ -52,3 +58,69 @@ def test_the_published_numbers_are_those_of_the_record() -> None:
     assert json.loads(numbers.pop("settings.json").read_bytes())["profile"]["profile"] == "quick"
     for name, path in numbers.items():
         assert runs.hashes_of(path) == record[name], name
+
+
+FIXED = {
+    "dataset",
+    "model",
+    "lr",
+    "init",
+    "split",
+    "weight_decay",
+    "pair",
+    "coupling",
+    "coupling_norm",
+}
+"""Conditions that a figure's name may state instead of its numbers."""
+
+
+def published_table(name: str) -> pd.DataFrame | None:
+    path = ROOT / runs.numbers_of("quick") / Paths(".").table(name)
+    return read_table(path) if path.is_file() else None
+
+
+def sides(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The row's selections, each as a row of its own: what it selects, and that one's mean."""
+    kind = next(kind for kind in STATISTICS if row.get(kind) is not None)
+    found = [row] if kind != "difference" else []
+    for side in ("of", "minus") if kind == "difference" else ():
+        several = row[side] if isinstance(row[side], list) else [row[side]]
+        found += [{**row, "difference": None, "mean": row[kind], "of": one} for one in several]
+    return found
+
+
+def shows(numbers: pd.DataFrame, row: dict[str, Any], stem: str, value: float) -> bool:
+    """Whether a figure's numbers have lines of just this selection, around its value."""
+    for name, wanted in {**row["where"], **row.get("of", {})}.items():
+        if name in ("seed", "metric", "kinks") or isinstance(wanted, dict) or wanted == "last":
+            continue
+        if name in numbers:
+            numbers = numbers[numbers[name].astype(str) == str(wanted)]
+        elif name not in FIXED:
+            return False
+    slack = max(0.02, 0.1 * abs(value)) if abs(value) > 1e-6 else 1e-6
+    drawn = numbers.drop(columns=["seed", "epoch", "lr"], errors="ignore")
+    drawn = drawn.select_dtypes("number")
+    return any(drawn[name].min() - slack <= value <= drawn[name].max() + slack for name in drawn)
+
+
+def test_the_figure_of_every_row_shows_that_very_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the row selects is drawn there, with numbers around those that the row was judged by."""
+    monkeypatch.chdir(ROOT)
+    claims = read_claims(judged_tables(experiments().values()))
+    missing, shown = [], 0
+    for name, claim in claims.items():
+        for part, row in claim["rows"].items():
+            table = published_table(row["table"])
+            path = ROOT / runs.numbers_of("quick") / Paths(".").figure(row["figure"])[-1]
+            numbers = pd.read_csv(path, dtype={"layer": str}) if path.is_file() else None
+            for side in sides(row):
+                found = None if table is None else measure(side, table)
+                if found is None or numbers is None:
+                    missing.append(f"{name}.{part}: {'no number' if found is None else path}")
+                elif not shows(numbers, side, row["figure"], found.value):
+                    missing.append(f"{name}.{part}: not in {row['figure']}")
+                else:
+                    shown += 1
+    assert not missing, "\n".join(missing)
+    assert shown > 130

@@ -4,8 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bnblind.figures.naming import batch_title, batchings_in, rows_in_order, where
-from bnblind.figures.outcomes import draw_interval, interval_text, outcomes
+from bnblind.figures.naming import batch_title, rows_in_order, where
+from bnblind.figures.outcomes import draw_interval, interval_text, outcomes, pure_first
 from bnblind.figures.panels import panel_grid, title_columns
 
 PASSES = {
@@ -48,7 +48,7 @@ def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
     drawn = outcomes(results, 1 / classes)
     norms = [norm for norm in PASSES if norm in set(drawn["norm"])]
     decays = sorted(drawn["weight_decay"].unique(), reverse=True)
-    places, batchings = _places(norms), batchings_in(drawn)
+    places, batchings = _places(norms), pure_first(drawn)
     height = 0.9 + 0.27 * max(places.values())
     figure, panels = panel_grid(1, len(batchings), height, sharey=True, sharex=True)
     for axes, batching in zip(panels[0], batchings, strict=True):
@@ -114,7 +114,7 @@ def causes_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
     }
     table = pd.DataFrame(columns).reset_index()
     decays = sorted(table["weight_decay"].unique(), reverse=True)
-    orders = {"batching": batchings_in(table), "weight_decay": decays, "norm": PASSES}
+    orders = {"batching": pure_first(table), "weight_decay": decays, "norm": PASSES}
     table = rows_in_order(table, orders)
     passes = pd.DataFrame([PASSES[norm] for norm in table["norm"]], columns=["forward", "backward"])
     return pd.concat([passes, table.drop(columns="norm")], axis=1)

@@ -106,7 +106,9 @@ def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     rows = blocked.assign(when=when)[starts | (blocked["epoch"] == last)]
     titles = map(batching_title, in_order(blocked["batching"], PROBED))
     stages = [stage for stage in ("before training", *titles) if stage in set(rows["when"])]
-    keys = ["probed", "layer", "when"]
+    # The start is the same for every batching.
+    rows = rows[~starts | (rows["batching"] == rows["batching"].iloc[0])]
+    keys = ["probed", "batching", "layer", "epoch", "when"]
     drawn = rows.groupby(keys, sort=False)[list(SHARES)].mean().reset_index()
     places = [(layer, stage) for layer in layers for stage in stages]
     figure, panels = panel_grid(1, len(probed), 0.6 + 0.25 * len(places), sharey=True)
@@ -132,8 +134,9 @@ def blocked_by_term(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     parts = []
     for term in titles:
         shares = {name: terms[f"{name.removesuffix('_share')}.{term}"] for name in SHARES}
-        parts.append(terms[["place"]].assign(term=term, **shares))
-    drawn = pd.concat(parts).groupby(["term", "place"], sort=False).mean().reset_index()
+        parts.append(terms[[*WHERE, "place"]].assign(term=term, **shares))
+    keys = ["term", *WHERE, "place"]
+    drawn = pd.concat(parts).groupby(keys, sort=False)[list(SHARES)].mean().reset_index()
     places = list(dict.fromkeys(drawn["place"]))
     figure, panels = panel_grid(1, len(titles), 0.8 + 0.24 * len(places), sharey=True)
     for axes, (term, title) in zip(panels[0], titles.items(), strict=True):
@@ -144,6 +147,9 @@ def blocked_by_term(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     legend_below(figure, panels[0][0])
     return figure, drawn
 
+
+WHERE = ("norm", "batching", "probed", "layer", "epoch")
+"""What tells splits of one grid apart, but for the batch and the seed."""
 
 READINGS = {
     "passing.second": ("of their sum", "#D55E00", "o"),
@@ -161,7 +167,8 @@ def second_order_readings(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             and training, a row a place. Mean over batches; small: each seed.
     """
     terms = defined(terms)
-    drawn = terms.groupby(["place", "seed"], sort=False)[list(READINGS)].mean().reset_index()
+    keys = [*WHERE, "place", "seed"]
+    drawn = terms.groupby(keys, sort=False)[list(READINGS)].mean().reset_index()
     places = list(dict.fromkeys(drawn["place"]))
     figure, axes = plt.subplots(figsize=(2 * COLUMN, 0.8 + 0.3 * len(places)))
     for number, (column, (label, color, marker)) in enumerate(READINGS.items()):

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bnblind.experiments.intervals import t_interval
+from bnblind.figures.naming import batchings_in
 
 LAST = 3
 """Epochs over which an accuracy is averaged, the last ones."""
@@ -33,6 +34,11 @@ def outcomes(
     found = found.merge(ended.drop_duplicates(), on=run, how="left")
     diverged = found["diverged"].notna()
     return found.assign(diverged=diverged, value=found["value"].mask(diverged, chance))
+
+
+def pure_first(table: pd.DataFrame) -> list[str]:
+    """The batchings in the column ``batching``, random batches last."""
+    return sorted(batchings_in(table), key=lambda batching: batching == "random")
 
 
 def draw_interval(

@@ -1,19 +1,31 @@
 """Figure of the purity experiment: accuracy, and what batch norm blocks."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from bnblind.experiments.words import purity_of
+from bnblind.experiments.words import foreign_of, purity_of
 from bnblind.figures.naming import norms_in, spread, where
 from bnblind.figures.panels import draw_against, mark_level
 from bnblind.figures.rates import final_values
 from bnblind.figures.style import COLUMN, LOOKS
 
 
-def with_purity(results: pd.DataFrame) -> pd.DataFrame:
-    """The same rows with a column ``purity``, read from their batching."""
-    return results.assign(purity=results["batching"].map(purity_of).astype("float64"))
+def with_purity(results: pd.DataFrame, batch_size: int) -> pd.DataFrame:
+    """The same rows with columns ``purity``, read from their batching, and ``exact``: whether every
+    batch has it, as those with a fixed number of foreign samples have.
+    """
+
+    def purity(batching: str) -> float | None:
+        foreign = foreign_of(batching)
+        return purity_of(batching) if foreign is None else 1 - foreign / batch_size
+
+    exact = results["batching"].map(lambda batching: foreign_of(batching) is not None)
+    found = results["batching"].map(purity).astype("float64")
+    return results.assign(purity=found, exact=exact)
 
 
 def _place(metric: str) -> list[tuple[int, str]]:
@@ -34,7 +46,7 @@ def blocked_shares(results: pd.DataFrame) -> pd.DataFrame:
     first = passing[passing["metric"] == min(passing["metric"], key=_place, default="")]
     when = (first["epoch"] > 0).map({False: "before training", True: "after training"})
     shares = first.assign(when=when, value=1 - first["value"])
-    return shares[["norm", "purity", "seed", "epoch", "when", "value"]]
+    return shares[["norm", "batching", "purity", "exact", "seed", "epoch", "when", "value"]]
 
 
 def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
@@ -45,42 +57,72 @@ def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
         results: runs of one data set, model and rate in long form, with a column purity.
         classes: of the data set, for the line at chance.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(2 * COLUMN, 0.9 * COLUMN))
-    accuracy = final_values(results, "test.eval.accuracy", ["purity"])
-    draw_against(left, accuracy, "purity")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(2 * COLUMN, 0.95 * COLUMN))
+    accuracy = final_values(results, "test.eval.accuracy", ["batching", "purity", "exact"])
+    draw_against(left, where(accuracy, exact=False), "purity")
+    for norm in norms_in(accuracy):
+        own = where(accuracy, norm=norm, exact=True).groupby("purity")["value"].mean()
+        named = LOOKS[norm].points | {"mfc": "white", "ms": 5}
+        left.plot(own.index, own, **named)
     mark_level([left], 1 / classes, "chance", "left")
     left.set(ylim=(0, 1.03), ylabel="final test accuracy", title="accuracy")
     shares, look = blocked_shares(results), LOOKS["bn"]
     for when, line, face in (("before training", ":", "white"), ("after training", "-", None)):
-        own = where(shares, when=when)
-        mean = own.groupby("purity")["value"].mean()
+        seeds = where(shares, when=when, exact=False)
+        mean = seeds.groupby("purity")["value"].mean()
         named = look.line | {"label": f"{look.label}, {when}", "mfc": face or look.color}
         right.plot(mean.index, mean, **named, ls=line)
         small = look.points | {"ms": 2.5, "alpha": 0.5, "mfc": face or look.color}
-        right.plot(own["purity"], own["value"], **small)
-    right.set(ylim=(0, 1.03), ylabel="share of |dL/dY|² blocked", title="blocked by BN")
+        right.plot(seeds["purity"], seeds["value"], **small)
+    mixtures = mixture_shares(results)
+    for name, marks in MIXTURES.items():
+        mean = where(mixtures, name=name).groupby("purity")["value"].mean()
+        right.plot(mean.index, mean, color="black", lw=0.9, **marks)
+    right.set(ylim=(0, 1.03), ylabel="share of the squared gradient blocked", title="blocked by BN")
     for axes in (left, right):
         axes.set_xlabel("purity of the training batches")
-    left.legend(loc="lower left", bbox_to_anchor=(0, 0.12))
-    right.legend(loc="upper left")
-    drawn = pd.concat(
-        [accuracy.assign(quantity="test accuracy"), shares.assign(quantity="blocked share")],
-        ignore_index=True,
+    handles, _ = left.get_legend_handles_labels()
+    exact = Line2D(
+        [], [], color="grey", marker="o", mfc="white", ls="", label="the same in each batch"
     )
-    return figure, drawn[["quantity", "when", "norm", "purity", "seed", "value"]]
+    left.legend(handles=[*handles, exact], loc="lower left", bbox_to_anchor=(0, 0.12))
+    right.legend(loc="upper left", fontsize=6)
+    parts = {"test accuracy": accuracy, "blocked share": shares}
+    parts |= {f"T7, {name}": where(mixtures, name=name) for name in MIXTURES}
+    drawn = pd.concat([of.assign(quantity=name) for name, of in parts.items()], ignore_index=True)
+    columns = ["quantity", "when", "norm", "batching", "purity", "exact", "seed", "value"]
+    return figure, drawn[columns]
+
+
+MIXTURES: dict[str, dict[str, Any]] = {
+    "mixture.measured": {"ls": "", "marker": "+", "label": "centering, at y0, measured"},
+    "mixture.stated": {"ls": "--", "label": "the same as T7 states"},
+}
+"""Metrics of the first-order term's share that centering blocks, and how they are drawn."""
+
+
+def mixture_shares(results: pd.DataFrame) -> pd.DataFrame:
+    """Those of ``MIXTURES`` and their distance, one row per run and name."""
+    rows = results[results["metric"].str.startswith("mixture.")].rename(columns={"metric": "name"})
+    return rows.assign(when="before training")[
+        ["norm", "batching", "purity", "exact", "seed", "when", "name", "value"]
+    ].sort_values(["name", "purity", "seed"], kind="stable")
 
 
 def purity_table(results: pd.DataFrame) -> pd.DataFrame:
-    """The same as numbers, mean and range over the seeds: one row per purity."""
-    accuracy = final_values(results, "test.eval.accuracy", ["purity"])
+    """The same as numbers, mean and range over the seeds: one row per purity and batching."""
+    accuracy = final_values(results, "test.eval.accuracy", ["purity", "batching"])
     columns = {
         f"accuracy, {LOOKS[norm].label}": where(accuracy, norm=norm) for norm in norms_in(accuracy)
     }
     shares = blocked_shares(results)
     columns |= {f"blocked by BN {when}": rows for when, rows in shares.groupby("when", sort=False)}
+    mixtures = mixture_shares(results)
+    columns |= {f"T7, {name.partition('.')[2]}": where(mixtures, name=name) for name in MIXTURES}
+    keys = ["purity", "batching"]
     return pd.DataFrame(
         {
-            name: rows.groupby("purity")["value"].agg(spread, digits=".2f")
+            name: rows.groupby(keys)["value"].agg(spread, digits=".2f")
             for name, rows in columns.items()
         }
     ).reset_index()

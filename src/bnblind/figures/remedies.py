@@ -3,11 +3,11 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnblind.figures.naming import batch_title, batchings_in, norms_in, rows_in_order, where
-from bnblind.figures.outcomes import draw_interval, interval_text, outcomes
+from bnblind.figures.naming import batch_title, norms_in, rows_in_order, where
+from bnblind.figures.outcomes import draw_interval, interval_text, outcomes, pure_first
 from bnblind.figures.panels import panel_grid, title_columns
 from bnblind.figures.style import LOOKS
-from bnblind.norms import FrozenStatistics, Identity, Norm, norm_class
+from bnblind.norms import Identity, RunningAverages, norm_class
 
 
 def forward_reads(name: str) -> int:
@@ -17,8 +17,8 @@ def forward_reads(name: str) -> int:
     norm = norm_class(name)
     if issubclass(norm, Identity):
         return 0
-    fixed = norm.statistics is Norm.statistics or issubclass(norm, FrozenStatistics)
-    return 1 if fixed else 2
+    takes = norm.couples_batch or norm.within_sample or issubclass(norm, RunningAverages)
+    return 2 if takes else 1
 
 
 def keeps_back(name: str) -> str:
@@ -39,8 +39,8 @@ def remedies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
         classes: of the data set, for the line at chance; a run that diverged counts as that.
     """
     drawn = outcomes(results, 1 / classes)
-    batchings = batchings_in(drawn)
-    first = where(drawn, batching=batchings[0] if "label" not in batchings else "label")
+    batchings = pure_first(drawn)
+    first = where(drawn, batching=batchings[0])
     order = first.groupby("norm")["value"].mean().sort_values(ascending=False, kind="stable").index
     figure, panels = panel_grid(1, len(batchings), 0.7 + 0.24 * len(order), sharey=True)
     for axes, batching in zip(panels[0], batchings, strict=True):
@@ -64,7 +64,7 @@ def remedies_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
     """
     drawn = outcomes(results, 1 / classes)
     cells = drawn.groupby(["norm", "batching"])["value"].agg(interval_text).unstack("batching")
-    batchings = batchings_in(drawn)
+    batchings = pure_first(drawn)
     table = cells[batchings].rename(columns=batch_title).reset_index()
     table = rows_in_order(table, {"norm": norms_in(drawn)})
     return table.assign(

@@ -160,7 +160,13 @@ class Experiment:
         """The configuration with the section with which it was computed."""
         if not self.adopted_in(config):
             return config
-        settings = json.loads(Path(f"published/{self.published}/settings.json").read_bytes())
+        path = Path(f"published/{self.published}/settings.json")
+        if not path.is_file():
+            raise BadInput(
+                f"experiment {self.name} shows what the profile {self.published} has published, "
+                f"and there is no {path}; `git restore {path.parent}` brings it back"
+            )
+        settings = json.loads(path.read_bytes())
         return {**config, self.name: settings["profile"][self.name]}
 
     @property

@@ -67,13 +67,21 @@ EXPERIMENT = Experiment(
         figures={"curves": "{comparison}"},
         captions={
             "curves": "final test accuracy in evaluation mode, and the share of the squared "
-            "gradient that BN blocks, against the purity of the training batches.",
+            "gradient that BN blocks, against the purity of the training batches. Open: exactly as "
+            "many samples of other classes in every batch. Black: of the first-order term alone, "
+            "what centering blocks, measured at y0 = 0 and as T7 states for the classes' shares.",
         },
         drawn=lambda config: [
             ("curves", {"comparison": cell.comparison(cell.identity)})
             for cell in TRAINING.all_cells(config)
         ],
-        parameters=class_counts,
+        parameters=lambda config: {
+            **class_counts(config),
+            "batch_sizes": {
+                cell.comparison(cell.identity): cell.batch_size
+                for cell in TRAINING.all_cells(config)
+            },
+        },
         shown=("purity/digits-head-*", "purity/*"),
         sentence="Test accuracy, and what BN blocks, against the share of a batch's samples that "
         "have one label.",
