@@ -60,6 +60,7 @@ lint: env
 	snakemake --lint
 	mypy
 	python scripts/documents.py --check
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 # Needs Coq, and no Python package; COQCHK=1 also runs Coq's second checker.
 proofs:

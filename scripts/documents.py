@@ -8,6 +8,7 @@ python scripts/documents.py results     what a finished run found
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,14 @@ from bnblind.pipeline.configuration.check import DATASETS_SCHEMA, config_schema
 from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
 from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.discovery import experiments
-from bnblind.pipeline.ledger import counts
+from bnblind.pipeline.formats.tables import read_table
+from bnblind.pipeline.ledger import Measured, counts, measure
 from bnblind.review.comparison import IDENTICAL, compared, flips
 from bnblind.review.runs import published_run, read_receipt, run_of_receipt
 
 README, CONFIG, DVC = Path("README.md"), Path("config/README.md"), Path("dvc.yaml")
 MACHINES, RECEIPTS = Path("docs/machines.md"), Path("receipts")
+FINDINGS = Path("config/findings.yaml")
 PATHS = Paths(".")
 NORMS = {"none": "no norm", "bn": "BN", "ln": "LN"}
 BATCHES = {
@@ -104,6 +107,39 @@ def results() -> str:
         *gaps(),
     ]
     return "\n".join(lines)
+
+
+class Number:
+    """A measured number in a sentence: ``{x:.2f}``, as a whole percentage ``{x:%}``, and with its
+    interval ``{x:.2f+}``.
+    """
+
+    def __init__(self, found: Measured) -> None:
+        self.value, self.interval = found.value, found.interval
+
+    def __format__(self, how: str) -> str:
+        def told(value: float) -> str:
+            return f"{100 * value:.0f} %" if how.startswith("%") else f"{value:{how.rstrip('+')}}"
+
+        if not how.endswith("+"):
+            return told(self.value)
+        return "{} ({} to {})".format(*map(told, (self.value, *self.interval)))
+
+
+def findings() -> str:
+    """The sentences of config/findings.yaml, each number measured in the last run's tables."""
+    lines = []
+    for finding in read_yaml(FINDINGS):
+        numbers = {}
+        for name, row in finding["numbers"].items():
+            if (found := measure(row, read_table(Path(PATHS.table(row["table"]))))) is None:
+                raise SystemExit(f"error: {FINDINGS}, {finding['title']}: no number for {name}")
+            numbers[name] = Number(found)
+        text = f"- **{finding['title']}.** {finding['text'].format(**numbers).strip()}"
+        lines += textwrap.wrap(
+            text, 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+    return "\n".join([*lines, ""])
 
 
 def experiments_table() -> str:
@@ -233,7 +269,7 @@ PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
         "metrics": (DVC, metrics),
         "receipts": (MACHINES, receipts_table),
     },
-    "results": {"results": (README, results)},
+    "results": {"results": (README, results), "findings": (README, findings)},
 }
 
 

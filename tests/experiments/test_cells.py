@@ -221,7 +221,8 @@ def published() -> dict[str, dict[str, list[Cell]]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         config = read_yaml(Path("config/config.yaml"))
-        training = {name: of.training for name, of in experiments().items() if of.training}
+        declared = experiments().items()
+        training = {n: e.training for n, e in declared if e.training and e.runs_in(config)}
     assert {"classification", "rates", "purity", "flows"} <= set(training)
     return {name: of.cells(config) for name, of in training.items()}
 

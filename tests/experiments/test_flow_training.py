@@ -350,7 +350,7 @@ def test_without_running_averages_both_kinds_are_the_same(digits):
         ({"coupling": "rnn"}, "unknown coupling 'rnn'"),
         ({"pair": [3, 3]}, "a pair needs images of two classes"),
         ({"levels": 16}, "pixels are not 16 grey values"),
-        ({"optimizer": {"name": "adam"}}, "unknown optimizer 'adam'; allowed: sgd, adamax"),
+        ({"optimizer": {"name": "lion"}}, "unknown optimizer 'lion'; allowed: sgd, adam, adamax"),
     ],
 )
 def test_a_wrong_word_is_refused(changes, message, digits):

@@ -49,7 +49,7 @@ def test_adam_is_torchs_but_for_the_rounding_of_the_root(
 
 
 def test_adam_leaves_what_has_no_gradient() -> None:
-    """A weight whose gradient is always 0: the root of 0 has no reciprocal."""
+    """A weight whose gradient is always 0, whose root goes over the reciprocal of infinity."""
     weight = nn.Parameter(torch.tensor([1.0, 2.0]))
     optimizer = Adam([weight], lr=0.1)
     for _ in range(3):

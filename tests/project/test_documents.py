@@ -1,5 +1,6 @@
 """The parts of the documents that are made of declarations and schemas, by scripts/documents.py."""
 
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from bnblind.pipeline.configuration import keys
+from bnblind.pipeline.configuration.schema import read_yaml
 from tests.conftest import ROOT
 from tests.helpers.scripts import import_script
 
@@ -126,3 +128,15 @@ def test_every_key_is_in_the_table(documents: ModuleType) -> None:
         ["`x.b`", "names", "of b"],
         ["`y.GRID.z`", "integer >= 1", "of z"],
     ]
+
+
+def test_no_number_of_a_finding_is_typed_by_hand(documents: ModuleType) -> None:
+    """But for names of digits, powers and settings, which are told."""
+    found = read_yaml(ROOT / documents.FINDINGS)
+    assert len(found) >= 6
+    for finding in found:
+        words = re.sub(r"\{[^}]*\}|`[^`]*`|\([^)]*\.md\)", "", finding["text"])
+        numbers = {*re.findall(r"[0-9]+(?:\.[0-9]+)?", re.sub(r"\b[CT][0-9]+\b", "", words))}
+        assert numbers <= {*finding.get("constants", [])}, finding["title"]
+        slots = {*re.findall(r"\{([a-z0-9_]+)", finding["text"])}
+        assert slots == {*finding["numbers"]}, finding["title"]

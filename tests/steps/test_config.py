@@ -11,6 +11,7 @@ from bnblind.experiments.batching import BATCHINGS
 from bnblind.experiments.datasets import SPLITTINGS
 from bnblind.experiments.flows.coupling_norms import COUPLING_NORMS
 from bnblind.experiments.flows.realnvp import COUPLINGS
+from bnblind.experiments.gans.cell import FEEDS
 from bnblind.experiments.networks.losses import TRAINING_LOSSES
 from bnblind.experiments.networks.models import INITS, MODELS
 from bnblind.experiments.optimizers import OPTIMIZERS
@@ -61,6 +62,7 @@ def test_every_profile_is_complete_and_names_where_it_writes(path: Path) -> None
 NAMES = {
     **{"norm": norm_names(), "model": MODELS, "batching": BATCHINGS, "optimizer": OPTIMIZERS},
     **{
+        "feed": FEEDS,
         "split": SPLITTINGS,
         "init": INITS,
         "loss": TRAINING_LOSSES,
@@ -312,7 +314,7 @@ def test_claims_may_name_every_table_of_a_profile_and_no_other(path: Path, tmp_p
     profile, declared = read_yaml(path), experiments().values()
     kinds, claims = judged_tables(declared), tmp_path / "claims.yaml"
     judged = [t for e in declared for t in e.of_config(e.tables.values(), profile)]
-    assert "features/digits-head-measures" in judged
+    assert {"features/digits-head-measures", "gan"} & {*judged}
     claims.write_text(claims_on(judged))
     read_claims(kinds, claims)
     wrong = [name for table in judged for name in (table[:-1], f"x{table}", f"{table}/x")]

@@ -10,9 +10,7 @@ try:
     read_claims(judged_tables(DECLARED.values()))
     RUNNING = {name: e for name, e in DECLARED.items() if e.runs_in(config)}
     ADOPTED = {name: e for name, e in DECLARED.items() if e.adopted_in(config)}
-    EXPERIMENTS = {
-        name: e for name, e in DECLARED.items() if name in RUNNING or name in ADOPTED
-    }
+    EXPERIMENTS = {name: e for name, e in DECLARED.items() if e.shown_in(config)}
     DATASETS = schema.datasets()
     ARTIFACTS = artifacts(config, EXPERIMENTS.values(), DATASETS)
     TARGETS = {

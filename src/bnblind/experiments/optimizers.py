@@ -135,9 +135,8 @@ class Adam(Optimizer):
         steps = int(memory["steps"])
         mean = memory["mean"].lerp_(gradient, 1 - beta1)
         square = memory["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        # A gradient that was always 0 has the root 0, of which there is no reciprocal.
-        root = torch.where(square > 0, square_root(square / (1 - beta2**steps)), 0)
-        p.addcdiv_(mean, root.add_(self.eps), value=-self.lr / (1 - beta1**steps))
+        root = square_root(square / (1 - beta2**steps)).add_(self.eps)
+        p.addcdiv_(mean, root, value=-self.lr / (1 - beta1**steps))
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "adam": Adam, "adamax": Adamax}

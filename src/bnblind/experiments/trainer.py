@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bnblind.errors import Diverged
-from bnblind.experiments.batching import make_batches, order_hash
+from bnblind.experiments.batching import Batches, make_batches, order_hash
 from bnblind.experiments.cells import Cell
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.optimizers import build_optimizer
@@ -77,9 +77,13 @@ class Trainer(ABC):
         order = stream(seed, "batches", self.epoch)
         batches = make_batches(cell.batching, self.labels, cell.batch_size, order)
         self.run.batch_order = order_hash(self.run.batch_order, batches)
-        inputs = self.inputs()
         self.model.train()
-        totals: dict[str, float] = {}
+        self.record_steps(self.train_on(batches))
+        self.measure()
+
+    def train_on(self, batches: Batches) -> dict[str, float]:
+        """One step on each batch; the means over the samples of what is recorded."""
+        inputs, totals = self.inputs(), dict[str, float]()
         for step, batch in enumerate(batches):
             loss, sums = self.loss(inputs, batch)
             self._check_finite(loss.item(), f"step {step}: the training loss")
@@ -89,8 +93,7 @@ class Trainer(ABC):
             for name, value in sums.items():
                 totals[name] = totals.get(name, 0.0) + value
         seen = sum(map(len, batches))
-        self.record_steps({name: total / seen for name, total in totals.items()})
-        self.measure()
+        return {name: total / seen for name, total in totals.items()}
 
     def _check_finite(self, value: float, what: str) -> None:
         if not math.isfinite(value):

@@ -13,14 +13,18 @@ KINDS = {"test.eval.accuracy": "as averaged", "test.recalibrated.accuracy": "rec
 
 
 def accuracies(results: pd.DataFrame, chance: float) -> pd.DataFrame:
-    """Test accuracy of each run, mean of its last three rounds, with averaged and with recalibrated
-    statistics (column ``kind``).
+    """Test accuracy of each run, mean of its last three rounds, with averaged statistics and, of
+    norms for which it makes a difference, with recalibrated ones (column ``kind``).
     """
     parts = [
         outcomes(results, chance, metric).assign(kind=kind, metric=metric)
         for metric, kind in KINDS.items()
     ]
-    return pd.concat(parts, ignore_index=True)
+    averaged, recalibrated = parts
+    differs = recalibrated[recalibrated["value"] != averaged["value"]]["norm"]
+    return pd.concat(
+        [averaged, recalibrated[recalibrated["norm"].isin(differs)]], ignore_index=True
+    )
 
 
 def accuracies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
@@ -33,8 +37,8 @@ def accuracies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.D
     for axes, count in zip(panels[0], counts, strict=True):
         for place, norm in enumerate(norms):
             look = LOOKS[norm]
-            for kind in KINDS.values() if norm == "bn" else [KINDS["test.eval.accuracy"]]:
-                own = where(drawn, norm=norm, classes_per_client=count, kind=kind)["value"]
+            of_norm = where(drawn, norm=norm, classes_per_client=count)
+            for kind, own in of_norm.groupby("kind")["value"]:
                 shift = 0.0 if kind == "as averaged" else 0.45
                 marks = {"color": look.color, "marker": look.marker}
                 face = "white" if shift else look.color
@@ -58,7 +62,6 @@ def accuracies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.D
 def accuracies_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
     """Mean (95 % t interval): one row for each norm and kind of statistics."""
     drawn = accuracies(results, 1 / classes)
-    drawn = drawn[(drawn["kind"] == "as averaged") | (drawn["norm"] == "bn")]
     cells = drawn.groupby(["norm", "kind", "classes_per_client"])["value"].agg(interval_text)
     table = cells.unstack("classes_per_client").loc[norms_in(drawn)].reset_index()
     table = table.assign(norm=table["norm"].map(lambda norm: LOOKS[norm].label))

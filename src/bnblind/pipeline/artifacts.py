@@ -192,7 +192,7 @@ def artifacts(
     paths = Paths(config["root"])
     found = [*_of_data(config, datasets, paths)]
     for experiment in experiments:
-        if experiment.runs_in(config) or experiment.published:
+        if experiment.shown_in(config):
             found += _of_experiment(experiment, config, paths)
     kept = any(artifact.kind == "weights" for artifact in found)
     found += _of_report(paths, weights=kept)

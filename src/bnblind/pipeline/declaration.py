@@ -156,6 +156,10 @@ class Experiment:
         """Whether a profile shows what another one has published of it."""
         return bool(self.published) and not self.runs_in(config)
 
+    def shown_in(self, config: Config) -> bool:
+        """Whether a profile has tables and pages of it."""
+        return self.runs_in(config) or self.adopted_in(config)
+
     def completed(self, config: Config) -> Config:
         """The configuration with the section with which it was computed."""
         if not self.adopted_in(config):
@@ -225,5 +229,7 @@ class Experiment:
 
     def of_config(self, tables: Iterable[str], config: Config) -> list[str]:
         """Those of a configuration: ``{grid}`` replaced by each grid of the section."""
+        if not self.shown_in(config):
+            return []
         grids = self.completed(config).get(self.name) or [""]
         return list(dict.fromkeys(table.format(grid=grid) for table in tables for grid in grids))

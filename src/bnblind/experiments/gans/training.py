@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bnblind.experiments.batching import make_batches, order_hash
+from bnblind.experiments.batching import Batches
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.gans.cell import GanCell
 from bnblind.experiments.gans.frechet import classifier, features, frechet_distance
@@ -97,18 +97,10 @@ class GanTrainer(Trainer):
     def loss(self, inputs: Tensor, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
         raise NotImplementedError("two losses are trained in turn")
 
-    def advance(self) -> None:
-        """One pass over the training images; for each batch a step of the discriminator, then one
-        of the generator.
-        """
-        cell, seed, images = self.cell, self.run.seed, self.inputs()
-        self.epoch += 1
-        batches = make_batches(
-            cell.batching, self.labels, cell.batch_size, stream(seed, "batches", self.epoch)
-        )
-        self.run.batch_order = order_hash(self.run.batch_order, batches)
-        noise, totals = stream(seed, "latent", self.epoch), dict.fromkeys(self.optimizers, 0.0)
-        self.model.train()
+    def train_on(self, batches: Batches) -> dict[str, float]:
+        """For each batch a step of the discriminator, then one of the generator."""
+        images, totals = self.inputs(), dict.fromkeys(self.optimizers, 0.0)
+        noise = stream(self.run.seed, "latent", self.epoch)
         for step, batch in enumerate(batches):
             real = images[batch]
             for name in ("discriminator", "generator"):
@@ -123,8 +115,7 @@ class GanTrainer(Trainer):
                 loss.backward()
                 self.optimizers[name].step()
                 totals[name] += loss.item() / len(batches)
-        self.record_steps(totals)
-        self.measure()
+        return totals
 
     def record_steps(self, means: dict[str, float]) -> None:
         self.run.record(self.epoch, "steps", **means)
