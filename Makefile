@@ -44,7 +44,7 @@ reproduce: run
 
 # Make this run the published one.
 publish: run
-	python -m bnblind receipt --record
+	python -m bnblind receipt --record $(if $(CONFIG),--configfile $(CONFIG))
 
 test: env
 	python -m pytest --numprocesses auto --dist worksteal

@@ -55,6 +55,7 @@ def test_the_published_numbers_are_those_of_the_record() -> None:
     numbers = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
     assert {name for name in record if name.endswith(".csv")} <= {*numbers}
     assert "reports/claims.json" in numbers
+    assert numbers.pop("machine.json").is_file()
     assert json.loads(numbers.pop("settings.json").read_bytes())["profile"]["profile"] == "quick"
     for name, path in numbers.items():
         assert runs.hashes_of(path) == record[name], name

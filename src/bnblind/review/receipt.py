@@ -80,21 +80,30 @@ def summary(receipt: Receipt) -> Iterator[str]:
 
 
 def _publish(
-    found: Mapping[str, Any], tables: set[str], root: Path, config: Mapping[str, Any]
+    found: Mapping[str, Any], copied: set[str], root: Path, config: Mapping[str, Any]
 ) -> None:
-    """Make the record; beside it the configuration, and a copy of the numbers."""
+    """Make the record; beside it the configuration, the machine, and a copy of the numbers and of
+    what else is to be ``copied``.
+    """
     from bnblind.pipeline.artifacts import Paths
     from bnblind.pipeline.formats.files import json_bytes, publish
+    from bnblind.review.machine import machine
     from bnblind.review.runs import numbers_of, record_of, settings, settings_of
 
     profile = config["profile"]
     folder = numbers_of(profile)
     shutil.rmtree(folder, ignore_errors=True)
     for name in found:
-        if name in tables or name.endswith(".csv") or name == Paths(".").ledger():
+        if name in copied or name.endswith(".csv") or name == Paths(".").ledger():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, folder / name)
-    publish({settings_of(profile): settings(config), record_of(profile): json_bytes(found)})
+    publish(
+        {
+            settings_of(profile): settings(config),
+            folder / "machine.json": json_bytes(machine()),
+            record_of(profile): json_bytes(found),
+        }
+    )
     print(f"{record_of(profile)}: {len(found)} files")
 
 
@@ -113,7 +122,10 @@ def run(args: argparse.Namespace) -> None:
     paths = {Path(a.path).relative_to(root).as_posix(): a for a in made}
     tables = {p: a for p, a in paths.items() if a.kind == "table" and a.stage == "analysed"}
     if args.record:
-        _publish(runs.files_below(root), {*tables}, root, config)
+        shown = {name for name, e in declared.items() if e.published == profile}
+        adopted = {p for p, a in paths.items() if a.experiment in shown and a.stage != "reported"}
+        others = {p for p in adopted if paths[p].kind in ("metrics", "samples")}
+        _publish(runs.files_below(root), {*tables} | others, root, config)
         return
     here, there, record = runs.run_below(root), None, runs.record_of(profile)
     if against:
