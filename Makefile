@@ -98,6 +98,7 @@ pictures: env
 	mkdir -p docs/images
 	snakemake --rulegraph --quiet all | python scripts/rulegraph.py docs/images/rulegraph.svg
 	cp reports/figures/classification/digits-head-lr0.01-curves.svg docs/images/classification.svg
+	cp reports/figures/causes/digits-head-lr0.01.svg docs/images/causes.svg
 	cp reports/figures/derivatives/digits-head-norms.svg docs/images/derivatives.svg
 	python scripts/documents.py results
 

@@ -19,7 +19,7 @@ sys.path.insert(0, "src")
 
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.classification import MODEL_NOTES, last_epochs
-from bnblind.figures.naming import in_order, spread
+from bnblind.figures.naming import comparison_in, in_order, specialities, spread
 from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.check import DATASETS_SCHEMA, config_schema
@@ -63,24 +63,27 @@ def interval(values: pd.Series, digits: int) -> str:
 
 
 def accuracies() -> list[str]:
-    runs = pd.read_parquet(PATHS.table("classification"))
+    """One row for each network, with what in its training is special, and kind of batch."""
+    runs = read_table(Path(PATHS.table("classification")))
     final = last_epochs(runs[runs["metric"] == "test.eval.accuracy"])
     rows = []
+    keys = [name for name in comparison_in(final) if name not in ("dataset", "lr")]
     for model in in_order(final["model"], MODEL_NOTES):
-        for batching in in_order(final["batching"], BATCHES):
-            chosen = final[(final["model"] == model) & (final["batching"] == batching)]
-            if chosen.empty:
-                continue
-            words = BATCHES.get(batching, batching)
-            by_norm = {norm: chosen.loc[chosen["norm"] == norm, "value"] for norm in NORMS}
-            cells = [spread(values) if len(values) else "" for values in by_norm.values()]
-            rows.append([f"`{model}`", words, *cells, str(chosen["seed"].nunique())])
+        for values, chosen in final[final["model"] == model].groupby(keys, sort=False):
+            own = dict(zip(keys, values, strict=True))
+            for batching in in_order(chosen["batching"], BATCHES):
+                of = chosen[chosen["batching"] == batching]
+                by_norm = [of.loc[of["norm"] == norm, "value"] for norm in NORMS]
+                cells = [spread(values) if len(values) else "" for values in by_norm]
+                words = BATCHES.get(batching, batching)
+                seeds = str(of["seed"].nunique())
+                rows.append([f"`{model}`{specialities(own)}", words, *cells, seeds])
     return table(["network", "batches", *NORMS.values(), "seeds"], rows)
 
 
 def gaps() -> list[str]:
-    runs = pd.read_parquet(PATHS.table("flows"))
-    runs = runs[runs["coupling"] == "mlp"]
+    runs = read_table(Path(PATHS.table("flows")))
+    runs = runs[(runs["coupling"] == "mlp") & (runs["coupling_norm"] == "scalar")]
     rows = []
     for pair in runs["pair"].unique():
         for batching in ("label", "random"):

@@ -6,7 +6,7 @@ from math import inf, sqrt
 import pytest
 
 from bnblind import BadInput
-from bnblind.experiments.intervals import t_interval
+from bnblind.experiments.intervals import holm, one_sided_p, t_interval
 
 
 @pytest.mark.parametrize(("n", "quantile"), [(2, 12.706), (3, 4.303), (5, 2.776), (10, 2.262)])
@@ -33,3 +33,29 @@ def test_one_value_has_no_interval_and_none_is_refused() -> None:
     assert t_interval([2.0]) == (2.0, -inf, inf)
     with pytest.raises(BadInput, match="at least one value"):
         t_interval([])
+
+
+def test_a_test_is_one_sided_and_students() -> None:
+    """By hand: values 1, 2, 3 against 0: t = 2 / (1 / sqrt 3) = 3.4641 on 2 degrees of freedom,
+    where P(T > t) = 1/2 - t / (2 sqrt(2 + t^2)) = .0370.
+    """
+    assert one_sided_p([1.0, 2.0, 3.0], 0.0) == pytest.approx(0.5 - 3.4641016 / (2 * 14**0.5))
+    assert one_sided_p([1.0, 2.0, 3.0], 4.0) == pytest.approx(one_sided_p([1.0, 2.0, 3.0], 0.0))
+    assert one_sided_p([2.0, 2.0], 2.0) == 1.0
+    assert one_sided_p([2.0, 2.0], 1.9) == 0.0
+
+
+@pytest.mark.parametrize("bound", [-0.4, 0.0, 0.31, 0.5, 0.8, 1.1])
+def test_a_test_agrees_with_the_interval(bound: float) -> None:
+    values = [0.3, 0.4, 0.9, 0.5]
+    _, low, high = t_interval(values)
+    assert (one_sided_p(values, bound) <= 0.025) == (not low < bound < high)
+
+
+def test_holms_procedure_stops_at_the_first_that_fails() -> None:
+    """Holm's levels for four tests at .05: .0125, .0167, .025, .05."""
+    p = {"a": 0.01, "b": 0.026, "c": 0.03, "d": 0.005}
+    assert holm(p, 0.05) == {"a", "d"}
+    assert holm(p | {"b": 0.0249}, 0.05) == {"a", "d", "b", "c"}
+    assert holm({"a": 0.03}, 0.025) == set()
+    assert holm({}, 0.05) == set()

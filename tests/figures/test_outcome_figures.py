@@ -17,7 +17,7 @@ from bnblind.figures.gan import (
     shown_samples,
 )
 from bnblind.figures.outcomes import interval_text, outcomes
-from bnblind.figures.remedies import forward_reads, keeps_back, remedies_figure, remedies_table
+from bnblind.figures.remedies import blocks, forward_passes, remedies_figure, remedies_table
 from bnblind.figures.style import COLUMN, use_style
 from bnblind.norms import norm_class, norm_names
 
@@ -97,33 +97,56 @@ def test_remedies_are_ordered_by_what_label_pure_batches_leave() -> None:
     figure, drawn = remedies_figure(runs, 10)
     assert len(drawn) == 3 * 2 * 3
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["BN", "LN", "DyT"]
-    table = remedies_table(runs, 10).set_index("norm")
-    assert table["keeps back"].to_dict() == {
-        **{"BN": "mean and scale over the batch", "DyT": "nothing"},
-        "LN": "scale, or mean and scale, within a sample",
+    mixed = network_runs(["bn", "ln"]).assign(
+        batching=lambda rows: rows["batching"].map({"label": "foreign-1", "random": "purity-0.5"})
+    )
+    table = remedies_table(runs, mixed, 10).set_index("norm")
+    other = "BN, 1 sample of other classes per batch"
+    assert table["blocks"].to_dict() == {
+        **dict.fromkeys(("BN", other), "mean and scale over the batch"),
+        **{"DyT": "nothing", "LN": "mean or scale within a sample"},
     }
-    assert table["reads of the features"].to_dict() == {"BN": 2, "LN": 2, "DyT": 1}
+    passes = table["passes over the features"].to_dict()
+    assert passes == {"BN": 2, other: 2, "LN": 2, "DyT": 1}
+    assert table["label-pure batches"].to_dict()[other].startswith(".410 (")
+    assert table["diverged"].to_dict() == {"BN": 0, "DyT": 1, "LN": 0, other: ""}
 
 
-@pytest.mark.parametrize("name", norm_names())
-def test_what_a_norm_keeps_back_is_said_as_its_gradient_shows(name: str) -> None:
-    """A gradient that all samples share, and one along the features, of a batch of vectors."""
+PASSES_OVER = {
+    **dict.fromkeys(("none", "identity_blocked", "identity_blocked_scaled", "identity_zeroed"), 0),
+    **dict.fromkeys(("bn_affine", "bn_frozen", "dyt"), 1),
+}
+"""Over the features, forward; of the other norms two."""
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in norm_names() if not name.endswith(("_detached", "_zeroed"))]
+)
+def test_what_a_norm_blocks_is_said_as_its_gradient_shows(name: str) -> None:
+    """Of a gradient that all samples share, and of one along the features."""
+    assert forward_passes(name) == PASSES_OVER.get(name, 2)
     if norm_class(name).needs_positions:
         pytest.skip("defined for images only")
     norm = norm_class(name)((6,), 0.0).double().train()
     x = torch.randn(8, 6, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
     y = norm.standardize(x)
-    shared = torch.ones_like(y)
-    (before,) = torch.autograd.grad(y, x, shared, retain_graph=True)
-    said = keeps_back(name)
-    blocks_shared = bool(before.abs().max() < 1e-9)
-    if "zeroed" in name:
-        assert blocks_shared  # nothing passes at all; the words are of what BN keeps back
-    elif name == "bn_center":
-        assert blocks_shared
+
+    def stopped(gradient: torch.Tensor) -> bool:
+        (before,) = torch.autograd.grad(y, x, gradient, retain_graph=True)
+        return bool(before.abs().max() < 1e-9)
+
+    z = (x - x.mean(0)).detach()
+    shared, along = stopped(torch.ones_like(y)), stopped(z / z.square().mean(0).sqrt())
+    said = {
+        "mean and scale over the batch": (True, True),
+        "mean over the batch": (True, False),
+        "scale over the batch": (False, True),
+        "nothing": (False, False),
+    }
+    if name in ("ln", "gn", "rms"):  # each sample by itself
+        assert blocks(name) == "mean or scale within a sample"
     else:
-        assert blocks_shared == (said in ("mean and scale over the batch",) or name in ("ln", "gn"))
-    assert forward_reads(name) in (0, 1, 2)
+        assert said[blocks(name)] == (shared, along)
 
 
 def gan_runs() -> pd.DataFrame:

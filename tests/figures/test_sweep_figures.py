@@ -86,7 +86,7 @@ def test_accuracy_and_blocked_share_are_drawn_against_purity(purities: pd.DataFr
     assert figure.get_figwidth() <= 2 * COLUMN
     assert drawn.groupby("quantity").size().to_dict() == {
         **{"test accuracy": 9, "blocked share": 8},
-        **{"T7, mixture.measured": 4, "T7, mixture.stated": 4},
+        **{"mixture.measured": 4, "mixture.stated": 4},
     }
     exact = drawn[drawn["exact"]]
     assert exact[["batching", "purity", "value"]].values.tolist() == [["foreign-1", 0.9375, 0.7]]

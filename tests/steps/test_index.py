@@ -75,7 +75,7 @@ def test_the_answer_counts_the_verdicts(
     rows = [claim(f"C{i}", verdict=verdict) for i, verdict in enumerate(verdicts, 1)]
     page = text_of(tmp_path, rows)
     assert f"Was the paper reproduced? {short}. {counts} Beyond the paper" in page
-    assert "The claims are the paper's, in our words. Each" in page
+    assert "The claims are the paper's, in our words. The paper" in page
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_the_answer_is_of_the_papers_claims_alone(tmp_path: Path) -> None:
     ]
     page = text_of(tmp_path, rows)
     assert "Yes. Of its 2 claims: 2 reproduced." in page
-    assert "The claims are the paper's, in our words, except C8, which is ours. Each" in page
+    assert "The claims are the paper's, in our words, except C8, which is ours. The paper" in page
     assert "C8 a claim not reproduced 0 of 1" in page
 
 

@@ -236,7 +236,21 @@ def test_a_run_that_diverged_counts_as_the_row_says():
     found = judge("C1.x", CLAIM, row(where=where, diverged=0.1), lambda name: table)
     assert found["value"] == pytest.approx(0.575)
     assert found["scope"].endswith("(1 diverged, each counted as 0.1)")
+    unsaid = judge("C1.x", CLAIM, row(where=where), lambda name: table)
+    assert (unsaid["verdict"], unsaid["scope"]) == ("not run", "here (seed 33 diverged)")
+
+
+def test_a_run_that_diverged_late_is_no_mean_of_its_earlier_epochs():
+    """LN's seed 33 diverged in epoch 3, so of the last two it has one."""
+    table = pd.concat(
+        [accuracies(ln=[0.9] * 4, bn=[0.1] * 4).assign(metric="accuracy"),
+         accuracies(ln=[0.9] * 3, bn=[0.1] * 4).assign(metric="accuracy", epoch=3, value=0.5)]
+    ).drop_duplicates(["norm", "seed", "epoch"])  # fmt: skip
+    mark = {"norm": "ln", "seed": 33, "epoch": 3, "value": 1.0, "metric": "diverged"}
+    table = pd.concat([table, pd.DataFrame([mark])], ignore_index=True)
+    where = {"epoch": {"last": 2}, "metric": "accuracy"}
     assert verdict(row(where=where), table) == "not run"
+    assert judge("C1.x", CLAIM, row(where=where, diverged=0.1), lambda name: table)["value"]
 
 
 def test_a_difference_of_differences():
@@ -272,6 +286,11 @@ def test_a_rate_is_chosen_by_validation_for_each_side_apart():
     found = judge("C1.x", CLAIM, row(where=where), lambda name: table)
     assert found["value"] == pytest.approx(0.5)
     assert found["scope"].endswith("(ln: lr 2; bn: lr 3, at the edge)")
+    lost = [{**ended, "lr": lr} for lr in (2, 3)]
+    table = pd.concat([table, pd.DataFrame(lost)], ignore_index=True)
+    found = judge("C1.x", CLAIM, row(where=where, diverged=0.1), lambda name: table)
+    assert found["verdict"] == "not run"
+    assert found["scope"].endswith("(there is no lr at which no run diverged)")
 
 
 def test_the_ledger_holds_each_claim_before_its_rows():

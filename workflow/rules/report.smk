@@ -95,6 +95,7 @@ SECTIONS = [
         "title": e.title,
         "figure": e.page.shown,
         "sentence": e.page.sentence,
+        "of": e.published if name in ADOPTED else "",
     }
     for name, e in SHOWN.items()
     if e.page.shown

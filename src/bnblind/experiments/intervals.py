@@ -30,7 +30,8 @@ def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 def one_sided_p(values: Sequence[float], bound: float) -> float:
     """Student's t test of the mean against ``bound``: the probability of a mean so far on the side
-    on which it lies, or farther, were ``bound`` the true one.
+    on which it lies, or farther, were ``bound`` the true one. It is at most .025 where the 95 %
+    interval of :func:`t_interval` does not hold ``bound``.
 
     Args:
         values: two or more, one per seed. All the same: 0, or 1 if they are ``bound``.
@@ -42,8 +43,8 @@ def one_sided_p(values: Sequence[float], bound: float) -> float:
 
 
 def holm(p: Mapping[str, float], level: float) -> set[str]:
-    """The tests that Holm's procedure (1979) rejects, by name: with a probability of at most
-    ``level``, any hypothesis among theirs is true.
+    """The tests that Holm's procedure (1979) rejects, by name. The probability that it rejects any
+    hypothesis that is true is at most ``level``, if each ``p`` is that of its own test.
     """
     rejected: set[str] = set()
     for rank, name in enumerate(sorted(p, key=lambda name: p[name])):

@@ -1,5 +1,7 @@
 """Figure and table of what does the harm: forward passes, each with several backward passes."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -55,12 +57,11 @@ def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
         for number, decay in enumerate(decays):
             for norm, place in places.items():
                 own = where(drawn, batching=batching, norm=norm, weight_decay=decay)
-                marks = {"color": _color(norm), "marker": "Do"[number == 0]}
+                marks: dict[str, Any] = {"color": _color(norm), "marker": "Do"[number == 0]}
                 face = None if number == 0 else "white"
                 at = place + (number - (len(decays) - 1) / 2) * 0.4
-                draw_interval(axes, [*own["value"]], at, 0.16, **marks, mfc=face or marks["color"])
-                lost = own[own["diverged"]]
-                axes.plot(lost["value"], [at + 0.16] * len(lost), "x", color=marks["color"], ms=4)
+                marks |= {"mfc": face or marks["color"]}
+                draw_interval(axes, [*own["value"]], at, 0.16, [*own["diverged"]], **marks)
         axes.set(xlim=(0, 1.02), xlabel="test accuracy")
         axes.axvline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
         axes.tick_params(axis="y", length=0)
@@ -89,10 +90,10 @@ def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
     return figure, drawn
 
 
-def _feature(results: pd.DataFrame, metric: str, epoch: str, keys: list[str]) -> pd.Series:
-    """Mean over the seeds, before (``min``) or after (``max``) training."""
+def _feature(results: pd.DataFrame, metric: str, when: str, keys: list[str]) -> pd.Series:
+    """Mean over the seeds, ``before`` or ``after`` training, which a run that diverged has not."""
     rows = results[results["metric"] == metric]
-    rows = rows[rows["epoch"] == (0 if epoch == "min" else rows["epoch"].max())]
+    rows = rows[rows["epoch"] == (0 if when == "before" else rows["epoch"].max())]
     return rows.groupby(keys)["value"].mean()
 
 
@@ -105,12 +106,12 @@ def causes_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
     columns = {
         "test accuracy": ended["value"].agg(interval_text),
         "diverged": ended["diverged"].sum(),
-        "blocked before": _feature(results, "blocked", "min", keys),
-        "blocked after": _feature(results, "blocked", "max", keys),
-        "between / within before": _feature(results, "features.between_within", "min", keys),
-        "between / within after": _feature(results, "features.between_within", "max", keys),
-        "squared mean / variance after": _feature(results, "features.squared_mean", "max", keys)
-        / _feature(results, "features.variance", "max", keys),
+        "blocked before": _feature(results, "blocked", "before", keys),
+        "blocked after": _feature(results, "blocked", "after", keys),
+        "between / within before": _feature(results, "features.between_within", "before", keys),
+        "between / within after": _feature(results, "features.between_within", "after", keys),
+        "squared mean / variance after": _feature(results, "features.squared_mean", "after", keys)
+        / _feature(results, "features.variance", "after", keys),
     }
     table = pd.DataFrame(columns).reset_index()
     decays = sorted(table["weight_decay"].unique(), reverse=True)

@@ -1,6 +1,7 @@
 """Figures of the derivative analysis."""
 
 import textwrap
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -174,7 +175,11 @@ def second_order_readings(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     for number, (column, (label, color, marker)) in enumerate(READINGS.items()):
         for at, place in enumerate(places):
             values = where(drawn, place=place)[column].clip(lower=READ_FROM)
-            marks = {"color": color, "marker": marker, "label": None if at else label}
+            marks: dict[str, Any] = {
+                "color": color,
+                "marker": marker,
+                "label": None if at else label,
+            }
             draw_interval(axes, [*values], at + (number - 1) * 0.25, 0, **marks)
     axes.set(xscale="log", xlim=(READ_FROM / 2, 1.5), xlabel="share that passes (squared lengths)")
     axes.set_yticks(range(len(places)), places)

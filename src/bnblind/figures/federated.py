@@ -38,11 +38,12 @@ def accuracies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.D
         for place, norm in enumerate(norms):
             look = LOOKS[norm]
             of_norm = where(drawn, norm=norm, classes_per_client=count)
-            for kind, own in of_norm.groupby("kind")["value"]:
+            for kind, own in of_norm.groupby("kind"):
                 shift = 0.0 if kind == "as averaged" else 0.45
                 marks = {"color": look.color, "marker": look.marker}
                 face = "white" if shift else look.color
-                draw_interval(axes, [*own], place + shift, 0.18, **marks, mfc=face)
+                values, lost = [*own["value"]], [*own["diverged"]]
+                draw_interval(axes, values, place + shift, 0.18, lost, **marks, mfc=face)
         axes.axvline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
         axes.set(xlim=(0, 1.02), xlabel="test accuracy")
         axes.grid(axis="x", color="#EEEEEE", lw=0.6)

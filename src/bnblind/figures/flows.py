@@ -1,6 +1,7 @@
 """Figures of the flow experiment: curves, interpolation, gaps and samples."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from bnblind.figures.naming import (
     where,
     with_labels,
 )
+from bnblind.figures.outcomes import draw_interval
 from bnblind.figures.panels import panel_grid, title_columns
 from bnblind.figures.style import COLUMN, LOOKS, Look
 
@@ -181,6 +183,47 @@ def _draw_interval(axes: Axes, x: float, values: list[float], look: Look) -> Non
     if np.isfinite(low):
         axes.plot([x, x], [low, high], color=look.color, lw=1)
     axes.plot([x - 0.08, x + 0.08], [mean, mean], color=look.color, lw=1.6)
+
+
+def telling_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """The probability that a real image is likelier than a mixed one (a = 1/2), for every norm,
+    coupling norm and batching; a panel for each pair.
+
+    Args:
+        results: one data set and coupling, with a column coupling_norm. Filled: running averages,
+            open: recalibrated; small: each seed, large: mean and 95 % t interval.
+    """
+    keys = ["pair", "norm", "coupling_norm", "batching", "seed", "metric", "value"]
+    metrics = {f"test.{kind}.auc": kind for kind in KIND_TITLES}
+    drawn = results.loc[results["metric"].isin(metrics), keys]
+    found = {*zip(drawn["coupling_norm"], drawn["batching"], drawn["norm"], strict=True)}
+    rows = [
+        (coupling_norm, batching, norm)
+        for batching in batchings_in(drawn)[::-1]
+        for coupling_norm in sorted({row[0] for row in found}, reverse=True)
+        for norm in norms_in(drawn)
+        if (coupling_norm, batching, norm) in found
+    ]
+    pairs = _pairs(drawn)
+    figure, panels = panel_grid(1, len(pairs), 0.8 + 0.33 * len(rows), sharey=True)
+    for axes, pair in zip(panels[0], pairs, strict=True):
+        for place, (coupling_norm, batching, norm) in enumerate(rows):
+            own = where(drawn, pair=pair, coupling_norm=coupling_norm, batching=batching, norm=norm)
+            for shift, (metric, kind) in zip((-0.16, 0.2), metrics.items(), strict=True):
+                look, values = LOOKS[norm], where(own, metric=metric)["value"]
+                face = look.color if kind == "plain" else "white"
+                marks: dict[str, Any] = {"color": look.color, "marker": look.marker, "mfc": face}
+                if len(values):
+                    draw_interval(axes, [*values], place + shift, 0.14, **marks)
+        axes.axvline(0.5, color="grey", lw=0.8, ls=":", zorder=0)
+        axes.set(xlim=(0, 1), title=f"classes {pair_title(pair)}", xlabel="AUC, real against mixed")
+    names = [
+        f"{LOOKS[norm].label}, {batch_title(batching)}, coupling norm {coupling_norm}"
+        for coupling_norm, batching, norm in rows
+    ]
+    panels[0][0].set_yticks(range(len(rows)), names)
+    panels[0][0].invert_yaxis()
+    return figure, drawn
 
 
 def sample_grids(

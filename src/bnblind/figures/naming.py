@@ -65,6 +65,24 @@ def batch_title(batching: str) -> str:
     return BATCH_TITLES.get(batching, f"{batching} batches")
 
 
+SPECIALITIES = {
+    "loss": "training loss {}",
+    "init": "{} initialization",
+    "split": "{} split per seed",
+}
+"""What is said of a network that was not trained with the default."""
+
+
+def specialities(network: Mapping[str, object]) -> str:
+    """In what a network's training differs from the default, to follow its name."""
+    defaults = {f.name: f.default for f in NetworkCell.identity_fields()}
+    return "".join(
+        f", {words.format(str(network[name]).capitalize() if name == 'init' else network[name])}"
+        for name, words in SPECIALITIES.items()
+        if network.get(name, defaults[name]) != defaults[name]
+    ).replace("_", " ")
+
+
 def batching_title(batching: str) -> str:
     return SHORT_TITLES.get(batching, f"trained on {batch_title(batching)}")
 

@@ -42,11 +42,21 @@ def pure_first(table: pd.DataFrame) -> list[str]:
 
 
 def draw_interval(
-    axes: Axes, values: Sequence[float], place: float, shift: float = 0.28, **marks: Any
+    axes: Axes,
+    values: Sequence[float],
+    place: float,
+    shift: float = 0.28,
+    diverged: Sequence[bool] = (),
+    **marks: Any,
 ) -> None:
-    """At the height ``place`` the mean of ``values`` with its t interval, the values below it."""
+    """At the height ``place`` the mean of ``values`` with its t interval, the values below it;
+    those that stand for a run that ``diverged`` are crosses.
+    """
     mean, low, high = t_interval(values)
-    axes.plot(values, [place + shift] * len(values), ls="", **marks | {"ms": 2.2, "alpha": 0.6})
+    small = marks | {"ms": 2.2, "alpha": 0.6, "label": None}
+    lost = [value for value, so in zip(values, diverged, strict=False) if so]
+    axes.plot(values, [place + shift] * len(values), ls="", **small)
+    axes.plot(lost, [place + shift] * len(lost), ls="", **small | {"marker": "x", "ms": 4})
     axes.plot([low, high], [place, place], color=marks["color"], lw=1)
     axes.plot([mean], [place], ls="", **marks)
 

@@ -88,10 +88,10 @@ def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
     left.legend(handles=[*handles, exact], loc="lower left", bbox_to_anchor=(0, 0.12))
     right.legend(loc="upper left", fontsize=6)
     parts = {"test accuracy": accuracy, "blocked share": shares}
-    parts |= {f"T7, {name}": where(mixtures, name=name) for name in MIXTURES}
+    parts |= {name: where(mixtures, name=name) for name in (*MIXTURES, "mixture.deviation")}
     drawn = pd.concat([of.assign(quantity=name) for name, of in parts.items()], ignore_index=True)
-    columns = ["quantity", "when", "norm", "batching", "purity", "exact", "seed", "value"]
-    return figure, drawn[columns]
+    told = ["quantity", "when", "norm", "batching", "purity", "exact", "seed", "value"]
+    return figure, drawn[told]
 
 
 MIXTURES: dict[str, dict[str, Any]] = {

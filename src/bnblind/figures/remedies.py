@@ -1,18 +1,21 @@
 """Figure and table of the norms that can take BN's place."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnblind.figures.naming import batch_title, norms_in, rows_in_order, where
+from bnblind.experiments.words import foreign_of
+from bnblind.figures.naming import batch_title, norms_in, where
 from bnblind.figures.outcomes import draw_interval, interval_text, outcomes, pure_first
 from bnblind.figures.panels import panel_grid, title_columns
 from bnblind.figures.style import LOOKS
 from bnblind.norms import Identity, RunningAverages, norm_class
 
 
-def forward_reads(name: str) -> int:
-    """How often the norm's forward pass in training reads the features: once to normalize them, and
-    once to take statistics of them.
+def forward_passes(name: str) -> int:
+    """How many passes over the features the norm takes in training, forward: one to normalize them,
+    and one to take statistics of them.
     """
     norm = norm_class(name)
     if issubclass(norm, Identity):
@@ -21,14 +24,18 @@ def forward_reads(name: str) -> int:
     return 2 if takes else 1
 
 
-def keeps_back(name: str) -> str:
-    """What of a gradient that the samples of a batch share the norm keeps from the features."""
+def blocks(name: str) -> str:
+    """Of which parts of the gradient the norm's backward pass takes a share away in training; not
+    for controls that detach statistics or zero the gradient.
+    """
     norm = norm_class(name)
     if norm.blocks_as_bn:
         return "mean and scale over the batch"
     if norm.couples_batch:
-        return "scale over the batch"
-    return "scale, or mean and scale, within a sample" if norm.within_sample else "nothing"
+        return "mean over the batch" if norm.centers_batch else "scale over the batch"
+    if norm.within_sample:
+        return "mean or scale within a sample"
+    return "nothing"
 
 
 def remedies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
@@ -45,9 +52,9 @@ def remedies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
     figure, panels = panel_grid(1, len(batchings), 0.7 + 0.24 * len(order), sharey=True)
     for axes, batching in zip(panels[0], batchings, strict=True):
         for place, norm in enumerate(order):
-            values = where(drawn, norm=norm, batching=batching)["value"]
-            look = LOOKS[norm]
-            draw_interval(axes, [*values], place, color=look.color, marker=look.marker)
+            own, look = where(drawn, norm=norm, batching=batching), LOOKS[norm]
+            marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
+            draw_interval(axes, [*own["value"]], place, diverged=[*own["diverged"]], **marks)
         axes.axvline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
         axes.set(xlim=(0, 1.02), xlabel="test accuracy")
         axes.grid(axis="x", color="#EEEEEE", lw=0.6)
@@ -58,17 +65,32 @@ def remedies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
     return figure, drawn
 
 
-def remedies_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
-    """The same as numbers, with what each norm keeps back and how often it reads the features: one
-    row for each norm.
+def remedies_table(results: pd.DataFrame, purity: pd.DataFrame, classes: int) -> pd.DataFrame:
+    """The same as numbers, with what each norm blocks and how many passes over the features it
+    takes: one row for each norm, and for BN with samples of other classes in every batch.
+
+    Args:
+        purity: runs of the same networks on batches with a fixed number of foreign samples.
     """
-    drawn = outcomes(results, 1 / classes)
-    cells = drawn.groupby(["norm", "batching"])["value"].agg(interval_text).unstack("batching")
-    batchings = pure_first(drawn)
-    table = cells[batchings].rename(columns=batch_title).reset_index()
-    table = rows_in_order(table, {"norm": norms_in(drawn)})
-    return table.assign(
-        keeps_back=table["norm"].map(keeps_back),
-        reads=table["norm"].map(forward_reads),
-        norm=table["norm"].map(lambda norm: LOOKS[norm].label),
-    ).rename(columns={"keeps_back": "keeps back", "reads": "reads of the features"})
+    drawn, batchings = outcomes(results, 1 / classes), pure_first(results)
+    after = results[(results["metric"] == "blocked") & (results["epoch"] > 0)]
+    rows = []
+    for norm in norms_in(drawn):
+        own = where(drawn, norm=norm)
+        share = where(after, norm=norm, batching=batchings[0])["value"].mean()
+        rows.append(
+            {"norm": LOOKS[norm].label}
+            | {batch_title(b): interval_text(where(own, batching=b)["value"]) for b in batchings}
+            | {"diverged": own["diverged"].sum(), "blocks": blocks(norm)}
+            | {"blocked after training": share, "passes over the features": forward_passes(norm)}
+        )
+    mixed = outcomes(where(purity, norm="bn"), 1 / classes) if len(purity) else purity
+    for batching in sorted({b for b in mixed.get("batching", ()) if foreign_of(b) is not None}):
+        count = foreign_of(batching)
+        found = interval_text(where(mixed, batching=batching)["value"])
+        others = f"{count} sample{'s' * (count != 1)} of other classes per batch"
+        rows.append(
+            {"norm": f"{LOOKS['bn'].label}, {others}", batch_title(batchings[0]): found}
+            | {"blocks": blocks("bn"), "passes over the features": forward_passes("bn")}
+        )
+    return pd.DataFrame(rows).fillna("")

@@ -93,15 +93,21 @@ CONTROLS = [name for name, facts in norm_facts().items() if facts.control]
 """Variants that isolate what in BN blocks."""
 
 
+BESIDE = {"none": "what passes without a norm", "bn": "what the controls isolate"}
+"""Norms that are drawn beside the controls."""
+
+
 def with_controls(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Rows by the ending of their figures' names: "" for the norms and, if there are any,
-    "-controls" for the controls, with BN beside them where they were trained. The columns
+    "-controls" for the controls, beside them BN and no norm where they were trained. The columns
     ``norm`` and ``batching`` decide.
     """
     controls = table["norm"].isin(CONTROLS)
     groups = {"": table[~controls]}
     if controls.any():
-        beside = (table["norm"] == "bn") & table["batching"].isin(table.loc[controls, "batching"])
+        beside = table["norm"].isin(BESIDE) & table["batching"].isin(
+            table.loc[controls, "batching"]
+        )
         groups["-controls"] = table[controls | beside]
     return groups
 

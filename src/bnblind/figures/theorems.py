@@ -101,7 +101,7 @@ def passing_heat_map(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     Args:
         passing: columns norm, loss, y0, term, eps, passing; a cell shows the median of its rows.
     """
-    keys = ["eps", "norm", "loss", "term"]
+    keys = ["y0", "eps", "norm", "loss", "term"]
     rows = passing[passing["y0"] == "zero"].groupby(keys, sort=True)["passing"]
     drawn = rows.agg(["median", "min", "max"]).reset_index()
     eps_values = sorted(drawn["eps"].unique())

@@ -96,13 +96,18 @@ def _listed(seeds: Iterable[int]) -> str:
 
 def _best(table: pd.DataFrame, conditions: Mapping[str, Any], column: str, metric: str) -> Any:
     """The value of ``column`` with the largest mean of ``metric`` over the seeds and the selected
-    epochs, of those that no run diverged at; None if there is none.
+    epochs, of those that no run diverged at.
+
+    Raises:
+        Unjudged: there is none.
     """
     others = {name: wanted for name, wanted in conditions.items() if name != column}
     diverged = select(table, {k: v for k, v in others.items() if not _is_last(v)} | DIVERGED)
     rows = select(table, others | {"metric": metric})
     means = rows[~rows[column].isin(diverged[column])].groupby(column)["value"].mean()
-    return None if means.empty else means.idxmax()
+    if means.empty:
+        raise Unjudged(f"there is no {column} at which no run diverged")
+    return means.idxmax()
 
 
 def _decided(
@@ -140,15 +145,12 @@ def _by_seed(
     if not chosen.empty:
         named = {k: v for k, v in conditions.items() if k != "metric" and not _is_last(v)}
         run = select(table, named)
-        if row.get("diverged") is not None:
-            ended = (
-                select(run, DIVERGED)[["seed"]]
-                .drop_duplicates()
-                .assign(**{column: row["diverged"]})
-            )
-            if len(ended):
-                chosen = pd.concat([chosen[~chosen["seed"].isin(ended["seed"])], ended])
-                notes.append(f"{len(ended)} diverged, each counted as {row['diverged']:g}")
+        if ended := {*select(run, DIVERGED)["seed"]} if "metric" in run else ():
+            if row.get("diverged") is None:
+                raise Unjudged(f"seed {_listed(ended)} diverged")
+            counted = pd.DataFrame({"seed": sorted(ended), column: row["diverged"]})
+            chosen = pd.concat([chosen[~chosen["seed"].isin(ended)], counted])
+            notes.append(f"{len(ended)} diverged, each counted as {row['diverged']:g}")
         if lost := {*run["seed"]} - {*chosen["seed"]}:
             raise Unjudged(f"no such value for seed {_listed(lost)}: did it diverge?")
         if odd := {*chosen.loc[~np.isfinite(chosen[column]), "seed"]}:
@@ -285,8 +287,9 @@ def overall(verdicts: Collection[str]) -> str:
 
 
 def corrected(rows: Iterable[Row]) -> dict[str, str]:
-    """The verdicts on a claim's means and differences if all of them are to be right at once: after
-    Holm's correction of one-sided t tests at .025, over those that no theorem settles.
+    """The verdicts on a claim's means and differences after Holm's correction of one-sided t tests
+    at .025, over those that no theorem settles: the probability of any verdict on the wrong side is
+    at most .05, both sides being open.
     """
     tested = {row["id"]: row for row in rows if row["p"] is not None and not row["theorem"]}
     decided = holm({name: row["p"] for name, row in tested.items()}, ONE_SIDED)

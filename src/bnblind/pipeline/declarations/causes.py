@@ -61,8 +61,7 @@ EXPERIMENT = Experiment(
         parameters=class_counts,
         shown=("causes/digits-head-*", "causes/*"),
         sentence="Test accuracy under every combination of a forward pass (groups) and a backward "
-        "pass (rows), by kind of batch. On label-pure batches BN's forward pass alone and its "
-        "backward pass alone each do harm, and both together leave chance; on random batches "
-        "neither does.",
+        "pass (rows), by kind of batch. Within a group only the gradient differs: how far BN's "
+        "backward pass lies from one that passes is what the blocked gradient costs.",
     ),
 )

@@ -30,6 +30,8 @@ def contradictions(config: Config) -> Iterator[str]:
     for own, grid in config["federated"].items():
         place = f"federated.{own}"
         yield from unprepared(place, grid, config)
+        if own != grid["dataset"]:
+            yield f"federated: found the grid {own}; allowed: one for each data set, called as that"
         classes = datasets()[grid["dataset"]]["classes"]
         if grid["clients"] < classes:
             yield f"{place}.clients: found {grid['clients']}; allowed: {classes} or more"

@@ -76,7 +76,9 @@ TRAINING = Training(kind="flows", grids=whole, keeps=("weights", "samples"))
 def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
     """A set of figures for each data set, coupling and coupling norm; samples for each pair."""
     for cell in TRAINING.all_cells(config):
-        fields = {"comparison": cell.comparison(cell.identity), "pair": cell.identity["pair"]}
+        identity = cell.identity
+        yield "telling", {"told": f"{cell.dataset}-{identity['coupling']}"}
+        fields = {"comparison": cell.comparison(identity), "pair": identity["pair"]}
         yield from ((figure, fields) for figure in ("curves", "interpolation", "gap", "samples"))
 
 
@@ -101,6 +103,7 @@ EXPERIMENT = Experiment(
     page=Page(
         figures={
             "gap": "{comparison}-gap",
+            "telling": "{told}-telling",
             "interpolation": "{comparison}-interpolation",
             "curves": "{comparison}-curves",
             "samples": "{comparison}-samples-{pair}",
@@ -108,6 +111,10 @@ EXPERIMENT = Experiment(
         captions={
             "gap": "real minus half-and-half mixed test images: whether each norm's flow finds "
             "real images likelier (above 0). Small: each seed; line: mean and 95 % t interval.",
+            "telling": "the probability that a real test image is likelier than a half-and-half "
+            "mixed one; dotted: chance. Filled: running averages, open: recalibrated; small: each "
+            "seed, large: mean and 95 % t interval. The authors compare BN with its coupling norm "
+            "`bn` and LN with `scalar`, which differ in both.",
             "interpolation": "log-likelihood from test images of one class (left) to the other "
             "(right); line: mean over images and seeds, band: one standard deviation over images.",
             "curves": "bits per dimension of training (dotted) and validation images (line), lower "

@@ -34,6 +34,8 @@ SECTION = keys.grids(
 def contradictions(config: Config) -> Iterator[str]:
     for own, grid in config["gan"].items():
         yield from unprepared(f"gan.{own}", grid, config)
+        if own != grid["dataset"]:
+            yield f"gan: found the grid {own}; allowed: one for each data set, called as that"
 
 
 TRAINING = Training(
