@@ -24,7 +24,7 @@ from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.check import DATASETS_SCHEMA, config_schema
 from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
-from bnblind.pipeline.configuration.schema import read_yaml
+from bnblind.pipeline.configuration.schema import read_yaml, violations
 from bnblind.pipeline.discovery import experiments
 from bnblind.pipeline.formats.tables import read_table
 from bnblind.pipeline.ledger import Measured, counts, measure
@@ -131,10 +131,14 @@ class Number:
 
 def findings() -> str:
     """The sentences of config/findings.yaml, each number measured in the last run's tables."""
-    lines = []
+    schema, lines = read_yaml(CLAIMS_SCHEMA), []
+    of_row = schema["additionalProperties"]["properties"]["rows"]["additionalProperties"]
+    number = {**of_row, "required": ["table", "where"], "$defs": schema["$defs"]}
     for finding in read_yaml(FINDINGS):
         numbers = {}
         for name, row in finding["numbers"].items():
+            if wrong := violations(row, number):
+                raise SystemExit(f"error: {FINDINGS}, {finding['title']}, {name}: {wrong[0]}")
             if (found := measure(row, read_table(Path(PATHS.table(row["table"]))))) is None:
                 raise SystemExit(f"error: {FINDINGS}, {finding['title']}: no number for {name}")
             numbers[name] = Number(found)

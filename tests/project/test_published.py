@@ -11,6 +11,7 @@ import yaml
 
 from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration.claims_file import STATISTICS, read_claims
+from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.discovery import experiments, judged_tables
 from bnblind.pipeline.formats.tables import read_table
 from bnblind.pipeline.ledger import measure
@@ -59,6 +60,14 @@ def test_the_published_numbers_are_those_of_the_record() -> None:
     assert json.loads(numbers.pop("settings.json").read_bytes())["profile"]["profile"] == "quick"
     for name, path in numbers.items():
         assert runs.hashes_of(path) == record[name], name
+
+
+def test_no_flow_reached_the_cap_on_its_epochs() -> None:
+    """All end by the same rule: validation no longer improves."""
+    table = published_table("flows")
+    assert table is not None
+    caps = {grid["epochs"] for grid in read_yaml(ROOT / "config/config.yaml")["flows"].values()}
+    assert table["epoch"].max() < min(caps)
 
 
 FIXED = {
