@@ -79,7 +79,7 @@ def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
         )  # fmt: skip
     first.text(1 / classes + 0.015, 0.75, "chance", va="top", fontsize=7, color="grey")
     first.set_ylim(max(places.values()) + 0.7, 0.7)
-    title_columns(panels, map(batch_title, batchings))
+    title_columns(panels, [batch_title(b).replace(", ", ",\n") for b in batchings])
     handles = [
         Line2D(
             [], [], color="black", ls="", marker=marker, mfc=face, label=f"weight decay {decay:g}"
