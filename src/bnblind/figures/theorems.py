@@ -137,7 +137,7 @@ def closed_forms(errors: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         own = np.sort(errors.loc[errors["theorem"] == name, "error"].clip(lower=FLOOR))
         spread = place + np.linspace(-0.3, 0.3, len(own))
         axes.plot(own, spread, **LOOKS["bn"].points | {"ms": 1.5, "alpha": 0.5, "marker": "."})
-    axes.set(xscale="log", xlim=(FLOOR / 2, 1), yticks=range(len(names)), yticklabels=names)
+    axes.set(xscale="log", xlim=(FLOOR, 1e-10), yticks=range(len(names)), yticklabels=names)
     axes.set_xlabel("largest deviation, share of the largest entry of G / sigma")
     axes.invert_yaxis()
     return figure, errors
@@ -151,7 +151,7 @@ def random_hessians(shares: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         shares: columns features, batch_size, dim, seed, term, passing, independent.
     """
     sizes = sorted({*zip(shares["batch_size"], shares["dim"], strict=True)})
-    figure, panels = plt.subplots(1, 2, figsize=(2 * COLUMN, 0.6 + 0.22 * len(sizes)), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(2 * COLUMN, 1.1 + 0.3 * len(sizes)), sharey=True)
     for axes, term in zip(panels, ("offdiag", "second"), strict=True):
         for features, face, shift in (
             ("independent", "black", -0.14),
@@ -177,7 +177,7 @@ def random_hessians(shares: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             xlabel="share of the squared gradient that passes",
         )
     panels[0].set_yticks(range(len(sizes)), [f"n = {n}, D = {dim}" for n, dim in sizes])
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(sizes) - 0.5, -0.5)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3)
     return figure, shares
