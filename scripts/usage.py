@@ -47,7 +47,7 @@ def usage_by_rule(logs: Path) -> pd.DataFrame:
 
 def as_yaml(usage: pd.DataFrame) -> str:
     lines = (
-        f"{rule}: {{ cpu_seconds: {row['longest']:.0f}, "
+        f"{rule}: {{ cpu_seconds: {max(1, round(row['longest']))}, "
         f"mean_seconds: {row['cpu_seconds'] / row['jobs']:.1f}, peak_mb: {row['peak_mb']:.0f} }}\n"
         for rule, row in usage.sort_index().iterrows()
     )

@@ -169,7 +169,6 @@ def test_an_experiment_is_named_in_few_files() -> None:
 
 SUBJECT = "batch normalization is the paper's subject: "
 TOLD = {
-    "figures/style.py": {"table['norm'] == 'bn'": SUBJECT + "the controls are drawn beside it"},
     "figures/flows.py": {"norm != 'bn'": SUBJECT + "the others are compared with it"},
     "pipeline/declarations/derivatives.py": {
         "'bn' not in grid['norms']": SUBJECT + "its claims need it among the networks"

@@ -61,7 +61,7 @@ fuzzed = settings(
 @pytest.fixture(autouse=True)
 def nothing_is_written_or_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """In a folder with links to what is read, so that a file or a command's trace would show."""
-    for name in ("config", "workflow", "src", "notebooks", "proofs", "receipts"):
+    for name in ("config", "workflow", "src", "notebooks", "proofs", "receipts", "published"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     before = {path.name for path in tmp_path.iterdir()}

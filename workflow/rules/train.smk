@@ -67,7 +67,7 @@ for experiment in ADOPTED.values():
         log:
             PATHS.log(adopts),
         resources:
-            **asked("adopt"),
+            **asked(adopts),
         params:
             **shared(adopts),
         shell:

@@ -108,7 +108,8 @@ def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     titles = map(batching_title, in_order(blocked["batching"], PROBED))
     stages = [stage for stage in ("before training", *titles) if stage in set(rows["when"])]
     # The start is the same for every batching.
-    rows = rows[~starts | (rows["batching"] == rows["batching"].iloc[0])]
+    first = rows["batching"] == rows["batching"].iloc[0]
+    rows = rows[first | (rows["epoch"] == last)]
     keys = ["probed", "batching", "layer", "epoch", "when"]
     drawn = rows.groupby(keys, sort=False)[list(SHARES)].mean().reset_index()
     places = [(layer, stage) for layer in layers for stage in stages]

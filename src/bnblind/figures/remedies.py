@@ -93,4 +93,4 @@ def remedies_table(results: pd.DataFrame, purity: pd.DataFrame, classes: int) ->
             {"norm": f"{LOOKS['bn'].label}, {others}", batch_title(batchings[0]): found}
             | {"blocks": blocks("bn"), "passes over the features": forward_passes("bn")}
         )
-    return pd.DataFrame(rows).fillna("")
+    return pd.DataFrame(rows).astype(object).fillna("")

@@ -190,12 +190,13 @@ def artifacts(
         BadInput: two experiments claim one file, or one lies outside the profile's folders.
     """
     paths = Paths(config["root"])
-    found = [*_of_data(config, datasets, paths)]
+    of_experiments: list[Artifact] = []
     for experiment in experiments:
         if experiment.shown_in(config):
-            found += _of_experiment(experiment, config, paths)
-    kept = any(artifact.kind == "weights" for artifact in found)
-    found += _of_report(paths, weights=kept)
+            of_experiments += _of_experiment(experiment, config, paths)
+    weights = any(artifact.kind == "weights" for artifact in of_experiments)
+    found = [*_of_data(config, datasets, paths), *_of_report(paths, weights=weights)]
+    found += of_experiments
     first: dict[str, Artifact] = {}
     below = paths.at("data/"), paths.at("reports/")
     for artifact in found:
