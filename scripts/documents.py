@@ -69,8 +69,9 @@ def accuracies() -> list[str]:
     rows = []
     keys = [name for name in comparison_in(final) if name not in ("dataset", "lr")]
     for model in in_order(final["model"], MODEL_NOTES):
-        for values, chosen in final[final["model"] == model].groupby(keys, sort=False):
-            own = dict(zip(keys, values, strict=True))
+        networks = final[final["model"] == model].groupby(keys, sort=False)
+        named = ((dict(zip(keys, values, strict=True)), chosen) for values, chosen in networks)
+        for own, chosen in sorted(named, key=lambda network: specialities(network[0])):
             for batching in in_order(chosen["batching"], BATCHES):
                 of = chosen[chosen["batching"] == batching]
                 by_norm = [of.loc[of["norm"] == norm, "value"] for norm in NORMS]

@@ -109,7 +109,7 @@ def test_remedies_are_ordered_by_what_label_pure_batches_leave() -> None:
     passes = table["passes over the features"].to_dict()
     assert passes == {"BN": 2, other: 2, "LN": 2, "DyT": 1}
     assert table["label-pure batches"].to_dict()[other].startswith(".410 (")
-    assert table["diverged"].to_dict() == {"BN": 0, "DyT": 1, "LN": 0, other: ""}
+    assert table["diverged"].to_dict() == {"BN": "0", "DyT": "1", "LN": "0", other: ""}
 
 
 PASSES_OVER = {

@@ -81,7 +81,7 @@ def remedies_table(results: pd.DataFrame, purity: pd.DataFrame, classes: int) ->
         rows.append(
             {"norm": LOOKS[norm].label}
             | {batch_title(b): interval_text(where(own, batching=b)["value"]) for b in batchings}
-            | {"diverged": own["diverged"].sum(), "blocks": blocks(norm)}
+            | {"diverged": str(own["diverged"].sum()), "blocks": blocks(norm)}
             | {"blocked after training": share, "passes over the features": forward_passes(norm)}
         )
     mixed = outcomes(where(purity, norm="bn"), 1 / classes) if len(purity) else purity

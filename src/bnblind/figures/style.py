@@ -53,8 +53,8 @@ _KNOWN = {
     "identity_blocked": Look("identity, BN's backward", "#B8860B", "8"),
     "identity_blocked_scaled": Look("identity, BN's backward / sigma", "#4D4D4D", "H"),
     "identity_zeroed": Look("identity, no gradient", "#BBBBBB", "1"),
-    "rms": Look("RMSNorm", "#4393C3", "2"),
-    "dyt": Look("DyT", "#66A61E", "3"),
+    "rms": Look("RMSNorm", "#4393C3", "$R$"),
+    "dyt": Look("DyT", "#66A61E", "$T$"),
 }
 _SPARE_COLORS = ("#117733", "#882255", "#DDCC77", "#44AA99", "#661100", "#6699CC")
 _SPARE_MARKERS = ("4", "+", "$+$", "$*$", "$o$")
