@@ -74,7 +74,7 @@ def remedies_table(results: pd.DataFrame, purity: pd.DataFrame, classes: int) ->
     """
     drawn, batchings = outcomes(results, 1 / classes), pure_first(results)
     after = results[(results["metric"] == "blocked") & (results["epoch"] > 0)]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for norm in norms_in(drawn):
         own = where(drawn, norm=norm)
         share = where(after, norm=norm, batching=batchings[0])["value"].mean()
