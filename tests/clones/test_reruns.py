@@ -10,8 +10,8 @@ ABOUT = {"about": 1}
 """The page that shows the whole configuration."""
 SWEPT = {
     **{"train_rates": 1, "collect_rates": 1},
-    **{"train_causes": 3, "collect_causes": 1, "causes_page": 1},
-    **{"train_remedies": 2, "collect_remedies": 1, "remedies_page": 1},
+    **{"train_causes": 2, "collect_causes": 1, "causes_page": 1},
+    **{"train_remedies": 1, "collect_remedies": 1, "remedies_page": 1},
     **{"train_purity": 1, "collect_purity": 1, "purity_page": 1},
 }
 ONE_GRID = {
