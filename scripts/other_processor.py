@@ -47,6 +47,16 @@ FLOW = {
     **{"scale_regularization": 5e-5, "epochs": 2, "patience": 2, "mixtures": 8, "samples": 4},
     "seeds": [0],
 }
+GAN = {
+    **{"dataset": "digits", "norm": "bn", "batching": "random", "feed": "apart", "width": 16},
+    **{"latent": 4, "lr": 0.001, "optimizer": {"name": "adam"}, "batch_size": 64, "epochs": 2},
+    **{"interval": 1, "samples": 4, "seeds": [0]},
+}
+FEDERATION = {
+    **{"dataset": "digits", "model": "mlp", "norm": "bn_renorm", "batching": "random", "lr": 0.01},
+    **{"classes_per_client": 1, "clients": 10, "batch_size": 16, "epochs": 1, "seeds": [0]},
+    "optimizer": {"name": "sgd", "momentum": 0.9},
+}
 CHECK = {
     "norms": ["bn", "ln"],
     "losses": ["quadratic", "logistic", "gaussian_nll", "softmax_relu", "softmax_gelu"],
@@ -55,6 +65,7 @@ CHECK = {
     "dims": [8],
     "eps": [1e-5],
     "seeds": [0],
+    "hessians": {"batch_sizes": [8], "dims": [4], "seeds": [0]},
     "leak": {"channels": 6, "batch_size": 16, "eps": [1e-5]},
 }
 
@@ -91,6 +102,21 @@ def commands(prepared: Path) -> list[list[str]]:
             },
         ),
         (
+            "train",
+            {
+                **{"kind": "gans", "cells": json.dumps([GAN]), **data},
+                "checkpoint": "gan-checkpoint",
+                **{name: f"gan-{name}" for name in ("results", "samples")},
+            },
+        ),
+        (
+            "train",
+            {
+                **{"kind": "federations", "cells": json.dumps([FEDERATION]), **data},
+                **{"checkpoint": "federated-checkpoint", "results": "federated-results"},
+            },
+        ),
+        (
             "split_networks",
             {
                 **{"settings": json.dumps(PROBING), **data},
@@ -109,7 +135,7 @@ def commands(prepared: Path) -> list[list[str]]:
             "check_theorems",
             {
                 "settings": json.dumps(CHECK),
-                **{name: name for name in ("passing", "errors", "leak", "metrics")},
+                **{name: name for name in ("passing", "errors", "leak", "hessians", "metrics")},
             },
         ),
     ]

@@ -18,6 +18,9 @@ def test_a_minimal_profile_and_one_of_two_grids(workspace: Clone) -> None:
     swept = {"norms": ["none"], "seeds": [1]}
     profile["rates"] = {"b": swept | {"batchings": ["random"], "learning_rates": [2]}}
     profile["purity"] = {"a": swept | {"purities": [1], "batches": 1}}
+    once = swept | {"batchings": ["random"], "batches": 1}
+    profile["causes"] = {"b": once | {"weight_decays": [0]}}
+    profile["remedies"] = {"b": once}
     profile["features"] = {"b": {"tsne": {"norms": ["none"], "seed": 0, "samples": 40}}}
     profile["theorems"] |= {"norms": ["none"], "losses": ["linear"], "eps": [0.0]}
     profile |= {"profile": "minimal", "root": "runs/minimal"}

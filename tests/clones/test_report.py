@@ -67,7 +67,7 @@ def test_the_index_shows_every_claim_and_a_figure_of_every_experiment(first: Clo
     found = references(first, "reports/index.html")
     shown = {src.split("/")[1] for src in found.loaded if src.startswith("figures/")}
     topics = {path.name for path in (first.path / "reports/figures").iterdir()}
-    assert shown == topics - {"scope"}, "scope has a page of its own, linked above"
+    assert shown == topics
     rows = json.loads((first.path / "reports/claims.json").read_text())
     text = " ".join(found.texts)
     for row in rows:
