@@ -23,7 +23,17 @@ ONE_GRID = {
 }
 TRAINING = {**ONE_GRID, "train_classification": 5, "derivatives": 2}
 FLOWS = {"train_flows": 3, "collect_flows": 1, "flows_page": 1}
-DATA = {"export_data": 1, "prepare_data": 1, "contact_sheet": 1, **TRAINING, **FLOWS}
+GANS = {"train_gan": 1, "collect_gan": 1, "gan_page": 1}
+FEDERATIONS = {"train_federated": 1, "collect_federated": 1, "federated_page": 1}
+DATA = {
+    "export_data": 1,
+    "prepare_data": 1,
+    "contact_sheet": 1,
+    **TRAINING,
+    **FLOWS,
+    **GANS,
+    **FEDERATIONS,
+}
 TOY = {"linear_signal": 1, "linear_signal_page": 1}
 THEOREMS = {"theorems": 1, "theorems_page": 1}
 EVERYTHING = {**DATA, **TOY, **THEOREMS, **ABOUT}
@@ -75,7 +85,7 @@ CHANGES = {
         "src/bnblind/experiments/networks/training.py",
         "return self.data.train.images",
         "return (self.data.train.images)",
-        TRAINING,
+        {**TRAINING, **GANS},  # whose distance is that of a trained classifier's features
     ),
     "the flows' training": (
         "src/bnblind/experiments/flows/training.py",

@@ -69,7 +69,7 @@ def test_pictures_say_what_they_were_made_from(first: Clone) -> None:
     told = json.loads(unescape(found[1].decode()))
     assert told["rule"] == "theorems_page"
     assert told["inputs"][TABLE] == sha256(first, TABLE)
-    assert len(told["inputs"]) == 3
+    assert len(told["inputs"]) == 4
     assert told["configuration"]["numerics"] == ["x86-64-v3", 1]
     assert json.loads(Image.open(io.BytesIO(png)).info["Source"]) == told
     assert sha256(first, TABLE).encode() in pdf

@@ -113,8 +113,9 @@ EXPERIMENT = Experiment(
             "real images likelier (above 0). Small: each seed; line: mean and 95 % t interval.",
             "telling": "the probability that a real test image is likelier than a half-and-half "
             "mixed one; dotted: chance. Filled: running averages, open: recalibrated; small: each "
-            "seed, large: mean and 95 % t interval. The authors compare BN with its coupling norm "
-            "`bn` and LN with `scalar`, which differ in both.",
+            "seed, large: mean and 95 % t interval. The authors compare BN with batch statistics "
+            "also after each coupling (coupling norm bn) and LN with one mean and variance there "
+            "(scalar), which differ in both.",
             "interpolation": "log-likelihood from test images of one class (left) to the other "
             "(right); line: mean over images and seeds, band: one standard deviation over images.",
             "curves": "bits per dimension of training (dotted) and validation images (line), lower "
