@@ -24,19 +24,16 @@ ONE_GRID = {
 TRAINING = {**ONE_GRID, "train_classification": 5, "derivatives": 2}
 FLOWS = {"train_flows": 3, "collect_flows": 1, "flows_page": 1}
 GANS = {"train_gan": 1, "collect_gan": 1, "gan_page": 1}
-FEDERATIONS = {"train_federated": 1, "collect_federated": 1, "federated_page": 1}
+ADOPTED = {"adopt_federated": 1, "federated_page": 1}
 DATA = {
-    "export_data": 1,
-    "prepare_data": 1,
-    "contact_sheet": 1,
+    **{"export_data": 1, "prepare_data": 1, "contact_sheet": 1},
     **TRAINING,
     **FLOWS,
     **GANS,
-    **FEDERATIONS,
 }
 TOY = {"linear_signal": 1, "linear_signal_page": 1}
 THEOREMS = {"theorems": 1, "theorems_page": 1}
-EVERYTHING = {**DATA, **TOY, **THEOREMS, **ABOUT}
+EVERYTHING = {**DATA, **TOY, **THEOREMS, **ADOPTED, **ABOUT}
 CHANGES = {
     "the optimizer's momentum": (
         "config/config.yaml",
