@@ -78,8 +78,8 @@ def test_the_index_shows_every_claim_and_a_figure_of_every_experiment(first: Clo
 
 
 def test_the_ledger_of_seeds_that_judge_nothing_says_so(first: Clone) -> None:
-    """The smoke profile's seeds are 0: nothing is judged but what it takes over from `practice`, and
-    `bnblind verify` fails.
+    """The smoke profile's seeds are 0: nothing is judged but what it takes over from `practice`,
+    and `bnblind verify` fails.
     """
     rows = json.loads((first.path / "reports/claims.json").read_text())
     own = [row for row in rows if row["id"].split(".")[0] != "C12"]
