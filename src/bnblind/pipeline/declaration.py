@@ -65,6 +65,14 @@ def trained_again(
     }
 
 
+def with_features(settings: Mapping[str, Any]) -> Config:
+    """Settings of a section whose cells measure, on ``batches`` training batches, the features
+    before the first norm and what is blocked there.
+    """
+    own = {key: value for key, value in settings.items() if key != "batches"}
+    return {**own, "probed": settings["batches"], "features": True}
+
+
 @dataclass(frozen=True)
 class Computing:
     """That a step of the experiment's own computes its tables.

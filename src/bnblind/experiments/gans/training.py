@@ -51,6 +51,8 @@ class GanTrainer(Trainer):
     backward pass is BN's; ``steps.discriminator`` and ``steps.generator`` are mean losses, nats.
     """
 
+    turn = "discriminator"
+
     def __init__(self, cell: GanCell, seed: int, data: Dataset) -> None:
         self.cell, self.data, shape = cell, data, data.input_shape
         inputs = data.train.images[0].numel()
@@ -95,26 +97,27 @@ class GanTrainer(Trainer):
         return F.softplus(-of_real).mean() + F.softplus(of_fake).mean()
 
     def loss(self, inputs: Tensor, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
-        raise NotImplementedError("two losses are trained in turn")
+        """That of the network whose turn it is."""
+        real, fake = inputs[batch], self.generated(len(batch), self.noise)
+        if self.turn == "discriminator":
+            loss = self.discriminator_loss(real, fake.detach())
+        else:
+            loss = F.softplus(-self.judged(real, fake)[1]).mean()
+        return loss, {self.turn: loss.item()}
 
     def train_on(self, batches: Batches) -> dict[str, float]:
         """For each batch a step of the discriminator, then one of the generator."""
         images, totals = self.inputs(), dict.fromkeys(self.optimizers, 0.0)
-        noise = stream(self.run.seed, "latent", self.epoch)
+        self.noise = stream(self.run.seed, "latent", self.epoch)
         for step, batch in enumerate(batches):
-            real = images[batch]
-            for name in ("discriminator", "generator"):
-                fake = self.generated(len(batch), noise)
-                if name == "discriminator":
-                    loss = self.discriminator_loss(real, fake.detach())
-                else:
-                    loss = F.softplus(-self.judged(real, fake)[1]).mean()
-                self._check_finite(loss.item(), f"step {step}: the loss of the {name}")
+            for self.turn in ("discriminator", "generator"):
+                loss, sums = self.loss(images, batch)
+                self._check_finite(sums[self.turn], f"step {step}: the loss of the {self.turn}")
                 for optimizer in self.optimizers.values():
                     optimizer.zero_grad()
                 loss.backward()
-                self.optimizers[name].step()
-                totals[name] += loss.item() / len(batches)
+                self.optimizers[self.turn].step()
+                totals[self.turn] += sums[self.turn] / len(batches)
         return totals
 
     def record_steps(self, means: dict[str, float]) -> None:

@@ -26,6 +26,15 @@ def of_grids(
             yield from check(place, settings, grid)
 
 
+def batchings_fit(section: str) -> Callable[[Config], Iterator[str]]:
+    """The lines of :func:`unfit` for the ``batchings`` of each grid that a section names."""
+
+    def of_grid(place: str, settings: Any, grid: Any) -> Iterator[str]:
+        return unfit(f"{place}.batchings", settings["batchings"], grid)
+
+    return lambda config: of_grids(section, config, of_grid)
+
+
 def unprepared(place: str, grid: Config, config: Config) -> Iterator[str]:
     """At a grid, its data set where ``data`` does not prepare it."""
     if grid["dataset"] not in config["data"]:

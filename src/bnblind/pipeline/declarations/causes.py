@@ -1,12 +1,9 @@
 """What does the harm: forward and backward passes of BN, each with and without the other."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 from bnblind.pipeline.configuration import keys
-from bnblind.pipeline.configuration.relations import of_grids, unfit
+from bnblind.pipeline.configuration.relations import batchings_fit
 from bnblind.pipeline.configuration.schema import class_counts
-from bnblind.pipeline.declaration import Config, Experiment, Page, Training, trained_again
+from bnblind.pipeline.declaration import Experiment, Page, Training, trained_again, with_features
 
 SECTION = keys.grids(
     "the networks of that grid of `classification` again, under norms whose forward and backward "
@@ -25,19 +22,7 @@ SECTION = keys.grids(
 )
 
 
-def change(settings: Mapping[str, Any]) -> Config:
-    own = {key: value for key, value in settings.items() if key != "batches"}
-    return {**own, "probed": settings["batches"], "features": True}
-
-
-def contradictions(config: Config) -> Iterator[str]:
-    def of_grid(place: str, settings: Any, grid: Any) -> Iterator[str]:
-        return unfit(f"{place}.batchings", settings["batchings"], grid)
-
-    return of_grids("causes", config, of_grid)
-
-
-TRAINING = Training(kind="networks", grids=trained_again("causes", change))
+TRAINING = Training(kind="networks", grids=trained_again("causes", with_features))
 
 EXPERIMENT = Experiment(
     name="causes",
@@ -45,7 +30,7 @@ EXPERIMENT = Experiment(
     order=35,
     section=SECTION,
     needs=("classification",),
-    contradictions=contradictions,
+    contradictions=batchings_fit("causes"),
     training=TRAINING,
     page=Page(
         figures={"table": "{comparison}"},

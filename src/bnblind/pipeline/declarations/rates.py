@@ -1,11 +1,8 @@
 """The classifiers again, at other learning rates; the page of ``classification`` shows them."""
 
-from collections.abc import Iterator
-from typing import Any
-
 from bnblind.pipeline.configuration import keys
-from bnblind.pipeline.configuration.relations import of_grids, unfit
-from bnblind.pipeline.declaration import Config, Experiment, Training, trained_again
+from bnblind.pipeline.configuration.relations import batchings_fit
+from bnblind.pipeline.declaration import Experiment, Training, trained_again
 
 SECTION = keys.grids(
     "the networks of that grid of `classification` again, at other learning rates; all else is the "
@@ -20,19 +17,12 @@ SECTION = keys.grids(
 )
 
 
-def contradictions(config: Config) -> Iterator[str]:
-    def of_grid(place: str, settings: Any, grid: Any) -> Iterator[str]:
-        return unfit(f"{place}.batchings", settings["batchings"], grid)
-
-    return of_grids("rates", config, of_grid)
-
-
 EXPERIMENT = Experiment(
     name="rates",
     title="Other learning rates",
     order=50,
     section=SECTION,
     needs=("classification",),
-    contradictions=contradictions,
+    contradictions=batchings_fit("rates"),
     training=Training(kind="networks", grids=trained_again("rates", dict)),
 )

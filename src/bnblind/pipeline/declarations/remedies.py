@@ -1,12 +1,9 @@
 """Which normalization works on batches that share a loss."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 from bnblind.pipeline.configuration import keys
-from bnblind.pipeline.configuration.relations import of_grids, unfit
+from bnblind.pipeline.configuration.relations import batchings_fit
 from bnblind.pipeline.configuration.schema import class_counts
-from bnblind.pipeline.declaration import Config, Experiment, Page, Training, trained_again
+from bnblind.pipeline.declaration import Experiment, Page, Training, trained_again, with_features
 
 SECTION = keys.grids(
     "the networks of that grid of `classification` again, under further norms; all else is the "
@@ -23,19 +20,7 @@ SECTION = keys.grids(
 )
 
 
-def change(settings: Mapping[str, Any]) -> Config:
-    own = {key: value for key, value in settings.items() if key != "batches"}
-    return {**own, "probed": settings["batches"], "features": True}
-
-
-def contradictions(config: Config) -> Iterator[str]:
-    def of_grid(place: str, settings: Any, grid: Any) -> Iterator[str]:
-        return unfit(f"{place}.batchings", settings["batchings"], grid)
-
-    return of_grids("remedies", config, of_grid)
-
-
-TRAINING = Training(kind="networks", grids=trained_again("remedies", change))
+TRAINING = Training(kind="networks", grids=trained_again("remedies", with_features))
 
 EXPERIMENT = Experiment(
     name="remedies",
@@ -43,7 +28,7 @@ EXPERIMENT = Experiment(
     order=75,
     section=SECTION,
     needs=("classification", "purity"),
-    contradictions=contradictions,
+    contradictions=batchings_fit("remedies"),
     training=TRAINING,
     page=Page(
         figures={"norms": "{comparison}"},
