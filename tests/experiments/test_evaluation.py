@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from bnblind.experiments.datasets import Part
-from bnblind.experiments.networks.evaluation import MODES, evaluate
+from bnblind.experiments.networks.cell import MODES
+from bnblind.experiments.networks.evaluation import evaluate
 from bnblind.experiments.networks.models import build_model
 from bnblind.experiments.optimizers import build_optimizer
 

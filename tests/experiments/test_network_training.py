@@ -11,8 +11,7 @@ from bnblind import BadInput
 from bnblind.errors import Diverged
 from bnblind.experiments.batching import make_batches, order_hash
 from bnblind.experiments.datasets import Part
-from bnblind.experiments.networks.cell import NetworkCell
-from bnblind.experiments.networks.evaluation import MODES
+from bnblind.experiments.networks.cell import MODES, NetworkCell
 from bnblind.experiments.networks.training import NetworkTrainer, initial_model
 from bnblind.experiments.randomness import stream
 from tests.helpers.norms import FOR_VECTORS
@@ -111,6 +110,16 @@ def test_metrics_are_complete(run):
     assert {0, 3} <= set(run.weights) < {0, 1, 2, 3}
     assert all(math.isfinite(row["value"]) for row in run.metrics)
     assert all(0 <= r["value"] <= 1 for r in run.metrics if r["metric"].endswith("accuracy"))
+
+
+def test_without_its_course_a_run_is_measured_at_its_end_only(digits):
+    """The same values as with it, in evaluation mode."""
+    whole, late = (train(cell(epochs=4, course=course), 0, digits) for course in (True, False))
+    found = [row for row in late.metrics if not row["metric"].startswith("train.")]
+    assert {row["epoch"] for row in found} == {2, 3, 4}
+    assert len(found) == 3 * 4
+    assert all(row in whole.metrics and ".eval." in row["metric"] for row in found)
+    assert same_weights(whole.weights[4], late.weights[4])
 
 
 def test_weights_are_kept_at_the_start_the_snapshots_and_the_end(run, digits):

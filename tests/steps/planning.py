@@ -65,9 +65,9 @@ def jobs_in(printed: str) -> list[Job]:
 
 
 def make_plan(folder: Path, run_python: RunPython) -> Plan:
-    for name in ("Snakefile", "config", "docs", "notebooks", "profiles", "proofs", "src"):
+    read = ("config", "docs", "notebooks", "profiles", "proofs", "published", "src", "workflow")
+    for name in ("Snakefile", *read):
         (folder / name).symlink_to(ROOT / name)
-    (folder / "workflow").symlink_to(ROOT / "workflow")
     profile = small_profile()
     (folder / "small.yaml").write_text(yaml.safe_dump(profile))
     words = ("--dry-run", "--printshellcmds", "--configfile", "small.yaml")

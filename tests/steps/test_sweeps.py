@@ -54,7 +54,7 @@ def test_rates_vary_the_rate_and_nothing_else(quick: dict[str, Any]) -> None:
         for cell in cells_of("classification", quick)["digits-head"]
         if (cell.norm, cell.batching, cell.lr) == ("ln", "label", 0.01)
     )
-    swept = {"lr": 0.5, "seeds": (7,), "snapshots": (), "may_diverge": True}
+    swept = {"lr": 0.5, "seeds": (7,), "snapshots": (), "may_diverge": True, "course": False}
     assert found[0] == dataclasses.replace(grids_own, **swept)
 
 
@@ -70,7 +70,7 @@ def test_purities_vary_the_batches_and_nothing_else(quick: dict[str, Any]) -> No
         for cell in cells_of("classification", quick)["digits-head"]
         if (cell.norm, cell.batching) == ("bn", "label")
     )
-    swept = {"seeds": (7,), "snapshots": (), "may_diverge": True, "probed": 3}
+    swept = {"seeds": (7,), "snapshots": (), "may_diverge": True, "course": False, "probed": 3}
     for cell in found:
         assert cell == dataclasses.replace(grids_own, batching=cell.batching, **swept)
 

@@ -202,12 +202,12 @@ def cells_of(experiment, wildcards):
 
 
 def trained_code(experiment):
-    """Code of the experiment's trainer, and of the norms of the job's cells."""
+    """Code of the experiment's trainer, and of the norms that its cells use."""
     trainer = f"bnblind.experiments.{experiment.training.kind}.kind"
     code = code_of("train", trainer)
 
     def of_job(wildcards):
-        norms = {cell.norm for cell in cells_of(experiment, wildcards)}
+        norms = set().union(*(cell.norms for cell in cells_of(experiment, wildcards)))
         return sorted({*code, *code_of_norms(norms)})
 
     return of_job

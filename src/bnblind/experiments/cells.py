@@ -14,6 +14,9 @@ from typing import Any, Self
 
 from bnblind.errors import BadInput
 
+LAST = 3
+"""Epochs over which a final accuracy is averaged, the last ones."""
+
 
 def identity(
     place: int,
@@ -126,6 +129,11 @@ class Cell(ABC):
         """The words for an identity's columns in their order, for those of ``fields`` if given."""
         known = {f.name: f.default for f in fields or cls.identity_fields() if f.name in identity}
         return "-".join(_word(n, identity[n]) for n, d in known.items() if identity[n] != d)
+
+    @property
+    def norms(self) -> set[str]:
+        """The variants of normalization that its runs use."""
+        return {self.norm}
 
     @property
     def optimizer_settings(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Optimizers by name, with the settings that the configuration gives them.
 
-They repeat torch.optim's arithmetic, bit for bit, because using torch.optim loads torch's
-compiler: 3.5 seconds per process, more than it takes to train the smaller networks.
+They repeat torch.optim's arithmetic, since using torch.optim loads torch's compiler: 3.5 seconds
+per process, more than it takes to train the smaller networks. All parameters lie in one tensor, so
+that a step takes a few operations, however many there are.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from bnblind.errors import unknown
-from bnblind.experiments.runs import by_part
 from bnblind.standardization import square_root
 
 Parameters = Iterable[nn.Parameter]
@@ -21,39 +21,52 @@ Parameters = Iterable[nn.Parameter]
 class Optimizer(ABC):
     """What the training loop needs of an optimizer.
 
+    The parameters are moved: from now on they are views of ``self.values``, and their gradients of
+    ``self.gradients``, which are 0 where the loss does not reach.
+
     Args:
-        parameters: to be trained.
+        parameters: to be trained; of one dtype, each dense in memory.
         lr: step size.
     """
 
     def __init__(self, parameters: Parameters, lr: float) -> None:
         self.parameters, self.lr = list(parameters), lr
-        self.memories: list[dict[str, Tensor]] = [{} for _ in self.parameters]
+        self.values = torch.cat([torch.empty(0), *(p.detach().flatten() for p in self.parameters)])
+        self.gradients, start = torch.zeros_like(self.values), 0
+        self.views: list[Tensor] = []
+        for p in self.parameters:
+            place = (p.shape, p.stride(), start)
+            p.data = self.values.as_strided(*place).copy_(p.detach())
+            p.grad = self.gradients.as_strided(*place)
+            self.views.append(p.grad)
+            start += p.numel()
+        self.memory: dict[str, Tensor] = {}
 
     def zero_grad(self) -> None:
-        for parameter in self.parameters:
-            parameter.grad = None
+        self.gradients.zero_()
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the parameters by their gradients; one that has none stays as it is."""
-        for parameter, memory in zip(self.parameters, self.memories, strict=True):
-            if parameter.grad is not None:
-                self.change(parameter, parameter.grad, memory)
+        """Change the parameters by their gradients.
+
+        Raises:
+            RuntimeError: a parameter's ``grad`` was replaced, as a module's ``zero_grad`` does.
+        """
+        if any(p.grad is not view for p, view in zip(self.parameters, self.views, strict=True)):
+            raise RuntimeError("a parameter's grad was replaced; use the optimizer's zero_grad")
+        self.change(self.values, self.gradients, self.memory)
 
     @abstractmethod
-    def change(self, p: nn.Parameter, gradient: Tensor, memory: dict[str, Tensor]) -> None:
-        """Take one step; ``memory`` is what the parameter's earlier steps left, at first empty."""
+    def change(self, p: Tensor, gradient: Tensor, memory: dict[str, Tensor]) -> None:
+        """Take one step; ``memory`` is what earlier steps left, at first empty."""
 
     def state(self) -> dict[str, Tensor]:
-        """What the next steps depend on, ``POSITION/NAME``, by the parameters' positions."""
-        memories = enumerate(self.memories)
-        return {f"{i}/{name}": v for i, memory in memories for name, v in memory.items()}
+        """What the next steps depend on, besides the parameters."""
+        return self.memory
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Take over another optimizer's :meth:`state`."""
-        for position, memory in by_part(state).items():
-            self.memories[int(position)] = {name: v.clone() for name, v in memory.items()}
+        self.memory = {name: value.clone() for name, value in state.items()}
 
 
 class SGD(Optimizer):
@@ -69,7 +82,7 @@ class SGD(Optimizer):
         super().__init__(parameters, lr)
         self.momentum, self.weight_decay = momentum, weight_decay
 
-    def change(self, p: nn.Parameter, gradient: Tensor, memory: dict[str, Tensor]) -> None:
+    def change(self, p: Tensor, gradient: Tensor, memory: dict[str, Tensor]) -> None:
         gradient = gradient.add(p, alpha=self.weight_decay)
         if memory:
             memory["velocity"].mul_(self.momentum).add_(gradient)
@@ -78,12 +91,12 @@ class SGD(Optimizer):
         p.add_(memory["velocity"], alpha=-self.lr)
 
 
-class Adamax(Optimizer):
-    """Adam with the largest recent gradient in place of its second moment.
+class Moments(Optimizer):
+    """Optimizers that divide a running mean of the gradient by a running measure of its size.
 
-    ``m <- m + (1 - beta1) (gradient - m)``, ``u <- max(beta2 u, |gradient| + eps)``,
-    ``p <- p - lr / (1 - beta1^t) m / u``, as torch.optim.Adamax.
-    Source: Kingma & Ba 2015, arXiv:1412.6980, section 7.1.
+    Args:
+        betas: what remains in a step of the mean, and of the size.
+        eps: against division by 0.
     """
 
     def __init__(
@@ -96,18 +109,35 @@ class Adamax(Optimizer):
         super().__init__(parameters, lr)
         self.betas, self.eps = tuple(betas), eps
 
-    def change(self, p: nn.Parameter, gradient: Tensor, memory: dict[str, Tensor]) -> None:
-        beta1, beta2 = self.betas
+    def change(self, p: Tensor, gradient: Tensor, memory: dict[str, Tensor]) -> None:
+        beta1, _ = self.betas
         if not memory:
-            memory |= {"mean": torch.zeros_like(p), "largest": torch.zeros_like(p)}
+            memory |= {"mean": torch.zeros_like(p), "size": torch.zeros_like(p)}
             memory["steps"] = torch.tensor(0)
         memory["steps"] += 1
-        mean, largest = memory["mean"].lerp_(gradient, 1 - beta1), memory["largest"]
-        torch.maximum(largest.mul_(beta2), gradient.abs().add_(self.eps), out=largest)
-        p.addcdiv_(mean, largest, value=-self.lr / (1 - beta1 ** int(memory["steps"])))
+        steps = int(memory["steps"])
+        mean = memory["mean"].lerp_(gradient, 1 - beta1)
+        divisor = self.divisor(gradient, memory["size"], steps)
+        p.addcdiv_(mean, divisor, value=-self.lr / (1 - beta1**steps))
+
+    @abstractmethod
+    def divisor(self, gradient: Tensor, size: Tensor, steps: int) -> Tensor:
+        """What the mean is divided by after so many steps; updates ``size``."""
 
 
-class Adam(Optimizer):
+class Adamax(Moments):
+    """Adam with the largest recent gradient in place of its second moment.
+
+    ``m <- m + (1 - beta1) (gradient - m)``, ``u <- max(beta2 u, |gradient| + eps)``,
+    ``p <- p - lr / (1 - beta1^t) m / u``, as torch.optim.Adamax.
+    Source: Kingma & Ba 2015, arXiv:1412.6980, section 7.1.
+    """
+
+    def divisor(self, gradient: Tensor, size: Tensor, steps: int) -> Tensor:
+        return torch.maximum(size.mul_(self.betas[1]), gradient.abs().add_(self.eps), out=size)
+
+
+class Adam(Moments):
     """Steps by the running mean of the gradient over the root of that of its square.
 
     ``m <- m + (1 - beta1) (gradient - m)``, ``v <- beta2 v + (1 - beta2) gradient^2``,
@@ -116,27 +146,10 @@ class Adam(Optimizer):
     Source: Kingma & Ba 2015, arXiv:1412.6980.
     """
 
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: float,
-        betas: Sequence[float] = (0.9, 0.999),
-        eps: float = 1e-8,
-    ) -> None:
-        super().__init__(parameters, lr)
-        self.betas, self.eps = tuple(betas), eps
-
-    def change(self, p: nn.Parameter, gradient: Tensor, memory: dict[str, Tensor]) -> None:
-        beta1, beta2 = self.betas
-        if not memory:
-            memory |= {"mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
-            memory["steps"] = torch.tensor(0)
-        memory["steps"] += 1
-        steps = int(memory["steps"])
-        mean = memory["mean"].lerp_(gradient, 1 - beta1)
-        square = memory["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        root = square_root(square / (1 - beta2**steps)).add_(self.eps)
-        p.addcdiv_(mean, root, value=-self.lr / (1 - beta1**steps))
+    def divisor(self, gradient: Tensor, size: Tensor, steps: int) -> Tensor:
+        beta2 = self.betas[1]
+        square = size.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        return square_root(square / (1 - beta2**steps)).add_(self.eps)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "adam": Adam, "adamax": Adamax}

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from bnblind.errors import Diverged
 from bnblind.experiments.batching import Batches, make_batches, order_hash
 from bnblind.experiments.cells import Cell
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.optimizers import build_optimizer
+from bnblind.experiments.optimizers import Optimizer, build_optimizer
 from bnblind.experiments.randomness import stream
 from bnblind.experiments.runs import Run, Weights, by_part
 
@@ -34,10 +34,23 @@ class Trainer(ABC):
     def __init__(self, cell: Cell, seed: int, labels: Tensor, model: nn.Module) -> None:
         self.run, self.epoch, self.name = Run(seed), 0, cell.name(seed)
         self.planned, self.labels, self.model = cell, labels, model
-        parameters = model.parameters()
-        settings = cell.optimizer_settings
-        self.optimizer = build_optimizer(parameters=parameters, lr=cell.lr, **settings)
+        self.optimizers = self.new_optimizers()
         self.measure()
+
+    def networks_by_optimizer(self) -> Mapping[str, nn.Module]:
+        """What has an optimizer of its own, by its name."""
+        return {"whole": self.model}
+
+    def new_optimizers(self) -> dict[str, Optimizer]:
+        settings = {"lr": self.planned.lr, **self.planned.optimizer_settings}
+        return {
+            name: build_optimizer(parameters=part.parameters(), **settings)
+            for name, part in self.networks_by_optimizer().items()
+        }
+
+    def zero_grad(self) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
 
     @abstractmethod
     def inputs(self) -> Tensor:
@@ -87,9 +100,10 @@ class Trainer(ABC):
         for step, batch in enumerate(batches):
             loss, sums = self.loss(inputs, batch)
             self._check_finite(loss.item(), f"step {step}: the training loss")
-            self.optimizer.zero_grad()
+            self.zero_grad()
             loss.backward()
-            self.optimizer.step()
+            for optimizer in self.optimizers.values():
+                optimizer.step()
             for name, value in sums.items():
                 totals[name] = totals.get(name, 0.0) + value
         seen = sum(map(len, batches))
@@ -108,16 +122,20 @@ class Trainer(ABC):
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def state(self) -> Weights:
-        """What the next epochs depend on, besides the run: weights, buffers, the optimizer's."""
+        """What the next epochs depend on, besides the run: weights, buffers, the optimizers'."""
         model = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
-        optimizer = {f"optimizer/{name}": t for name, t in self.optimizer.state().items()}
-        return model | optimizer
+        return model | {
+            f"optimizer of {part}/{name}": tensor
+            for part, optimizer in self.optimizers.items()
+            for name, tensor in optimizer.state().items()
+        }
 
     def resume(self, state: Weights, run: Run, epoch: int) -> None:
         """Go on after ``epoch`` of another trainer of the same cell and seed."""
         parts = by_part(state)
         self.model.load_state_dict(parts["model"])
-        self.optimizer.load(parts.get("optimizer", {}))
+        for part, optimizer in self.optimizers.items():
+            optimizer.load(parts.get(f"optimizer of {part}", {}))
         self.run, self.epoch = run, epoch
 
 

@@ -6,11 +6,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from bnblind.experiments.cells import LAST
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.naming import batchings_in
-
-LAST = 3
-"""Epochs over which an accuracy is averaged, the last ones."""
 
 
 def outcomes(

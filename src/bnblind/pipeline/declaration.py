@@ -56,9 +56,9 @@ def trained_again(
     section: str, change: Callable[[Mapping[str, Any]], Config]
 ) -> Callable[[Config], Grids]:
     """The grids of ``classification`` that a section names, each with what ``change`` makes of its
-    settings there. They keep no weights, and a run may diverge.
+    settings there. They keep no weights, only their end is measured, and a run may diverge.
     """
-    own = {"snapshots": [], "may_diverge": True}
+    own = {"snapshots": [], "may_diverge": True, "course": False}
     return lambda config: {
         name: {**config["classification"][name], **change(settings), **own}
         for name, settings in config[section].items()

@@ -12,7 +12,6 @@ from bnblind.experiments.federations.cell import FederatedCell
 from bnblind.experiments.networks.evaluation import evaluate
 from bnblind.experiments.networks.losses import cross_entropy
 from bnblind.experiments.networks.models import build_model
-from bnblind.experiments.optimizers import build_optimizer
 from bnblind.experiments.randomness import global_stream, stream
 from bnblind.experiments.runs import Run, Weights
 from bnblind.experiments.trainer import Row, Trainer
@@ -84,24 +83,16 @@ class FederatedTrainer(Trainer):
     def advance(self) -> None:
         cell, common = self.cell, copy.deepcopy(self.model.state_dict())
         self.epoch += 1
-        inputs, total, found = self.inputs(), 0.0, []
+        total, found = 0.0, list[Weights]()
         for client, rows in enumerate(self.clients):
             self.model.load_state_dict(common)
             self.model.train()
-            optimizer = build_optimizer(
-                parameters=self.model.parameters(), lr=cell.lr, **cell.optimizer_settings
-            )
+            self.optimizers = self.new_optimizers()
             order = stream(self.run.seed, "batches", self.epoch, client)
             own = make_batches(cell.batching, self.labels[rows], cell.batch_size, order)
             batches = [rows[batch] for batch in own]
             self.run.batch_order = order_hash(self.run.batch_order, batches)
-            for step, batch in enumerate(batches):
-                loss, sums = self.loss(inputs, batch)
-                self._check_finite(loss.item(), f"client {client} step {step}: the training loss")
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                total += sums["loss"]
+            total += self.train_on(batches)["loss"] * len(rows)
             found.append(self.copied_weights())
         sizes = [len(rows) for rows in self.clients]
         self.model.load_state_dict(averaged(found, [n / sum(sizes) for n in sizes]))

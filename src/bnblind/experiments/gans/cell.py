@@ -9,6 +9,12 @@ FEEDS: dict[str, str] = {
     "mixed": "together in one batch",
 }
 
+GENERATOR_NORM = "ln"
+"""Couples no samples."""
+
+CLASSIFIER_NORM = "none"
+"""Of the classifier in whose features images are compared."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GanCell(Cell):
@@ -27,6 +33,10 @@ class GanCell(Cell):
     latent: int
     interval: int
     samples: int
+
+    @property
+    def norms(self) -> set[str]:
+        return {self.norm, GENERATOR_NORM, CLASSIFIER_NORM}
 
     def kept_epochs(self, found: list[int]) -> list[int]:
         """The last."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.gans.cell import CLASSIFIER_NORM
 from bnblind.experiments.networks.causes import features_before
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.training import NetworkTrainer
@@ -13,8 +14,8 @@ from bnblind.standardization import square_root
 def classifier(data: Dataset) -> nn.Module:
     """A network ``head`` without a norm, trained on the data; the same for all runs."""
     cell = NetworkCell(
-        dataset="", model="head", norm="none", batching="random", lr=0.01, batch_size=16,
-        epochs=12, seeds=(0,), snapshots=(), optimizer={"name": "sgd", "momentum": 0.9},
+        dataset="", model="head", norm=CLASSIFIER_NORM, batching="random", lr=0.01, batch_size=16,
+        epochs=12, seeds=(0,), optimizer={"name": "sgd", "momentum": 0.9}, snapshots=(), course=False,
     )  # fmt: skip
     trainer = NetworkTrainer(cell, 0, data)
     while not trainer.finished:

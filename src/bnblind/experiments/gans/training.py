@@ -6,13 +6,12 @@ from torch.nn import functional as F
 
 from bnblind.experiments.batching import Batches
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.gans.cell import GanCell
+from bnblind.experiments.gans.cell import GENERATOR_NORM, GanCell
 from bnblind.experiments.gans.frechet import classifier, features, frechet_distance
 from bnblind.experiments.networks.causes import share_blocked_by, watched
 from bnblind.experiments.networks.evaluation import preserved
-from bnblind.experiments.optimizers import build_optimizer
 from bnblind.experiments.randomness import global_stream, stream
-from bnblind.experiments.runs import Run, Weights, by_part
+from bnblind.experiments.runs import Run, Weights
 from bnblind.experiments.trainer import Row, Trainer
 from bnblind.norms import Norm, build_norm, freeze_statistics
 
@@ -33,11 +32,11 @@ def discriminator(inputs: int, cell: GanCell) -> nn.Sequential:
 
 
 def generator(inputs: int, cell: GanCell) -> nn.Sequential:
-    """Two hidden layers, each with LN, which couples no samples, and ReLU; pixels from 0 to 1."""
+    """Two hidden layers, each with norm and ReLU; pixels from 0 to 1."""
     width = cell.width
     return nn.Sequential(
-        nn.Linear(cell.latent, width), build_norm("ln", (width,)), nn.ReLU(),
-        nn.Linear(width, width), build_norm("ln", (width,)), nn.ReLU(),
+        nn.Linear(cell.latent, width), build_norm(GENERATOR_NORM, (width,)), nn.ReLU(),
+        nn.Linear(width, width), build_norm(GENERATOR_NORM, (width,)), nn.ReLU(),
         nn.Linear(width, inputs), nn.Sigmoid(),
     )  # fmt: skip
 
@@ -65,11 +64,9 @@ class GanTrainer(Trainer):
         self.real = features(self.classifier, data.test.images)
         self.networks = networks
         super().__init__(cell, seed, data.train.labels, nn.ModuleDict(networks))
-        rule = {"lr": cell.lr, **cell.optimizer_settings}
-        self.optimizers = {
-            name: build_optimizer(parameters=self.networks[name].parameters(), **rule)
-            for name in networks
-        }
+
+    def networks_by_optimizer(self) -> dict[str, nn.Module]:
+        return self.networks
 
     def inputs(self) -> Tensor:
         return self.data.train.images
@@ -113,8 +110,7 @@ class GanTrainer(Trainer):
             for self.turn in ("discriminator", "generator"):
                 loss, sums = self.loss(images, batch)
                 self._check_finite(sums[self.turn], f"step {step}: the loss of the {self.turn}")
-                for optimizer in self.optimizers.values():
-                    optimizer.zero_grad()
+                self.zero_grad()
                 loss.backward()
                 self.optimizers[self.turn].step()
                 totals[self.turn] += sums[self.turn] / len(batches)
@@ -152,27 +148,11 @@ class GanTrainer(Trainer):
             self.model.train()
             fake = self.generated(len(real), stream(self.run.seed, "probed")).detach()
             self.discriminator_loss(real, fake).backward()
-        for parameter in self.model.parameters():
-            parameter.grad = None
+        self.zero_grad()
         return share_blocked_by(last, seen)
 
     def report(self) -> str:
         return f"Frechet distance {self.latest('test.frechet'):.1f}"
-
-    def state(self) -> Weights:
-        model = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
-        return model | {
-            f"{name}/{key}": tensor
-            for name, optimizer in self.optimizers.items()
-            for key, tensor in optimizer.state().items()
-        }
-
-    def resume(self, state: Weights, run: Run, epoch: int) -> None:
-        parts = by_part(state)
-        self.model.load_state_dict(parts["model"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load(parts.get(name, {}))
-        self.run, self.epoch = run, epoch
 
 
 def judge(cell: GanCell, run: Run, data: Dataset) -> tuple[list[Row], dict[str, Tensor]]:

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bnblind.errors import BadInput
-from bnblind.experiments.cells import Cell, identity
+from bnblind.experiments.cells import LAST, Cell, identity
+
+MODES = ("eval", "random", "label")
+"""Of measuring a classifier, see :mod:`bnblind.experiments.networks.evaluation`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,8 @@ class NetworkCell(Cell):
             blocks.
         features: whether to measure, before and after training, the features before the first norm
             and what of the gradient is blocked wherever BN's backward pass acts.
+        course: whether every epoch is measured, and those whose weights are kept in all modes;
+            otherwise the last three are, in evaluation mode.
     """
 
     model: str = identity(1)
@@ -33,6 +38,7 @@ class NetworkCell(Cell):
     snapshots: tuple[int, ...]
     probed: int = 0
     features: bool = False
+    course: bool = True
 
     def __post_init__(self) -> None:
         late = [epoch for epoch in self.snapshots if epoch > self.epochs]
@@ -43,6 +49,12 @@ class NetworkCell(Cell):
     def optimizer_settings(self) -> dict[str, Any]:
         own = {} if self.weight_decay is None else {"weight_decay": self.weight_decay}
         return {**self.optimizer, **own}
+
+    def modes(self, epoch: int) -> tuple[str, ...]:
+        """In which to measure after an epoch, names of ``MODES``."""
+        if self.course and epoch in self.kept_epochs([]):
+            return MODES
+        return MODES[:1] if self.course or epoch > self.epochs - LAST else ()
 
     def kept_epochs(self, found: list[int]) -> list[int]:
         """The start, the snapshots and the end."""

@@ -16,8 +16,6 @@ from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.losses import training_loss
 from bnblind.experiments.randomness import stream
 
-MODES = ("eval", "random", "label")
-
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
@@ -52,7 +50,7 @@ def evaluate(
     """Mean loss per sample in nats, and accuracy as a share, of ``model`` on ``part``.
 
     Args:
-        mode: one of ``MODES``.
+        mode: one of ``MODES`` of the cell.
         batch_size: of the batches in training mode.
         seed: of the batches' order, the same at every call.
         loss: name of the training loss.

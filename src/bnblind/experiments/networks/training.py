@@ -3,6 +3,7 @@
 Nothing here knows a particular model, norm, loss or batching.
 """
 
+import torch
 from torch import Tensor, nn
 
 from bnblind.experiments.datasets import SPLITTINGS, Dataset
@@ -13,7 +14,7 @@ from bnblind.experiments.networks.causes import (
     features_before,
 )
 from bnblind.experiments.networks.cell import NetworkCell
-from bnblind.experiments.networks.evaluation import MODES, evaluate
+from bnblind.experiments.networks.evaluation import evaluate
 from bnblind.experiments.networks.losses import training_loss
 from bnblind.experiments.networks.models import build_model, kept_model
 from bnblind.experiments.randomness import global_stream, stream
@@ -31,6 +32,7 @@ def initial_model(cell: NetworkCell, seed: int, data: Dataset) -> nn.Module:
     """The untrained network; the same weights for a seed under every norm and batching."""
     with global_stream(seed, "init"):
         model = build_model(cell.model, cell.norm, data.input_shape, data.classes, cell.init)
+    model = model.to(memory_format=torch.channels_last)  # faster convolutions
     freeze_statistics(model, data.train.images)
     return model
 
@@ -39,8 +41,7 @@ class NetworkTrainer(Trainer):
     """One seed of a classifier.
 
     Metrics: ``train.loss`` and ``train.accuracy`` are means over the epoch's training batches;
-    ``PART.eval.loss`` and ``.accuracy`` are measured after it, and after those whose weights are
-    kept in the other modes of :mod:`bnblind.experiments.networks.evaluation`, too.
+    ``PART.MODE.loss`` and ``.accuracy`` are measured after those in ``cell.modes``.
     Losses are in nats per sample, accuracies are shares.
     """
 
@@ -64,21 +65,22 @@ class NetworkTrainer(Trainer):
 
     def measure(self) -> None:
         run, cell = self.run, self.cell
-        kept = self.epoch in cell.kept_epochs([])
         for part in ("validation", "test"):
-            for mode in MODES if kept else MODES[:1]:
+            for mode in cell.modes(self.epoch):
                 samples = getattr(self.data, part)
                 loss, accuracy = evaluate(
                     self.model, samples, mode, cell.batch_size, run.seed, cell.loss
                 )
                 self._check_finite(loss, f"after its last step: the {part} loss in mode {mode}")
                 run.record(self.epoch, f"{part}.{mode}", loss=loss, accuracy=accuracy)
-        if kept:
+        if self.epoch in cell.kept_epochs([]):
             run.weights[self.epoch] = self.copied_weights()
 
     def report(self) -> str:
-        loss, accuracy = self.latest("train.loss"), self.latest("validation.eval.accuracy")
-        return f"train loss {loss:.4f}, validation accuracy {accuracy:.3f}"
+        told = f"train loss {self.latest('train.loss'):.4f}"
+        if not self.cell.modes(self.epoch):
+            return told
+        return f"{told}, validation accuracy {self.latest('validation.eval.accuracy'):.3f}"
 
 
 def judge(cell: NetworkCell, run: Run, data: Dataset) -> tuple[list[Row], dict[str, Tensor]]:
