@@ -15,7 +15,8 @@ def classifier(data: Dataset) -> nn.Module:
     """A network ``head`` without a norm, trained on the data; the same for all runs."""
     cell = NetworkCell(
         dataset="", model="head", norm=CLASSIFIER_NORM, batching="random", lr=0.01, batch_size=16,
-        epochs=12, seeds=(0,), optimizer={"name": "sgd", "momentum": 0.9}, snapshots=(), course=False,
+        epochs=12, seeds=(0,), optimizer={"name": "sgd", "momentum": 0.9}, snapshots=(),
+        course=False,
     )  # fmt: skip
     trainer = NetworkTrainer(cell, 0, data)
     while not trainer.finished:

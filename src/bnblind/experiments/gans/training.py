@@ -1,5 +1,7 @@
 """Training one cell of the GANs, once for each of its seeds."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -62,10 +64,10 @@ class GanTrainer(Trainer):
         freeze_statistics(networks["discriminator"], data.train.images)
         self.classifier = classifier(data)
         self.real = features(self.classifier, data.test.images)
-        self.networks = networks
+        self.networks: Mapping[str, nn.Module] = networks
         super().__init__(cell, seed, data.train.labels, nn.ModuleDict(networks))
 
-    def networks_by_optimizer(self) -> dict[str, nn.Module]:
+    def networks_by_optimizer(self) -> Mapping[str, nn.Module]:
         return self.networks
 
     def inputs(self) -> Tensor:
