@@ -142,7 +142,9 @@ class GanTrainer(Trainer):
         """What the discriminator's last norm blocks of its loss's gradient on one batch of each
         kind; None where its backward pass is not BN's.
         """
-        *_, last = (layer for layer in self.networks["discriminator"] if isinstance(layer, Norm))
+        *_, last = (
+            layer for layer in self.networks["discriminator"].children() if isinstance(layer, Norm)
+        )
         if not last.blocks_as_bn:
             return None
         real = self.data.train.images[: self.cell.batch_size]
