@@ -15,11 +15,12 @@ import pytest
 import torch
 import yaml
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.preparation import read_images, split_dataset
+from bnblind.experiments.preparation import read_samples, split_dataset
 from bnblind.numerics import DEFAULT, environment
-from bnblind.pipeline.steps.export_data import fetch
+from bnblind.pipeline.sources import fetch
 
 ROOT = Path(__file__).parents[1]
 
@@ -102,14 +103,15 @@ def registered() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def digits_images(registered: dict[str, Any]) -> tuple[Any, Any]:
-    """All images (1797, 1, 8, 8) and labels of the digits, unscaled."""
-    return read_images("digits", fetch(registered["source"]))
+def digits_images(registered: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """All images (1797, 1, 8, 8), grey values, and labels of the digits."""
+    ((name, file),) = registered["files"].items()
+    return read_samples("digits", {name: fetch(file["sources"][0])})
 
 
 @pytest.fixture(scope="session")
-def digits(digits_images: tuple[Any, Any]) -> Dataset:
-    return split_dataset(*digits_images, seed=0, validation=0.15, test=0.2)[0]
+def digits(digits_images: tuple[Tensor, Tensor]) -> Dataset:
+    return split_dataset(*digits_images, 17, seed=0, validation=0.15, test=0.2)[0]
 
 
 @pytest.fixture(autouse=True)

@@ -79,10 +79,11 @@ def test_a_refusal_is_one_line_where_shared_memory_is_read_only(
     kind: str, registered: dict[str, Any], tmp_path: Path
 ) -> None:
     """Where joblib, once it is imported, warns of it."""
-    changed = json.dumps({**registered, "sha256": "0" * 64})
+    file = {**registered["files"]["digits.csv.gz"], "sha256": "0" * 64}
+    known = ("--dataset", "digits", "--registered", json.dumps(file))
     words = {
         "command": ("bnblind", "probe", "--model", "torch.nn:Flatten", *CHOICES),
-        "step": ("bnblind.pipeline", "export_data", "--registered", changed, "--raw", "raw"),
+        "step": ("bnblind.pipeline", "export_data", *known, "--raw", "raw.gz"),
     }
 
     def errors(*command: str) -> list[str]:

@@ -55,7 +55,7 @@ def test_statistics_of_features_in_closed_form() -> None:
 def test_features_are_those_before_the_first_norm(digits: Dataset) -> None:
     model = initial_model(replace(CELL, norm="bn"), 0, digits)
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    found = features_before(model, digits.test.images)
+    found = features_before(model, digits.test.chunks(100))
     assert isinstance(model, nn.Sequential)
     with torch.no_grad():
         expected = model.double()[:4](digits.test.images.double())

@@ -23,7 +23,7 @@ NETWORK = {
     "optimizer": {"name": "sgd", "momentum": 0.9},
 }
 FLOW = {
-    **{"dataset": "digits", "levels": 17, "pair": [9, 8], "coupling": "mlp", "couplings": 2},
+    **{"dataset": "digits", "pair": [9, 8], "coupling": "mlp", "couplings": 2},
     **{"width": 16, "depth": 1, "constraint": 0.9, "norm": "bn", "coupling_norm": "scalar"},
     **{"batching": "label", "lr": 0.001, "optimizer": {"name": "adamax"}, "batch_size": 64},
     **{"scale_regularization": 5e-5, "epochs": 3, "patience": 3, "mixtures": 20, "samples": 4},

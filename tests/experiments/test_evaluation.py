@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bnblind.experiments.datasets import Part
 from bnblind.experiments.networks.cell import MODES
 from bnblind.experiments.networks.evaluation import evaluate
 from bnblind.experiments.networks.models import build_model
 from bnblind.experiments.optimizers import build_optimizer
+from tests.helpers.parts import scaled_part
 
 
 def network(norm):
@@ -54,7 +54,7 @@ def test_label_mode_has_pure_batches(digits):
     """
     labels = torch.arange(10).repeat_interleave(32)
     noise = 0.01 * torch.randn(320, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    separable = Part(F.one_hot(labels, 64).float().view(-1, 1, 8, 8) + noise, labels)
+    separable = scaled_part(F.one_hot(labels, 64).float().view(-1, 1, 8, 8) + noise, labels)
     model = network("bn")
     model[4].running_mean.zero_()
     optimizer = build_optimizer("sgd", model.parameters(), 0.1)
@@ -87,7 +87,7 @@ def test_the_model_is_left_as_it_was_after_an_error(digits):
     model = network("bn").eval()
     buffers = [b.clone() for b in model.buffers()]
     labels = torch.zeros(33, dtype=torch.int64)
-    broken = Part(torch.cat([digits.test.images[:32], digits.test.images[:1]]), labels)
+    broken = scaled_part(torch.cat([digits.test.images[:32], digits.test.images[:1]]), labels)
     model[5].register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evaluate(model, broken, "random", 16, seed=0)

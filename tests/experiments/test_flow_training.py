@@ -10,11 +10,10 @@ import torch
 from bnblind import BadInput
 from bnblind.errors import Diverged
 from bnblind.experiments.batching import make_batches
-from bnblind.experiments.datasets import Part
 from bnblind.experiments.flows.cell import FlowCell
 from bnblind.experiments.flows.judging import (
+    AVERAGING,
     SHARES,
-    averaging,
     draw_pairs,
     evaluate_run,
     mixed_images,
@@ -35,15 +34,21 @@ from bnblind.pipeline.checkpoint import Checkpoint
 from bnblind.pipeline.formats.weights import weights_bytes
 from bnblind.pipeline.steps.train import train_all
 from tests.helpers.norms import FOR_VECTORS
+from tests.helpers.parts import some
 from tests.helpers.training import finished
 
 SETTINGS = {
-    **{"dataset": "digits", "levels": 17, "pair": [9, 8], "coupling": "mlp", "couplings": 2},
+    **{"dataset": "digits", "pair": [9, 8], "coupling": "mlp", "couplings": 2},
     **{"width": 16, "depth": 1, "constraint": 0.9, "norm": "bn", "coupling_norm": "scalar"},
     **{"batching": "label", "lr": 0.001, "optimizer": {"name": "adamax"}, "batch_size": 64},
     **{"scale_regularization": 5e-5, "epochs": 3, "patience": 3, "mixtures": 20, "samples": 4},
     "seeds": [0, 1],
 }
+
+
+def running(flow):
+    """The layers that keep running averages."""
+    return [layer for layer in flow.modules() if isinstance(layer, AVERAGING)]
 
 
 def cell(**changes):
@@ -85,7 +90,7 @@ def test_a_seed_gives_the_same_run_bit_for_bit(runs, digits):
 
 
 def test_a_seed_gives_the_same_initial_weights_under_every_norm(digits):
-    images = noisy(cell(), pair_parts(cell(), digits)["train"], 0, "train")
+    images = noisy(pair_parts(cell(), digits)["train"], 0, "train")
     flows = [initial_flow(cell(norm=norm), 0, images) for norm in FOR_VECTORS]
     for flow in flows:
         linear = [m.weight for m in flow.modules() if isinstance(m, torch.nn.Linear)]
@@ -107,7 +112,7 @@ def test_noise_differs_between_epochs_and_parts_and_not_between_norms(digits, mo
     assert len(seen) == 4
     assert torch.equal(seen[0], seen[2])
     assert torch.equal(seen[1], seen[3])
-    grey = pair_parts(cell(), digits)["train"].images
+    grey = pair_parts(cell(), digits)["train"].pixels.float()
     trainer = FlowTrainer(cell(), 0, digits)
     noises = [images * 17 - grey for images in (*seen[:2], trainer.measured["train"])]
     assert all(0.45 < noise.mean() < 0.55 for noise in noises)
@@ -160,7 +165,7 @@ def test_the_best_epochs_weights_are_kept_and_patience_ends_training(digits, mon
 def test_the_kept_weights_give_the_recorded_likelihood(run, digits):
     settings = cell()
     (best,) = run.weights
-    images = noisy(settings, pair_parts(settings, digits)["validation"], 0, "validation")
+    images = noisy(pair_parts(settings, digits)["validation"], 0, "validation")
     found = log_likelihoods(best_flow(settings, run, digits), images).mean().item()
     recorded = {r["epoch"]: r["value"] for r in run.metrics if r["metric"] == VALIDATION}
     assert found == recorded[best] == max(recorded.values())
@@ -220,7 +225,7 @@ def test_a_class_of_one_image_makes_a_batch_of_one(digits):
     part = digits.train
     lone = (part.labels == 8).nonzero().flatten()[:1]
     rows = torch.cat([(part.labels == 9).nonzero().flatten(), lone])
-    data = dataclasses.replace(digits, train=Part(part.images[rows], part.labels[rows]))
+    data = dataclasses.replace(digits, train=some(part, rows))
     with pytest.raises(BadInput, match="at least 2 values per channel"):
         train(cell(epochs=1), 0, data)
     assert train(cell(norm="ln", epochs=1), 0, data).metrics
@@ -252,16 +257,16 @@ def test_recalibrated_statistics_are_those_of_mixed_batches(run, digits):
         torch.equal(p, dict(found.named_parameters())[n]) for n, p in flow.named_parameters()
     )
     assert not found.training
-    assert [layer.momentum for layer in averaging(found)] == [0.1] * 4
+    assert [layer.momentum for layer in running(found)] == [0.1] * 4
 
     many = dataclasses.replace(settings, batch_size=10_000)
     found = recalibrated(flow, part, many, 0)
-    norm = averaging(found)[0]
+    norm = running(found)[0]
     inputs = []
     handle = dict(found.named_modules())[
         next(name for name, module in found.named_modules() if module is norm)
     ].register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
-    log_likelihoods(found, noisy(settings, part, 0, "train"))
+    log_likelihoods(found, noisy(part, 0, "train"))
     handle.remove()
     torch.testing.assert_close(norm.running_mean, inputs[0].mean(0), atol=0.02, rtol=0.05)
 
@@ -277,9 +282,9 @@ def test_recalibration_goes_through_random_batches_once(run, digits, monkeypatch
         return batches
 
     monkeypatch.setattr("bnblind.experiments.flows.judging.make_batches", recorded)
-    norm = averaging(flow)[0]
+    norm = running(flow)[0]
     norm.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))  # copied, too
-    found = averaging(recalibrated(flow, part, settings, 0))[0]
+    found = running(recalibrated(flow, part, settings, 0))[0]
     assert sorted(i for batch in batches for i in batch) == list(range(len(part.labels)))
     assert all(0 < part.labels[batch].float().mean() < 1 for batch in batches)
     assert len(inputs) == len(batches) > 3
@@ -299,11 +304,15 @@ def test_mixed_images_end_at_the_real_ones_with_the_same_noise(digits):
     pairs = ((part.labels == 1).nonzero().flatten()[:3], (part.labels == 0).nonzero().flatten()[:3])
 
     def mixed(share):
-        return mixed_images(part, share, pairs, torch.Generator().manual_seed(0), 17)
+        return mixed_images(part, share, pairs, torch.Generator().manual_seed(0))
 
     noise = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(mixed(1.0) * 17 - noise, part.images[pairs[0]], atol=1e-5, rtol=0)
-    torch.testing.assert_close(mixed(0.0) * 17 - noise, part.images[pairs[1]], atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        mixed(1.0) * 17 - noise, part.pixels[pairs[0]].float(), atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(
+        mixed(0.0) * 17 - noise, part.pixels[pairs[1]].float(), atol=1e-5, rtol=0
+    )
     torch.testing.assert_close(mixed(0.5), (mixed(0.0) + mixed(1.0)) / 2, atol=1e-6, rtol=0)
 
 
@@ -349,7 +358,6 @@ def test_without_running_averages_both_kinds_are_the_same(digits):
     [
         ({"coupling": "rnn"}, "unknown coupling 'rnn'"),
         ({"pair": [3, 3]}, "a pair needs images of two classes"),
-        ({"levels": 16}, "pixels are not 16 grey values"),
         ({"optimizer": {"name": "lion"}}, "unknown optimizer 'lion'; allowed: sgd, adam, adamax"),
     ],
 )
@@ -363,7 +371,7 @@ def test_test_images_are_judged_and_nothing_else(run, digits):
     nor the recalibrated statistics, which come from training images.
     """
     part = digits.test
-    others = dataclasses.replace(digits, test=dataclasses.replace(part, images=part.images.flip(3)))
+    others = dataclasses.replace(digits, test=dataclasses.replace(part, pixels=part.pixels.flip(3)))
     found = [
         {
             (row["metric"], row.get("share")): row["value"]
@@ -383,7 +391,7 @@ def test_test_images_are_judged_and_nothing_else(run, digits):
 def test_a_frozen_norm_starts_with_the_statistics_of_the_training_images(digits):
     """At the first norm, that of its input; not with mean 0 and variance 1."""
     settings = cell(norm="bn_frozen")
-    images = noisy(settings, pair_parts(settings, digits)["train"], 0)
+    images = noisy(pair_parts(settings, digits)["train"], 0)
     flow = initial_flow(settings, 0, images)
     first = next(layer for layer in flow.modules() if isinstance(layer, FrozenBatchNorm))
     seen = []

@@ -9,8 +9,9 @@ from torch import nn
 from bnblind import BadInput, split_loss
 from bnblind.experiments.batching import label_batches
 from bnblind.experiments.datasets import Dataset
-from bnblind.experiments.networks.models import MODELS, build_model
+from bnblind.experiments.networks.models import build_model
 from bnblind.norms import Norm, freeze_statistics, norm_names
+from tests.helpers.networks import FOR_DIGITS
 from tests.helpers.norms import FOR_VECTORS, POSITIONAL
 from tests.library.test_blocking import BLOCKED, TERMS
 
@@ -54,7 +55,7 @@ def norms_of(model: str) -> list[str]:
     return FOR_VECTORS if vectors else norm_names()
 
 
-CASES = [(model, norm) for model in MODELS for norm in norms_of(model)]
+CASES = [(model, norm) for model in FOR_DIGITS for norm in norms_of(model)]
 PASSING = [(model, norm) for model, norm in CASES if BLOCKED[norm] != {*TERMS}]
 
 
@@ -70,14 +71,14 @@ def test_every_parameter_gets_a_gradient_under_every_norm(model: str, norm: str)
     assert not dead
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FOR_DIGITS)
 def test_every_norm_sees_once_features_of_the_shape_that_it_was_built_for(model: str) -> None:
     assert all(own == features for own, features in shapes(model))
     layers = [layer for layer in build(model, "ln").modules() if isinstance(layer, Norm)]
     assert len(shapes(model)) == len(layers) > 0
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FOR_DIGITS)
 def test_hes_initialization_has_its_variance_and_no_biases(model: str) -> None:
     """2 over the inputs of a unit, so that ReLU keeps the features' size; norms stay at 1 and 0."""
     torch.manual_seed(0)
@@ -111,7 +112,7 @@ def test_norms_stand_where_the_model_says(model: str) -> None:
     assert sorted(features for _, features in shapes(model)) == sorted(NORM_SHAPES[model])
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FOR_DIGITS)
 def test_a_seed_gives_the_same_weights_under_every_norm(model: str) -> None:
     """Norms draw nothing, so networks that differ in the norm start alike."""
     plain = [p for layer in build(model, "none").modules() for p in weights_of(layer)]
@@ -128,7 +129,7 @@ def weights_of(layer: nn.Module) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("model", "norm"), [(m, n) for m in MODELS for n in POSITIONAL if n not in norms_of(m)]
+    ("model", "norm"), [(m, n) for m in FOR_DIGITS for n in POSITIONAL if n not in norms_of(m)]
 )
 def test_networks_of_vectors_refuse_norms_that_need_positions(model: str, norm: str) -> None:
     with pytest.raises(BadInput, match=f"'{norm}'"):
@@ -141,13 +142,13 @@ def test_instance_norm_stands_in_networks_with_positions_everywhere(model: str) 
     assert ((model, "in") in CASES) == positions
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FOR_DIGITS)
 def test_no_operation_in_place(model: str) -> None:
     assert not any(getattr(layer, "inplace", False) for layer in build(model, "bn").modules())
 
 
 @pytest.mark.parametrize("size", [4, 8, 11, 28])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FOR_DIGITS)
 def test_other_images(model: str, size: int) -> None:
     network = build_model(model, "bn", (3, size, size), 7)
     assert network(torch.randn(5, 3, size, size)).shape == (5, 7)

@@ -10,11 +10,11 @@ import torch
 from bnblind import BadInput
 from bnblind.errors import Diverged
 from bnblind.experiments.batching import make_batches, order_hash
-from bnblind.experiments.datasets import Part
 from bnblind.experiments.networks.cell import MODES, NetworkCell
 from bnblind.experiments.networks.training import NetworkTrainer, initial_model
 from bnblind.experiments.randomness import stream
 from tests.helpers.norms import FOR_VECTORS
+from tests.helpers.parts import scaled_part, some
 from tests.helpers.training import finished
 
 SETTINGS = {
@@ -170,7 +170,7 @@ def test_divergence_stops_before_the_step_that_would_spoil_the_weights(value, di
     settings, images = cell(norm="none"), digits.train.images.clone()
     batches = make_batches("random", digits.train.labels, 16, stream(0, "batches", 1))
     images[batches[1][3]] = value
-    data = dataclasses.replace(digits, train=Part(images, digits.train.labels))
+    data = dataclasses.replace(digits, train=scaled_part(images, digits.train.labels))
     trainer = NetworkTrainer(settings, 0, data)
     before = trainer.copied_weights()
     with pytest.raises(Diverged, match="epoch 1 step 1: the training loss is nan"):
@@ -219,7 +219,7 @@ def test_the_hash_of_the_batches_depends_on_seed_batching_and_epochs_only(two_ep
 def test_batch_statistics_refuse_a_class_of_one_sample_and_others_train(batching, digits):
     labels = digits.train.labels
     alone = torch.cat([(labels != 9).nonzero()[:, 0], (labels == 9).nonzero()[:1, 0]])
-    few = Part(digits.train.images[alone], labels[alone])
+    few = some(digits.train, alone)
     data = dataclasses.replace(digits, train=few)
     with pytest.raises(BadInput, match=r"at least 2 values per channel .*found .*\(1, 32\)"):
         train(cell(norm="bn", batching=batching), 0, data)

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from bnblind import BadInput
-from bnblind.experiments.datasets import Dataset, Part
+from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.networks import separability
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.evaluation import evaluate
-from bnblind.experiments.networks.models import MODELS, build_model
+from bnblind.experiments.networks.models import build_model
 from bnblind.experiments.networks.separability import (
     classifier_of,
     embed,
@@ -30,7 +30,9 @@ from bnblind.experiments.runs import Run
 from bnblind.pipeline.formats.prepared import dataset_bytes
 from bnblind.pipeline.formats.weights import weights_bytes
 from bnblind.pipeline.steps import measure_features as step
+from tests.helpers.networks import FOR_DIGITS
 from tests.helpers.norms import FOR_VECTORS
+from tests.helpers.parts import scaled_part, some
 from tests.helpers.training import finished
 
 BATCH_DEPENDENT = {"bn", "bn_center", "bn_scale", "bn_detached"}
@@ -56,7 +58,7 @@ def clusters(seed: int, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     return (means[labels] + spread * draw.normal(size=(60, 5)))[order], labels[order]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FOR_DIGITS)
 def test_the_classifier_makes_the_logits_of_the_features(model: str, digits: Dataset) -> None:
     built, part = network(model, "bn", digits), digits.test
     found = penultimate(built, part, "eval", 16, seed=0)
@@ -106,7 +108,9 @@ def test_the_model_is_left_bitwise_as_it_was(mode: str, training: bool, digits: 
 def test_the_hook_is_gone_after_an_error(digits: Dataset) -> None:
     built = network("head", "bn", digits)
     with pytest.raises(RuntimeError):
-        penultimate(built, Part(digits.test.images[..., :7], digits.test.labels), "eval", 16, 0)
+        penultimate(
+            built, scaled_part(digits.test.images[..., :7], digits.test.labels), "eval", 16, 0
+        )
     assert not classifier_of(built)._forward_pre_hooks
 
 
@@ -209,11 +213,10 @@ def test_features_that_collapsed_to_a_point_hold_no_class() -> None:
 def test_test_features_play_no_part_in_class_means_and_probe(digits: Dataset) -> None:
     built = network("head", "ln", digits)
     found = measures(built, digits, "eval", 16, seed=0)
-    half = Part(digits.test.images[:180], digits.test.labels[:180])
-    rest = Part(digits.test.images[180:], digits.test.labels[180:])
+    half = some(digits.test, slice(180))
+    rest = some(digits.test, slice(180, None))
     split = [
-        measures(built, Dataset(digits.train, half, part, digits.mean, digits.std), "eval", 16, 0)
-        for part in (half, rest)
+        measures(built, Dataset(digits.train, half, part), "eval", 16, 0) for part in (half, rest)
     ]
     for metric in ("ncm", "probe"):
         pooled = (180 * split[0][metric] + len(rest.labels) * split[1][metric]) / 359
@@ -255,10 +258,9 @@ def few(digits: Dataset) -> Dataset:
     """A part of the digits: most of the time goes into the probes, which grow with the images."""
     parts = (digits.train, digits.validation, digits.test)
     train, validation, test = (
-        Part(part.images[:count], part.labels[:count])
-        for part, count in zip(parts, (320, 64, 160), strict=True)
+        part.first(count) for part, count in zip(parts, (320, 64, 160), strict=True)
     )
-    return Dataset(train, validation, test, digits.mean, digits.std)
+    return Dataset(train, validation, test)
 
 
 @pytest.fixture(scope="module")

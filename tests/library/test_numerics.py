@@ -108,14 +108,16 @@ def test_check_finds_libraries_that_were_loaded_too_early(run_python):
 
 def test_a_step_pins_itself_and_ends_with_one_line_on_bad_input(run_python, registered, tmp_path):
     """Started by hand in a user's environment; without the pin the check would come first."""
-    changed = json.dumps({**registered, "sha256": "0" * 64})
+    changed = json.dumps({**registered["files"]["digits.csv.gz"], "sha256": "0" * 64})
     run = run_python(
         *("-m", "bnblind.pipeline", "export_data"),
-        *("--registered", changed, "--raw", str(tmp_path / "raw")),
+        *("--dataset", "digits", "--registered", changed, "--raw", str(tmp_path / "raw.gz")),
         TZ="Asia/Tokyo",
     )
     assert run.returncode == 1
-    assert re.fullmatch(r"error: package:sklearn.*sha256 is .*, expected 0+;.*\n", run.stderr)
+    assert re.fullmatch(
+        r"(?s)error: digits: raw.gz could not be had:\n.*sha256 is .*, expected 0+;.*\n", run.stderr
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -53,7 +53,7 @@ def run(tmp_path: Path, documents: ModuleType, monkeypatch: pytest.MonkeyPatch) 
         ("config/README.md", "profile", "| `numerics` |", "| `numeric` |"),
         ("config/README.md", "profile", "integer >= 0 | seed of the split", "integer | seed of"),
         ("config/README.md", "claims", "the mean over the seeds", "the mean"),
-        ("config/README.md", "datasets", "| `sha256` |", "| `sha` |"),
+        ("config/README.md", "datasets", "| `files.FILE.sha256` |", "| `files.FILE.sha` |"),
         ("dvc.yaml", "metrics", "  - data/results/rates.json\n", ""),
     ],
 )

@@ -23,7 +23,7 @@ NETWORK = {
 }
 NETWORKS = [NETWORK, {**NETWORK, "batching": "random", "seeds": [3], "snapshots": []}]
 FLOW = {
-    **{"dataset": "digits", "levels": 17, "pair": [9, 8], "coupling": "mlp", "couplings": 2},
+    **{"dataset": "digits", "pair": [9, 8], "coupling": "mlp", "couplings": 2},
     **{"width": 8, "depth": 1, "constraint": 0.9, "norm": "bn", "coupling_norm": "none"},
     **{"batching": "label", "lr": 0.001, "optimizer": {"name": "adamax"}, "batch_size": 64},
     **{"scale_regularization": 5e-5, "epochs": 2, "patience": 2, "mixtures": 8, "samples": 4},

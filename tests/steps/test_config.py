@@ -69,11 +69,11 @@ NAMES = {
         "shared_loss": SHARED_LOSSES,
         "point": POINTS,
     },
-    **{"dataset": READERS, "coupling": COUPLINGS, "coupling_norm": COUPLING_NORMS},
+    **{"format": READERS, "coupling": COUPLINGS, "coupling_norm": COUPLING_NORMS},
 }
 
 
-@pytest.mark.parametrize("kind", ["norm", "dataset", *REGISTRIES])
+@pytest.mark.parametrize("kind", ["norm", *REGISTRIES])
 def test_names_read_from_the_source_are_those_of_the_running_code(kind: str) -> None:
     assert registered_names(kind) == list(NAMES[kind])
 
@@ -85,7 +85,7 @@ MISTAKES = {
     "unknown key in a grid": (f"{GRID}/epoch", 3, "digits-head: unknown key 'epoch'; allowed:"),
     "unknown norm": (f"{GRID}/norms", ["bm"], "norms[0]: found 'bm'; allowed: bn, "),
     "unknown model": (f"{GRID}/model", "vgg", "model: found 'vgg'; allowed: head"),
-    "unknown data set": (f"{GRID}/dataset", "mnist", "dataset: found 'mnist'; allowed: digits"),
+    "unknown data set": (f"{GRID}/dataset", "cats", "dataset: found 'cats'; allowed: digits"),
     "unknown batching": (f"{GRID}/batchings", ["x"], "found 'x'; allowed: random, label"),
     "a purity above 1": (f"{GRID}/batchings", ["purity-1.1"], "'purity-1.1'; allowed: random"),
     "a purity spelt another way": (f"{GRID}/batchings", ["purity-0.50"], "purity-P, P such as"),
@@ -207,18 +207,25 @@ def test_a_missing_key_is_named(quick: dict[str, Any]) -> None:
         check_config(quick)
 
 
-def test_a_grid_cannot_use_data_that_the_profile_does_not_prepare(
-    quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of two registered data sets the profile prepares the one that its grids do not use."""
-
-    def with_another(kind: str) -> list[str]:
-        return [*registered_names(kind), *(["letters"] if kind == "dataset" else [])]
-
-    monkeypatch.setattr(schema, "registered_names", with_another)
-    quick["data"] = {"letters": quick["data"]["digits"]}
-    said = "digits-head.dataset: found 'digits', which `data` does not prepare; allowed: letters"
+def test_a_grid_cannot_use_data_that_the_profile_does_not_prepare(quick: dict[str, Any]) -> None:
+    quick["data"] = {"mnist": {"seed": 0, "validation": 0.1}}
+    said = "digits-head.dataset: found 'digits', which `data` does not prepare; allowed: mnist"
     with pytest.raises(BadInput, match=said):
+        check_config(quick)
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "message"),
+    [
+        ("mnist", {"test": 0.2}, "data.mnist.test: found a share; allowed: none, it has 10000"),
+        ("digits", {}, "data.digits: test is missing; it has no samples for tests of its own"),
+    ],
+)
+def test_a_test_part_is_drawn_exactly_where_there_is_none(
+    quick: dict[str, Any], name: str, split: dict[str, Any], message: str
+) -> None:
+    quick["data"][name] = {"seed": 0, "validation": 0.1, **split}
+    with pytest.raises(BadInput, match=message):
         check_config(quick)
 
 
@@ -251,7 +258,6 @@ def test_a_flow_cells_settings_are_all_that_its_step_takes(quick: dict[str, Any]
         assert [(cell.pair, cell.batching) for cell in cells] == [
             (pair, batching) for pair in ((9, 8), (1, 0)) for batching in ("random", "label")
         ]
-        assert {cell.levels for cell in cells} == {17}
     quick["flows"]["digits-mlp"]["norms"].append("gn")
     after = {job: of for job, of in trained("flows", quick).items() if job[0] == "digits-mlp"}
     assert len(after) == len(before) + 1
@@ -369,7 +375,7 @@ def test_the_full_profile_is_a_plan_of_a_thousand_runs() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("classes: 10", "clases: 10", "digits: unknown key 'clases'; allowed: version, source"),
+        ("classes: 10", "clases: 10", "digits: unknown key 'clases'; allowed: title, version"),
         ("  levels: 17\n", "", "digits: 'levels' is a required property"),
         ("classes: 10", "classes: ten", "digits.classes: found 'ten' (str); allowed: integer"),
     ],

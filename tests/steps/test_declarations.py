@@ -286,7 +286,7 @@ def described(schema: dict[str, Any], place: str = "") -> Iterator[tuple[str, st
     [
         ("profile", "flows.GRID.optimizer.betas"),
         ("claims", "CLAIM.rows.ROW.at_most"),
-        ("datasets", "NAME.sha256"),
+        ("datasets", "NAME.files.FILE.sha256"),
     ],
 )
 def test_every_key_of_a_schema_says_what_it_means(

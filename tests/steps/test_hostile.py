@@ -105,6 +105,7 @@ def renamed(value: Any, place: tuple[Any, ...], new: Any) -> Any:
 
 QUICK = read_yaml(ROOT / "config/config.yaml")
 DATASETS = read_yaml(ROOT / "config/datasets.yaml")
+DIGITS = DATASETS["digits"]["files"]["digits.csv.gz"]
 ROWS = read_yaml(ROOT / CLAIMS)
 
 
@@ -135,14 +136,17 @@ def test_a_profile_is_taken_or_refused(config: Any) -> None:
 
 @fuzzed
 @given(mistakes(DATASETS))
-@example(replaced(DATASETS, ("digits", "file"), f"../../x{COMMAND}.gz"))
+@example(replaced(DATASETS, ("digits", "files"), {f"../../x{COMMAND}.gz": DIGITS}))
+@example(replaced(DATASETS, ("digits", "files", "digits.csv.gz", "sources"), [f"file:/x{COMMAND}"]))
 def test_a_registry_of_data_sets_is_taken_or_refused(registry: Any) -> None:
     """What is taken is one part of a path, and nothing to a shell."""
     if not violations(registry, read_yaml(DATASETS_SCHEMA)):
         for name, entry in registry.items():
-            assert not {*f"{name}{entry['file']}{entry['source']}"} & {*"$`;&|<>()\"' \n\0*?~#"}
-            assert "/" not in entry["file"]
-            assert not entry["file"].startswith(".")
+            for file, of in entry["files"].items():
+                words = "".join([name, file, *of["sources"]])
+                assert not {*words} & {*"$`;&|<>()\"' \n\0*?#"}
+                assert "/" not in file
+                assert not file.startswith(".")
 
 
 def taken(read: Callable[[Path], Any], content: bytes) -> Any:

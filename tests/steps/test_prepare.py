@@ -13,6 +13,7 @@ from bnblind.pipeline.formats.prepared import read_dataset
 from bnblind.pipeline.steps import export_data, prepare_data
 from tests.steps.conftest import call, hashes
 
+RAW = "digits.csv.gz"
 SPLIT = {"seed": 0, "validation": 0.15, "test": 0.2}
 
 
@@ -20,21 +21,22 @@ SPLIT = {"seed": 0, "validation": 0.15, "test": 0.2}
 def folder(tmp_path_factory: pytest.TempPathFactory, registered: dict[str, Any]) -> Path:
     """Raw and prepared digits."""
     folder = tmp_path_factory.mktemp("digits")
-    call(export_data, registered=registered, raw=folder / "raw")
+    ((name, file),) = registered["files"].items()
+    call(export_data, dataset="digits", registered=file, raw=folder / name)
     prepare(folder, registered)
     return folder
 
 
 def prepare(folder: Path, registered: dict[str, Any], **changes: Any) -> None:
     options = {
-        **{"dataset": "digits", "registered": registered, "split": SPLIT, "raw": folder / "raw"},
+        **{"dataset": "digits", "registered": registered, "split": SPLIT, "raw": [folder / RAW]},
         **{"prepared": folder / "prepared", "manifest": folder / "manifest"},
     }
     call(prepare_data, **{**options, **changes})
 
 
 def test_the_raw_file_is_the_registered_one(folder: Path, registered: dict[str, Any]) -> None:
-    assert hashes(folder)["raw"] == registered["sha256"]
+    assert hashes(folder)[RAW] == registered["files"][RAW]["sha256"]
 
 
 def test_prepared_data_are_the_split_data_set(folder: Path, digits: Dataset) -> None:
@@ -43,14 +45,15 @@ def test_prepared_data_are_the_split_data_set(folder: Path, digits: Dataset) -> 
         found, expected = getattr(prepared, name), getattr(digits, name)
         assert torch.equal(found.images, expected.images)
         assert torch.equal(found.labels, expected.labels)
-    assert torch.equal(prepared.mean, digits.mean)
-    assert torch.equal(prepared.std, digits.std)
+        assert torch.equal(found.pixels, expected.pixels)
+    assert torch.equal(prepared.scale.mean, digits.scale.mean)
+    assert torch.equal(prepared.scale.std, digits.scale.std)
 
 
 def test_the_manifest_describes_the_prepared_data(folder: Path, registered: dict[str, Any]) -> None:
     manifest = json.loads((folder / "manifest").read_text())
     assert manifest["prepared_sha256"] == hashes(folder)["prepared"]
-    assert manifest["raw_sha256"] == registered["sha256"]
+    assert manifest["raw_sha256"] == {RAW: registered["files"][RAW]["sha256"]}
     assert manifest["licence"] == registered["licence"]
     assert manifest["split"] == SPLIT
     prepared = read_dataset(folder / "prepared")
@@ -62,15 +65,15 @@ def test_the_manifest_describes_the_prepared_data(folder: Path, registered: dict
 
 @pytest.mark.parametrize("position", [0, 100, -1])
 def test_a_raw_file_of_which_one_byte_was_changed_is_refused(
-    folder: Path, registered: dict[str, Any], position: int
+    folder: Path, registered: dict[str, Any], position: int, tmp_path: Path
 ) -> None:
-    content = bytearray((folder / "raw").read_bytes())
+    content = bytearray((folder / RAW).read_bytes())
     content[position] ^= 1
-    damaged = folder.parent / "damaged.csv.gz"
+    damaged = tmp_path / RAW
     damaged.write_bytes(content)
     before = hashes(folder)
-    with pytest.raises(BadInput, match=r"damaged\.csv\.gz: sha256 is .*, expected 09f66e6d"):
-        prepare(folder, registered, raw=damaged)
+    with pytest.raises(BadInput, match=r"/digits\.csv\.gz: sha256 is .*, expected 09f66e6d"):
+        prepare(folder, registered, raw=[damaged])
     assert hashes(folder) == before
 
 
@@ -83,16 +86,8 @@ def test_data_of_another_shape_than_registered_are_refused(
     assert hashes(folder) == before
 
 
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        ("https://example.org/x", "unknown source 'https://example.org/x'; allowed: package:"),
-        ("package:sklearn.datasets.data/x.csv", "sklearn holds datasets/data/x.csv"),
-        ("package:sklearn.nowhere/x.csv", "no installed package sklearn holds nowhere/x.csv"),
-        ("package:nowhere/x.csv", "no installed package nowhere holds x.csv"),
-        ("package:this/x.csv", "no installed package this holds x.csv"),
-    ],
-)
-def test_a_source_that_is_not_there_is_refused(source: str, message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        export_data.fetch(source)
+def test_grey_values_beyond_the_registered_ones_are_refused(
+    folder: Path, registered: dict[str, Any]
+) -> None:
+    with pytest.raises(BadInput, match="digits: the raw files hold grey values up to 16, expected"):
+        prepare(folder, {**registered, "levels": 16})

@@ -4,6 +4,9 @@ shell.prefix("export PYTHONPATH=src; ")
 
 PROOFS_RECORD = Paths(".").metrics("proofs")
 
+if "data_dir" in config:  # where raw files lie changes no result, so no rule has it as a parameter
+    os.environ[FOLDER] = config.pop("data_dir")
+
 try:
     DECLARED = experiments()
     check_config(config, DECLARED.values())

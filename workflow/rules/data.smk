@@ -9,17 +9,22 @@ rule export_data:
         **asked("export_data"),
     params:
         **shared("export_data", "{dataset}-{file}"),
-        registered=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
+        registered=lambda wildcards: json.dumps(
+            DATASETS[wildcards.dataset]["files"][wildcards.file]
+        ),
     shell:
-        step("export_data --registered {params.registered:q}")
+        step(
+            "export_data --dataset {wildcards.dataset:q} --registered {params.registered:q}"
+        )
 
 
 rule prepare_data:
     input:
         code=code_of("prepare_data"),
-        raw=lambda wildcards: PATHS.raw(
-            wildcards.dataset, DATASETS[wildcards.dataset]["file"]
-        ),
+        raw=lambda wildcards: [
+            PATHS.raw(wildcards.dataset, file)
+            for file in DATASETS[wildcards.dataset]["files"]
+        ],
     output:
         prepared=kept(PATHS.prepared("{dataset}")),
         manifest=kept(PATHS.manifest("{dataset}")),

@@ -1,39 +1,117 @@
-"""A prepared data set: scaled, split tensors."""
+"""A prepared data set: grey values, split, with what each is to a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from math import sqrt
 
 import torch
 from torch import Tensor
 
 SPLITS = ("train", "validation", "test")
+WHOLE = 2**24
+"""A part of at most so many values is scaled once, 64 MB; a larger one batch by batch."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and standard deviation (C,) float64 of pixels in [0, 1], and the grey values that they
+    have, 0 to ``levels`` - 1.
+    """
+
+    mean: Tensor
+    std: Tensor
+    levels: int
+
+    @cached_property
+    def table(self) -> Tensor:
+        """What each grey value is to a network, by channel, (C, levels) float32."""
+        unit = torch.arange(self.levels, dtype=torch.float64) / (self.levels - 1)
+        return ((unit - self.mean[:, None]) / self.std[:, None]).float()
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Scaled images, of the shape of ``pixels`` (n, C, H, W), float32."""
+        places = pixels.int()
+        channels = [self.table[c][places[:, c].flatten()] for c in range(places.shape[1])]
+        return torch.stack([own.view_as(places[:, 0]) for own in channels], 1)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a split: ``images`` (n, C, H, W) float32, ``labels`` (n,) int64."""
+    """One part of a split: ``pixels`` (n, C, H, W) uint8, ``labels`` (n,) int64."""
 
-    images: Tensor
+    pixels: Tensor
     labels: Tensor
+    scale: Scale
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """All of them, scaled, (n, C, H, W) float32."""
+        return self.scale(self.pixels)
+
+    def __getitem__(self, rows: Tensor | slice) -> Tensor:
+        """Those at some positions, scaled, (n, C, H, W) float32."""
+        if self.pixels.numel() <= WHOLE:
+            return self.images[rows]
+        return self.scale(self.pixels[rows])
+
+    def chunks(self, length: int) -> Iterator[Tensor]:
+        """All of them, scaled, ``length`` at a time."""
+        for start in range(0, len(self), length):
+            yield self[start : start + length]
+
+    def first(self, count: int) -> "Part":
+        """The first ``count`` samples."""
+        return Part(self.pixels[:count], self.labels[:count], self.scale)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Scaled data, split once for all; ``mean`` and ``std`` (C,) are the training part's."""
+    """Data that are split once for all, scaled by the training part's mean and deviation."""
 
     train: Part
     validation: Part
     test: Part
-    mean: Tensor
-    std: Tensor
+
+    @property
+    def scale(self) -> Scale:
+        return self.train.scale
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        return tuple(self.train.images.shape[1:])
+        return tuple(self.train.pixels.shape[1:])
 
     @property
     def classes(self) -> int:
         return int(self.train.labels.max()) + 1
+
+
+def _float64(values: list[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def scale_of(pixels: Tensor, levels: int) -> Scale:
+    """Of images (n, C, H, W) uint8: exact sums, rounded once."""
+    mean: list[float] = []
+    std: list[float] = []
+    for channel in range(pixels.shape[1]):
+        counts = pixels[:, channel].flatten().bincount(minlength=levels).tolist()
+        total, top = sum(counts), levels - 1
+        first = Fraction(sum(level * n for level, n in enumerate(counts)), total * top)
+        second = Fraction(sum(level**2 * n for level, n in enumerate(counts)), total * top**2)
+        mean.append(float(first))
+        std.append(sqrt(second - first**2))
+    return Scale(_float64(mean), _float64(std), levels)
+
+
+def in_parts(pixels: Tensor, labels: Tensor, levels: int, rows: dict[str, Tensor]) -> Dataset:
+    """The samples at these positions, scaled by the training part."""
+    scale = scale_of(pixels[rows["train"]], levels)
+    return Dataset(**{name: Part(pixels[of], labels[of], scale) for name, of in rows.items()})
 
 
 def split_anew(data: Dataset, generator: torch.Generator) -> Dataset:
@@ -42,9 +120,8 @@ def split_anew(data: Dataset, generator: torch.Generator) -> Dataset:
     """
     parts = [getattr(data, name) for name in SPLITS]
     labels = torch.cat([part.labels for part in parts])
-    scaled = torch.cat([part.images for part in parts]).double()
-    images = scaled * data.std[:, None, None] + data.mean[:, None, None]
-    ends = torch.tensor([len(part.labels) for part in parts]).cumsum(0) / len(labels)
+    pixels = torch.cat([part.pixels for part in parts])
+    ends = torch.tensor([len(part) for part in parts]).cumsum(0) / len(labels)
     drawn: dict[str, list[Tensor]] = {name: [] for name in SPLITS}
     for label in labels.unique():
         members = (labels == label).nonzero().flatten()
@@ -53,11 +130,7 @@ def split_anew(data: Dataset, generator: torch.Generator) -> Dataset:
         for name, start, end in zip(SPLITS, [0, *cuts], cuts, strict=False):
             drawn[name].append(members[start:end])
     rows = {name: torch.cat(of).sort().values for name, of in drawn.items()}
-    mean = images[rows["train"]].mean((0, 2, 3))
-    std = images[rows["train"]].std((0, 2, 3), correction=0)
-    found = ((images - mean[:, None, None]) / std[:, None, None]).float()
-    own = {name: Part(found[of], labels[of]) for name, of in rows.items()}
-    return Dataset(**own, mean=mean, std=std)
+    return in_parts(pixels, labels, data.scale.levels, rows)
 
 
 SPLITTINGS: dict[str, Callable[[Dataset, torch.Generator], Dataset]] = {

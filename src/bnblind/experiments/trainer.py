@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -13,10 +13,16 @@ from bnblind.experiments.batching import Batches, make_batches, order_hash
 from bnblind.experiments.cells import Cell
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.optimizers import Optimizer, build_optimizer
-from bnblind.experiments.randomness import stream
+from bnblind.experiments.randomness import global_stream, stream
 from bnblind.experiments.runs import Run, Weights, by_part
 
 Row = dict[str, Any]
+
+
+class Samples(Protocol):
+    """Those at positions (n,) of an epoch's N samples, (n, ...): a tensor (N, ...), or a part."""
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor: ...
 
 
 class Trainer(ABC):
@@ -53,11 +59,11 @@ class Trainer(ABC):
             optimizer.zero_grad()
 
     @abstractmethod
-    def inputs(self) -> Tensor:
-        """The training samples of the present epoch, (N, ...)."""
+    def inputs(self) -> Samples:
+        """The training samples of the present epoch."""
 
     @abstractmethod
-    def loss(self, inputs: Tensor, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
         """The loss of the ``batch`` at these positions of ``inputs``, and sums over its samples of
         what is recorded of the epoch.
         """
@@ -97,15 +103,16 @@ class Trainer(ABC):
     def train_on(self, batches: Batches) -> dict[str, float]:
         """One step on each batch; the means over the samples of what is recorded."""
         inputs, totals = self.inputs(), dict[str, float]()
-        for step, batch in enumerate(batches):
-            loss, sums = self.loss(inputs, batch)
-            self._check_finite(loss.item(), f"step {step}: the training loss")
-            self.zero_grad()
-            loss.backward()
-            for optimizer in self.optimizers.values():
-                optimizer.step()
-            for name, value in sums.items():
-                totals[name] = totals.get(name, 0.0) + value
+        with global_stream(self.run.seed, "steps", self.epoch):  # dropout draws from it
+            for step, batch in enumerate(batches):
+                loss, sums = self.loss(inputs, batch)
+                self._check_finite(loss.item(), f"step {step}: the training loss")
+                self.zero_grad()
+                loss.backward()
+                for optimizer in self.optimizers.values():
+                    optimizer.step()
+                for name, value in sums.items():
+                    totals[name] = totals.get(name, 0.0) + value
         seen = sum(map(len, batches))
         return {name: total / seen for name, total in totals.items()}
 

@@ -14,14 +14,16 @@ def contact_sheet(images: Tensor, labels: Tensor, per_class: int) -> tuple[Figur
     """The first ``per_class`` images of each class, one class per row.
 
     Args:
-        images: (n, C, H, W), any range; shown from its minimum to its maximum.
+        images: (n, C, H, W), grey values; shown from its minimum to its maximum.
         labels: (n,).
     """
     classes = labels.unique(sorted=True)
     rows = torch.cat([(labels == c).nonzero().flatten()[:per_class] for c in classes])
-    grid = make_grid(images[rows], nrow=per_class, normalize=True, padding=1, pad_value=0.2)
+    grid = make_grid(images[rows].float(), nrow=per_class, normalize=True, padding=1, pad_value=0.2)
     figure, axes = plt.subplots(figsize=(COLUMN, COLUMN * grid.shape[1] / grid.shape[2]))
-    axes.imshow(1 - grid.permute(1, 2, 0).numpy(), interpolation="nearest")
+    shown = grid.permute(1, 2, 0).numpy()
+    # Digits are drawn dark on white, photographs as they are.
+    axes.imshow(1 - shown if images.shape[1] == 1 else shown, interpolation="nearest")
     height = images.shape[2] + 1
     axes.set_yticks([(i + 0.5) * height for i in range(len(classes))], classes.tolist())
     axes.set_xticks([])

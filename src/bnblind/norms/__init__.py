@@ -10,8 +10,9 @@ This file imports no variant: who uses one variant depends on its file and on th
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -184,14 +185,27 @@ class RunningAverages(StoredStatistics):
 class FrozenStatistics(StoredStatistics):
     """Statistics taken once from data (:func:`freeze_statistics`), then constant in any mode."""
 
-    freezing = False
+    seen: list[tuple[int, Tensor, Tensor]] | None = None
+    """While it is being frozen: samples, mean and variance of each chunk so far."""
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if self.freezing:
+        if self.seen is not None:
             var, mean = torch.var_mean(x.detach(), dim=pooled_axes(x), correction=0)
+            self.seen.append((len(x), mean, var))
+            mean, var = _pooled(self.seen)
             self.running_mean.copy_(mean)
             self.running_var.copy_(var)
         return self.running_mean, self.running_var
+
+
+def _pooled(chunks: Sequence[tuple[int, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of all samples, from those of chunks of them."""
+    if len(chunks) == 1:
+        return chunks[0][1:]
+    total = sum(count for count, _, _ in chunks)
+    mean = torch.stack([count / total * own for count, own, _ in chunks]).sum(0)
+    parts = [count / total * (var + (own - mean) ** 2) for count, own, var in chunks]
+    return mean, torch.stack(parts).sum(0)
 
 
 NormFactory = Callable[[Sequence[int]], Norm]
@@ -235,20 +249,41 @@ def build_norm(name: str, shape: Sequence[int], eps: float = 1e-5) -> Norm:
     return norm_class(name)(shape, eps)
 
 
-def freeze_statistics(model: nn.Module, x: Tensor) -> None:
-    """Give every layer of ``model`` with frozen statistics those it sees on the inputs ``x``.
+def freeze_statistics(model: nn.Module, *chunks: Tensor) -> None:
+    """Give every layer of ``model`` with frozen statistics those it sees on inputs, whole or in
+    ``chunks``.
 
-    Layers are frozen front to back in one forward pass; a model without such a layer is left
-    as it is, untouched by the pass.
+    Layers are frozen front to back: of one chunk in one forward pass, of several in as many for
+    each layer, in the order in which the model has them. A model without such a layer is left as it
+    is, untouched by the pass.
     """
     frozen = [m for m in model.modules() if isinstance(m, FrozenStatistics)]
-    if not frozen:
-        return
-    try:
-        for layer in frozen:
-            layer.freezing = True
-        with torch.no_grad():
-            model(x)
-    finally:
-        for layer in frozen:
-            layer.freezing = False
+    for group in [frozen] if len(chunks) == 1 and frozen else [[layer] for layer in frozen]:
+        try:
+            for layer in group:
+                layer.seen = []
+            with torch.no_grad():
+                for x in chunks:
+                    model(x)
+        finally:
+            for layer in group:
+                layer.seen = None
+
+
+def average_statistics(
+    model: nn.Module, batches: Iterable[Tensor], kinds: Any = BatchStatistics
+) -> None:
+    """Make the running averages of all layers of some ``kinds`` plain means over these batches.
+
+    The model goes through them in training mode and is left in it.
+    """
+    layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, kinds)]
+    momenta = [layer.momentum for layer in layers]
+    model.train()
+    with torch.no_grad():
+        for number, batch in enumerate(batches if layers else (), 1):
+            for layer in layers:
+                layer.momentum = 1 / number
+            model(batch)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum

@@ -130,8 +130,8 @@ def _of_data(
     config: Mapping[str, Any], datasets: Mapping[str, Any], paths: Paths
 ) -> Iterator[Artifact]:
     for name in config["data"]:
-        raw = paths.raw(name, datasets[name]["file"])
-        yield Artifact(raw, "data", "prepared", "export_data")
+        for file in datasets[name]["files"]:
+            yield Artifact(paths.raw(name, file), "data", "prepared", "export_data")
         for path in (paths.prepared(name), paths.manifest(name)):
             yield Artifact(path, "data", "prepared", "prepare_data")
         for path in paths.figure(f"data/{name}"):

@@ -9,13 +9,14 @@ from bnblind.errors import BadInput
 from bnblind.experiments.batching import make_batches, order_hash
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.federations.cell import FederatedCell
+from bnblind.experiments.networks.cell import CHUNK
 from bnblind.experiments.networks.evaluation import evaluate
 from bnblind.experiments.networks.losses import cross_entropy
 from bnblind.experiments.networks.models import build_model
 from bnblind.experiments.randomness import global_stream, stream
 from bnblind.experiments.runs import Run, Weights
-from bnblind.experiments.trainer import Row, Trainer
-from bnblind.norms import BatchStatistics, freeze_statistics
+from bnblind.experiments.trainer import Row, Samples, Trainer
+from bnblind.norms import average_statistics, freeze_statistics
 
 
 def deal(
@@ -70,13 +71,13 @@ class FederatedTrainer(Trainer):
         self.clients = deal(labels, cell.clients, cell.classes_per_client, dealt)
         with global_stream(seed, "init"):
             model = build_model(cell.model, cell.norm, data.input_shape, data.classes)
-        freeze_statistics(model, data.train.images)
+        freeze_statistics(model, *data.train.chunks(CHUNK))
         super().__init__(cell, seed, labels, model)
 
-    def inputs(self) -> Tensor:
-        return self.data.train.images
+    def inputs(self) -> Samples:
+        return self.data.train
 
-    def loss(self, inputs: Tensor, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
         loss = cross_entropy(self.model(inputs[batch]), self.labels[batch], "mean")
         return loss, {"loss": loss.item() * len(batch)}
 
@@ -112,13 +113,7 @@ class FederatedTrainer(Trainer):
     def recalibrated(self) -> nn.Module:
         """A copy whose batch norms average over all training images."""
         model = copy.deepcopy(self.model)
-        layers = [layer for layer in model.modules() if isinstance(layer, BatchStatistics)]
-        for layer in layers:
-            layer.momentum = 1.0
-        if layers:
-            model.train()
-            with torch.no_grad():
-                model(self.data.train.images)
+        average_statistics(model, self.data.train.chunks(CHUNK))
         return model
 
     def report(self) -> str:

@@ -11,7 +11,6 @@ class FlowCell(Cell):
 
     Attributes:
         pair: the two classes.
-        levels: grey values of the data set.
         coupling, couplings, width, depth, coupling_norm, constraint: see
             :func:`bnblind.experiments.flows.realnvp.build_flow`.
         scale_regularization: weight of the squared gains in the loss.
@@ -23,7 +22,6 @@ class FlowCell(Cell):
     pair: tuple[int, int] = identity(1, axis="pairs", compared=True)
     coupling: str = identity(2)
     coupling_norm: str = identity(4, axis="coupling_norms", own_job=True)
-    levels: int
     couplings: int
     width: int
     depth: int

@@ -20,19 +20,16 @@ from bnblind.experiments.flows.training import best_flow, log_likelihoods, pair_
 from bnblind.experiments.randomness import stream
 from bnblind.experiments.runs import Run
 from bnblind.experiments.trainer import Row
-from bnblind.norms import BatchStatistics
+from bnblind.norms import BatchStatistics, average_statistics
 
 SHARES = tuple(i / 10 for i in range(11))
 """Share a of the first class's image in a mixed image, x = a x_pos + (1 - a) x_neg."""
 
+AVERAGING = BatchStatistics | BatchCouplingNorm
+"""The layers that keep running averages."""
+
 MIDDLE = 0.5
 """The share at which mixed images are compared with real ones."""
-
-
-def averaging(flow: RealNVP) -> list[BatchStatistics | BatchCouplingNorm]:
-    """The layers that keep running averages."""
-    kinds = BatchStatistics | BatchCouplingNorm
-    return [layer for layer in flow.modules() if isinstance(layer, kinds)]
 
 
 def recalibrated(flow: RealNVP, part: Part, cell: FlowCell, seed: int) -> RealNVP:
@@ -41,28 +38,19 @@ def recalibrated(flow: RealNVP, part: Part, cell: FlowCell, seed: int) -> RealNV
     batches = make_batches(
         "random", part.labels, cell.batch_size, stream(seed, "recalibration", "batches")
     )
-    images = dequantize(part.images, cell.levels, stream(seed, "recalibration", "noise"))
-    layers = averaging(flow)
-    momenta = [layer.momentum for layer in layers]
-    flow.train()
-    with torch.no_grad():
-        for number, batch in enumerate(batches, 1):
-            for layer in layers:
-                layer.momentum = 1 / number
-            flow(images[batch])
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
+    images = dequantize(part.pixels, part.scale.levels, stream(seed, "recalibration", "noise"))
+    average_statistics(flow, (images[batch] for batch in batches), AVERAGING)
     return flow.eval()
 
 
 def mixed_images(
-    part: Part, share: float, pairs: tuple[Tensor, Tensor], noise: torch.Generator, levels: int
+    part: Part, share: float, pairs: tuple[Tensor, Tensor], noise: torch.Generator
 ) -> Tensor:
     """``share`` of the first class's image plus the rest of the second's, dequantized; ``pairs``
     are positions of the images of the first and of the second class in ``part``.
     """
-    first, second = (part.images[rows] for rows in pairs)
-    return dequantize(share * first + (1 - share) * second, levels, noise)
+    first, second = (part.pixels[rows] for rows in pairs)
+    return dequantize(share * first + (1 - share) * second, part.scale.levels, noise)
 
 
 def draw_pairs(part: Part, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -88,7 +76,7 @@ def judge(flow: RealNVP, part: Part, cell: FlowCell, seed: int, where: str) -> l
     mixed mean at ``MIDDLE``; ``auc``: chance that a real image is likelier than such a mixed one.
     """
     real = log_likelihoods(
-        flow, dequantize(part.images, cell.levels, stream(seed, "judging", where, "real"))
+        flow, dequantize(part.pixels, part.scale.levels, stream(seed, "judging", where, "real"))
     )
     pairs = draw_pairs(part, cell.mixtures, stream(seed, "judging", where, "pairs"))
     rows: list[Row] = [
@@ -97,7 +85,7 @@ def judge(flow: RealNVP, part: Part, cell: FlowCell, seed: int, where: str) -> l
     ]
     for share in SHARES:
         noise = stream(seed, "judging", where, "mixed")
-        mixed = log_likelihoods(flow, mixed_images(part, share, pairs, noise, cell.levels))
+        mixed = log_likelihoods(flow, mixed_images(part, share, pairs, noise))
         values = {"mixed.mean": mixed.mean().item(), "mixed.sd": mixed.std().item()}
         if share == MIDDLE:
             values["gap"] = (real.mean() - mixed.mean()).item()
@@ -115,7 +103,7 @@ def evaluate_run(cell: FlowCell, run: Run, data: Dataset) -> tuple[list[Row], di
     (epoch,) = run.weights
     flow, parts = best_flow(cell, run, data), pair_parts(cell, data)
     flows = {"plain": flow}
-    if averaging(flow):
+    if any(isinstance(layer, AVERAGING) for layer in flow.modules()):
         flows["recalibrated"] = recalibrated(flow, parts["train"], cell, run.seed)
     rows, samples = [], {}
     for kind, judged in flows.items():

@@ -12,18 +12,18 @@ from bnblind.experiments.flows.pixels import bits_per_dimension, dequantize, sel
 from bnblind.experiments.flows.realnvp import RealNVP, build_flow
 from bnblind.experiments.randomness import global_stream, stream
 from bnblind.experiments.runs import Run
-from bnblind.experiments.trainer import Trainer
+from bnblind.experiments.trainer import Samples, Trainer
 from bnblind.norms import freeze_statistics
 
 
 def pair_parts(cell: FlowCell, data: Dataset) -> dict[str, Part]:
-    """The pair's images of each part as grey values, labelled 1 (first class) and 0."""
-    return {name: select_pair(getattr(data, name), data, cell.pair, cell.levels) for name in SPLITS}
+    """The pair's images of each part, labelled 1 (first class) and 0."""
+    return {name: select_pair(getattr(data, name), cell.pair, data.classes) for name in SPLITS}
 
 
-def noisy(cell: FlowCell, part: Part, seed: int, *names: str | int) -> Tensor:
+def noisy(part: Part, seed: int, *names: str | int) -> Tensor:
     """The images of ``part`` dequantized with the stream ``noise/NAMES``."""
-    return dequantize(part.images, cell.levels, stream(seed, "noise", *names))
+    return dequantize(part.pixels, part.scale.levels, stream(seed, "noise", *names))
 
 
 def initial_flow(cell: FlowCell, seed: int, images: Tensor) -> RealNVP:
@@ -57,15 +57,15 @@ class FlowTrainer(Trainer):
     def __init__(self, cell: FlowCell, seed: int, data: Dataset) -> None:
         self.cell, self.parts = cell, pair_parts(cell, data)
         self.measured = {
-            part: noisy(cell, self.parts[part], seed, part) for part in ("train", "validation")
+            part: noisy(self.parts[part], seed, part) for part in ("train", "validation")
         }
         flow = initial_flow(cell, seed, self.measured["train"])
         super().__init__(cell, seed, self.parts["train"].labels, flow)
 
     def inputs(self) -> Tensor:
-        return noisy(self.cell, self.parts["train"], self.run.seed, "epoch", self.epoch)
+        return noisy(self.parts["train"], self.run.seed, "epoch", self.epoch)
 
-    def loss(self, inputs: Tensor, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
         likelihood = self.model(inputs[batch]).mean()
         loss = self.cell.scale_regularization * self.model.scale_penalty() - likelihood
         return loss, {"log_likelihood": likelihood.item() * len(batch)}
@@ -74,8 +74,9 @@ class FlowTrainer(Trainer):
         self._record("steps", means["log_likelihood"])
 
     def _record(self, name: str, log_likelihood: float) -> None:
-        dimensions = self.parts["train"].images[0].numel()
-        bits = bits_per_dimension(log_likelihood, dimensions, self.cell.levels)
+        train = self.parts["train"]
+        dimensions = train.pixels[0].numel()
+        bits = bits_per_dimension(log_likelihood, dimensions, train.scale.levels)
         self.run.record(self.epoch, name, log_likelihood=log_likelihood, bits_per_dimension=bits)
 
     def measure(self) -> None:
@@ -108,7 +109,7 @@ def best_flow(cell: FlowCell, run: Run, data: Dataset) -> RealNVP:
     """The flow with the weights that ``run`` kept, in evaluation mode."""
     if len(run.weights) != 1:
         raise BadInput(f"a run keeps the weights of its best epoch; found {list(run.weights)}")
-    train = noisy(cell, pair_parts(cell, data)["train"], run.seed, "train")
+    train = noisy(pair_parts(cell, data)["train"], run.seed, "train")
     flow = initial_flow(cell, run.seed, train)
     (weights,) = run.weights.values()
     flow.load_state_dict(weights)

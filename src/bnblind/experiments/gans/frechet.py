@@ -26,7 +26,7 @@ def classifier(data: Dataset) -> nn.Module:
 
 def features(classifier: nn.Module, images: Tensor) -> Tensor:
     """The 32 inputs of its last layer, (n, 32) float64."""
-    return features_before(classifier, images)
+    return features_before(classifier, [images])
 
 
 def _symmetric_root(matrix: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from bnblind.experiments.networks.causes import share_blocked_by, watched
 from bnblind.experiments.networks.evaluation import preserved
 from bnblind.experiments.randomness import global_stream, stream
 from bnblind.experiments.runs import Run, Weights
-from bnblind.experiments.trainer import Row, Trainer
+from bnblind.experiments.trainer import Row, Samples, Trainer
 from bnblind.norms import Norm, build_norm, freeze_statistics
 
 SLOPE = 0.2
@@ -56,11 +56,12 @@ class GanTrainer(Trainer):
 
     def __init__(self, cell: GanCell, seed: int, data: Dataset) -> None:
         self.cell, self.data, shape = cell, data, data.input_shape
-        inputs = data.train.images[0].numel()
+        inputs = data.train.pixels[0].numel()
         with global_stream(seed, "init"):
             networks = {"generator": generator(inputs, cell)}
             networks["discriminator"] = discriminator(inputs, cell)
-        self.shape, self.mean, self.std = shape, data.mean.float(), data.std.float()
+        self.shape = shape
+        self.mean, self.std = data.scale.mean.float(), data.scale.std.float()
         freeze_statistics(networks["discriminator"], data.train.images)
         self.classifier = classifier(data)
         self.real = features(self.classifier, data.test.images)
@@ -70,8 +71,8 @@ class GanTrainer(Trainer):
     def networks_by_optimizer(self) -> Mapping[str, nn.Module]:
         return self.networks
 
-    def inputs(self) -> Tensor:
-        return self.data.train.images
+    def inputs(self) -> Samples:
+        return self.data.train
 
     def generated(self, count: int, noise: torch.Generator) -> Tensor:
         """Images as the data's: scaled pixels, (count, C, H, W)."""
@@ -95,7 +96,7 @@ class GanTrainer(Trainer):
         of_real, of_fake = self.judged(real, fake)
         return F.softplus(-of_real).mean() + F.softplus(of_fake).mean()
 
-    def loss(self, inputs: Tensor, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
         """That of the network whose turn it is."""
         real, fake = inputs[batch], self.generated(len(batch), self.noise)
         if self.turn == "discriminator":
@@ -147,7 +148,7 @@ class GanTrainer(Trainer):
         )
         if not last.blocks_as_bn:
             return None
-        real = self.data.train.images[: self.cell.batch_size]
+        real = self.data.train[: self.cell.batch_size]
         with preserved(self.model), watched(last) as seen:
             self.model.train()
             fake = self.generated(len(real), stream(self.run.seed, "probed")).detach()
@@ -163,7 +164,7 @@ def judge(cell: GanCell, run: Run, data: Dataset) -> tuple[list[Row], dict[str, 
     """No further metrics; images that the trained generator draws, (cell.samples, C, H, W)."""
     if cell.epochs not in run.weights:  # diverged
         return [], {}
-    network = generator(data.train.images[0].numel(), cell)
+    network = generator(data.train.pixels[0].numel(), cell)
     network.load_state_dict(by_prefix(run.weights[cell.epochs], "generator."))
     noise = stream(run.seed, "samples")
     with torch.no_grad():

@@ -42,7 +42,7 @@ def blocked_shares(model: nn.Module, part: Part, cell: NetworkCell, seed: int) -
     model, loss = copy.deepcopy(model).double().train(), training_loss(cell.loss)
     with BlindnessProbe(model) as probe:
         for batch in whole_batches(part, cell, seed):
-            loss(model(part.images[batch].double()), part.labels[batch], "mean").backward()
+            loss(model(part[batch].double()), part.labels[batch], "mean").backward()
     return {
         f"{row['layer']}.{share}": row[share]
         for row in probe.table().to_dict("records")
@@ -81,7 +81,7 @@ def mixture_shares(model: nn.Module, part: Part, cell: NetworkCell, seed: int) -
     classes = len(part.labels.unique())
     for batch in whole_batches(part, cell, seed):
         labels = part.labels[batch]
-        loss(model(part.images[batch].double()), labels, "mean").backward()
+        loss(model(part[batch].double()), labels, "mean").backward()
         G = points[-1].grad
         assert G is not None
         total = G.square().sum().item()

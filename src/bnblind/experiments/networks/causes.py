@@ -21,14 +21,15 @@ def first_norm(model: nn.Module) -> Norm:
     return next(layer for layer in model.modules() if isinstance(layer, Norm))
 
 
-def features_before(model: nn.Module, images: Tensor) -> Tensor:
-    """What the first norm is given of these images in evaluation mode, (n, D) float64."""
+def features_before(model: nn.Module, chunks: Iterable[Tensor]) -> Tensor:
+    """What the first norm is given of images in evaluation mode, (n, D) float64."""
     seen: list[Tensor] = []
     model = copy.deepcopy(model).double().eval()
     first_norm(model).register_forward_pre_hook(lambda _, args: seen.append(args[0].flatten(1)))
     with torch.no_grad():
-        model(images.double())
-    return seen[0]
+        for images in chunks:
+            model(images.double())
+    return torch.cat(seen)
 
 
 def feature_statistics(x: Tensor, labels: Tensor) -> dict[str, float]:
@@ -103,6 +104,6 @@ def blocked_share(model: nn.Module, part: Part, cell: NetworkCell, seed: int) ->
     loss = training_loss(cell.loss)
     with watched(layer) as seen:
         for batch in whole_batches(part, cell, seed):
-            logits = model(part.images[batch].double())
+            logits = model(part[batch].double())
             loss(logits, part.labels[batch], "mean").backward()
     return share_blocked_by(layer, seen)

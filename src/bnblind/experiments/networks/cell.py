@@ -6,6 +6,9 @@ from typing import Any
 from bnblind.errors import BadInput
 from bnblind.experiments.cells import LAST, Cell, identity
 
+CHUNK = 2048
+"""Samples that go through a network at once where nothing is trained."""
+
 MODES = ("eval", "random", "label")
 """Of measuring a classifier, see :mod:`bnblind.experiments.networks.evaluation`."""
 
@@ -19,6 +22,7 @@ class NetworkCell(Cell):
         loss: name of the training loss.
         weight_decay: in place of the optimizer's own.
         init: how the weights start, a name of ``INITS``.
+        width, dropout: of the network, where it has them; its own if None.
         split: which samples are in which part, a name of ``SPLITTINGS``.
         snapshots: epochs whose weights are kept, besides the initial and the last ones.
         probed: training batches on which to measure, before and after training, what batch norm
@@ -27,6 +31,7 @@ class NetworkCell(Cell):
             and what of the gradient is blocked wherever BN's backward pass acts.
         course: whether every epoch is measured, and those whose weights are kept in all modes;
             otherwise the last three are, in evaluation mode.
+        chunk: samples that go through the network at once where nothing is trained.
     """
 
     model: str = identity(1)
@@ -35,15 +40,24 @@ class NetworkCell(Cell):
     weight_decay: float | None = identity(8, axis="weight_decays", compared=True, default=None)
     init: str = identity(9, default="torch")
     split: str = identity(10, default="prepared")
+    width: int | None = identity(11, default=None)
+    dropout: float | None = identity(12, default=None)
     snapshots: tuple[int, ...]
     probed: int = 0
     features: bool = False
     course: bool = True
+    chunk: int = CHUNK
 
     def __post_init__(self) -> None:
         late = [epoch for epoch in self.snapshots if epoch > self.epochs]
         if late:
             raise BadInput(f"snapshots {late} lie after the last epoch, {self.epochs}")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of :func:`bnblind.experiments.networks.models.build_model`."""
+        given = {"width": self.width, "dropout": self.dropout}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def optimizer_settings(self) -> dict[str, Any]:

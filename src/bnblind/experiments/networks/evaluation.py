@@ -12,7 +12,7 @@ from torch import nn
 
 from bnblind.experiments.batching import Batches, make_batches
 from bnblind.experiments.datasets import Part
-from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.cell import CHUNK, NetworkCell
 from bnblind.experiments.networks.losses import training_loss
 from bnblind.experiments.randomness import stream
 
@@ -32,10 +32,10 @@ def preserved(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def batches_of(part: Part, mode: str, batch_size: int, seed: int) -> Batches:
+def batches_of(part: Part, mode: str, batch_size: int, seed: int, chunk: int = CHUNK) -> Batches:
     """The batches in which ``mode`` shows ``part`` to a model; arguments as of :func:`evaluate`."""
     if mode == "eval":
-        return [torch.arange(len(part.labels))]
+        return [*torch.arange(len(part)).split(chunk)]
     return make_batches(mode, part.labels, batch_size, stream(seed, "evaluation", mode))
 
 
@@ -46,6 +46,7 @@ def evaluate(
     batch_size: int,
     seed: int,
     loss: str = NetworkCell.loss,
+    chunk: int = CHUNK,
 ) -> tuple[float, float]:
     """Mean loss per sample in nats, and accuracy as a share, of ``model`` on ``part``.
 
@@ -54,12 +55,13 @@ def evaluate(
         batch_size: of the batches in training mode.
         seed: of the batches' order, the same at every call.
         loss: name of the training loss.
+        chunk: samples at once in evaluation mode.
     """
     of_logits, total, correct = training_loss(loss), 0.0, 0.0
     with preserved(model), torch.no_grad():
         model.train(mode != "eval")
-        for batch in batches_of(part, mode, batch_size, seed):
-            logits, labels = model(part.images[batch]), part.labels[batch]
+        for batch in batches_of(part, mode, batch_size, seed, chunk):
+            logits, labels = model(part[batch]), part.labels[batch]
             total += of_logits(logits, labels, "sum").item()
             correct += (logits.argmax(1) == labels).sum().item()
-    return total / len(part.labels), correct / len(part.labels)
+    return total / len(part), correct / len(part)

@@ -4,14 +4,18 @@ To add one, write a function with this signature and name it in ``MODELS``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, signature
 from math import prod
 
 from torch import Tensor, nn
 
-from bnblind.errors import unknown
+from bnblind.errors import BadInput, unknown
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.deep import densenet121, residual, resnet18, vgg11
 from bnblind.norms import NormFactory, build_norm
+
+KEYWORD = Parameter.KEYWORD_ONLY
 
 
 def head(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
@@ -73,64 +77,25 @@ def conv(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequ
     )  # fmt: skip
 
 
-RESNET_WIDTHS = (8, 16, 32)
-"""Channels of the stages, one block each; every stage but the first halves the image."""
-
-
-def halved(size: int) -> int:
-    """Side of the image after a 3x3 convolution of stride 2 with padding 1."""
-    return (size + 1) // 2
-
-
-class Block(nn.Module):
-    """conv - norm - ReLU - conv - norm, plus the input, then ReLU (He et al. 2016).
-
-    Where the shape changes, the input goes through a 1x1 convolution and a norm.
-    """
-
-    def __init__(self, channels: int, shape: Sequence[int], stride: int, norm: NormFactory) -> None:
-        super().__init__()
-        width = shape[0]
-        self.branch = nn.Sequential(
-            nn.Conv2d(channels, width, 3, stride, padding=1, bias=False), norm(shape), nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1, bias=False), norm(shape),
-        )  # fmt: skip
-        self.skip: nn.Module = nn.Identity()
-        if stride > 1 or channels != width:
-            projection = nn.Conv2d(channels, width, 1, stride, bias=False)
-            self.skip = nn.Sequential(projection, norm(shape))
-        self.relu = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.relu(self.branch(x) + self.skip(x))
-        return out
-
-
 def resnet(input_shape: Sequence[int], classes: int, norm: NormFactory) -> nn.Sequential:
-    """``resnet``: a 3x3 convolution with norm and ReLU, one block per stage, global average
-    pooling, linear.
-    """
-    channels, height, width = input_shape
-    shape = (RESNET_WIDTHS[0], height, width)
-    first = nn.Conv2d(channels, RESNET_WIDTHS[0], 3, padding=1, bias=False)
-    layers: list[nn.Module] = [first, norm(shape), nn.ReLU()]
-    for i, wide in enumerate(RESNET_WIDTHS):
-        before, stride = shape[0], 1 if i == 0 else 2
-        shape = (wide, *shape[1:]) if i == 0 else (wide, halved(shape[1]), halved(shape[2]))
-        layers.append(Block(before, shape, stride, norm))
-    return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(RESNET_WIDTHS[-1], classes)
-    )
+    """``resnet``: a residual network of three stages with 8, 16 and 32 channels, a block each."""
+    return residual(input_shape, classes, norm, (8, 16, 32), blocks=1)
 
 
-MODELS: dict[str, Callable[[Sequence[int], int, NormFactory], nn.Module]] = {
+MODELS: dict[str, Callable[..., nn.Module]] = {
     "head": head,
     "head_relu": head_relu,
     "mlp": mlp,
     "mini_vgg": mini_vgg,
     "resnet": resnet,
     "conv": conv,
+    "vgg11": vgg11,
+    "resnet18": resnet18,
+    "densenet121": densenet121,
 }
+"""Name -> function of input shape, classes and norm factory, and of ``width`` and ``dropout`` as
+keywords if it has them.
+"""
 
 
 def he(model: nn.Module) -> None:
@@ -142,29 +107,58 @@ def he(model: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
+def vgg(model: nn.Module) -> None:
+    """``vgg``: the authors' of VGG: convolutions normal with variance 2 / outputs, linear layers
+    with standard deviation 0.01, biases 0.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0, 0.01)
+        if isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
 INITS: dict[str, Callable[[nn.Module], None]] = {
     "torch": lambda model: None,  # each layer's own
     "he": he,
+    "vgg": vgg,
 }
 
 
 def build_model(
-    model: str, norm: str, input_shape: Sequence[int], classes: int, init: str = "torch"
+    model: str,
+    norm: str,
+    input_shape: Sequence[int],
+    classes: int,
+    init: str = "torch",
+    **options: float,
 ) -> nn.Module:
-    """The network ``model`` with the variant ``norm`` at its normalization layers; raises BadInput
-    if a name is unknown, or the norm not defined for the model's features.
+    """The network ``model`` with the variant ``norm`` at its normalization layers.
+
+    Args:
+        options: ``width`` and ``dropout``, of networks that have them.
+
+    Raises:
+        BadInput: a name is unknown, the norm not defined for the model's features, the model
+            without an option, or too deep for the images.
     """
     if model not in MODELS:
         raise unknown("model", model, MODELS)
     if init not in INITS:
         raise unknown("init", init, INITS)
-    built = MODELS[model](input_shape, classes, lambda shape: build_norm(norm, shape))
+    allowed = [name for name, p in signature(MODELS[model]).parameters.items() if p.kind is KEYWORD]
+    if wrong := sorted({*options} - {*allowed}):
+        known = ", ".join(allowed) or "none"
+        raise BadInput(f"model {model} has no {' and no '.join(wrong)}; allowed: {known}")
+    built = MODELS[model](input_shape, classes, lambda shape: build_norm(norm, shape), **options)
     INITS[init](built)
     return built
 
 
 def kept_model(cell: NetworkCell, data: Dataset, weights: Mapping[str, Tensor]) -> nn.Module:
     """The network of a cell with the weights of some epoch."""
-    model = build_model(cell.model, cell.norm, data.input_shape, data.classes)
+    model = build_model(cell.model, cell.norm, data.input_shape, data.classes, **cell.options)
     model.load_state_dict(dict(weights))
     return model

@@ -58,7 +58,7 @@ def penultimate(model: nn.Module, part: Part, mode: str, batch_size: int, seed: 
     classifier_of(model).register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     with torch.no_grad():
         for batch in batches:
-            model(part.images[batch])
+            model(part[batch])
     features = torch.cat(seen)
     return torch.empty_like(features).index_copy_(0, torch.cat(batches), features)
 

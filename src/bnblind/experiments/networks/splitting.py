@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from bnblind.experiments.batching import make_batches
@@ -16,7 +15,7 @@ from bnblind.experiments.networks.models import kept_model
 from bnblind.experiments.randomness import stream
 from bnblind.layers import normalization_layers
 from bnblind.model_split import split_loss
-from bnblind.norms import BatchStatistics, Norm
+from bnblind.norms import Norm, average_statistics
 from bnblind.norms.bn import BatchNorm
 from bnblind.shares import blocked
 from bnblind.split import PARTS, Split
@@ -40,7 +39,7 @@ class Probing:
             drawn = make_batches(batching, part.labels, self.batch_size, order)
             whole = [batch for batch in drawn if len(batch) == self.batch_size]
             for number, batch in enumerate(whole[: self.batches]):
-                yield batching, number, part.images[batch], part.labels[batch]
+                yield batching, number, part[batch], part.labels[batch]
 
 
 def trained_model(cell: NetworkCell, data: Dataset, weights: Mapping[str, Tensor]) -> nn.Module:
@@ -49,15 +48,9 @@ def trained_model(cell: NetworkCell, data: Dataset, weights: Mapping[str, Tensor
 
     The running averages of training lag behind, and at initialization say nothing.
     """
-    built = kept_model(cell, data, weights).train()
-    averaging = [m for m in built.modules() if isinstance(m, BatchStatistics)]
-    for layer in averaging:
-        layer.momentum = 1.0
-    with torch.no_grad():
-        built(data.train.images)
-    for layer in averaging:
-        layer.momentum = BatchStatistics.momentum
-    return built
+    built = kept_model(cell, data, weights)
+    average_statistics(built, data.train.chunks(cell.chunk))
+    return built.train()
 
 
 def split_at(

@@ -19,7 +19,7 @@ from bnblind.experiments.networks.losses import training_loss
 from bnblind.experiments.networks.models import build_model, kept_model
 from bnblind.experiments.randomness import global_stream, stream
 from bnblind.experiments.runs import Run
-from bnblind.experiments.trainer import Row, Trainer
+from bnblind.experiments.trainer import Row, Samples, Trainer
 from bnblind.norms import freeze_statistics
 
 
@@ -31,9 +31,11 @@ def own_data(cell: NetworkCell, seed: int, data: Dataset) -> Dataset:
 def initial_model(cell: NetworkCell, seed: int, data: Dataset) -> nn.Module:
     """The untrained network; the same weights for a seed under every norm and batching."""
     with global_stream(seed, "init"):
-        model = build_model(cell.model, cell.norm, data.input_shape, data.classes, cell.init)
+        model = build_model(
+            cell.model, cell.norm, data.input_shape, data.classes, cell.init, **cell.options
+        )
     model = model.to(memory_format=torch.channels_last)  # faster convolutions
-    freeze_statistics(model, data.train.images)
+    freeze_statistics(model, *data.train.chunks(cell.chunk))
     return model
 
 
@@ -50,10 +52,10 @@ class NetworkTrainer(Trainer):
         self.data = data = own_data(cell, seed, data)
         super().__init__(cell, seed, data.train.labels, initial_model(cell, seed, data))
 
-    def inputs(self) -> Tensor:
-        return self.data.train.images
+    def inputs(self) -> Samples:
+        return self.data.train
 
-    def loss(self, inputs: Tensor, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
         labels = self.labels[batch]
         logits = self.model(inputs[batch])
         loss = self.of_logits(logits, labels, "mean")
@@ -69,7 +71,7 @@ class NetworkTrainer(Trainer):
             for mode in cell.modes(self.epoch):
                 samples = getattr(self.data, part)
                 loss, accuracy = evaluate(
-                    self.model, samples, mode, cell.batch_size, run.seed, cell.loss
+                    self.model, samples, mode, cell.batch_size, run.seed, cell.loss, cell.chunk
                 )
                 self._check_finite(loss, f"after its last step: the {part} loss in mode {mode}")
                 run.record(self.epoch, f"{part}.{mode}", loss=loss, accuracy=accuracy)
@@ -95,7 +97,7 @@ def judge(cell: NetworkCell, run: Run, data: Dataset) -> tuple[list[Row], dict[s
     for epoch, weights in run.weights.items() if cell.probed else ():
         model = kept_model(cell, data, weights)
         if cell.features:
-            x = features_before(model, data.test.images)
+            x = features_before(model, data.test.chunks(cell.chunk))
             told = feature_statistics(x, data.test.labels)
             found = {f"features.{name}": value for name, value in told.items()}
             if (share := blocked_share(model, data.train, cell, run.seed)) is not None:

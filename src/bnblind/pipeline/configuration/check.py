@@ -31,8 +31,13 @@ def _of_profile(config: Mapping[str, Any]) -> Iterator[str]:
             "whose results are the published ones; for others such as runs/NAME"
         )
     for name, split in config["data"].items():
-        if split["validation"] + split["test"] >= 1:
+        if split["validation"] + split.get("test", 0) >= 1:
             yield f"data.{name}: validation and test leave no training data; their sum must be < 1"
+        own = datasets()[name].get("tested", 0)
+        if own and "test" in split:
+            yield f"data.{name}.test: found a share; allowed: none, it has {own} samples for tests"
+        if not own and "test" not in split:
+            yield f"data.{name}: test is missing; it has no samples for tests of its own"
 
 
 def _duplicate_cells(config: Mapping[str, Any], experiments: Iterable[Experiment]) -> Iterator[str]:

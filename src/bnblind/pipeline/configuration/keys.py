@@ -58,8 +58,8 @@ def names(kind: str, meaning: str) -> Schema:
 
 
 def default(schema: Schema, value: Any) -> Schema:
-    """The key may be missing, which means ``value``."""
-    words = f"`{value}`" if isinstance(value, str) else str(value)
+    """The key may be missing, which means ``value``; None: what the code has of its own."""
+    words = f"`{value}`" if isinstance(value, str) else "its own" if value is None else str(value)
     meaning = f"{schema['description']}; {words} if not given"
     return schema | {"default": value, "description": meaning}
 

@@ -20,6 +20,7 @@ from bnblind.norm_facts import norm_facts
 
 DATASETS = Path("config/datasets.yaml")
 REGISTRIES = {
+    "format": ("src/bnblind/experiments/preparation.py", "READERS"),
     "model": ("src/bnblind/experiments/networks/models.py", "MODELS"),
     "split": ("src/bnblind/experiments/datasets.py", "SPLITTINGS"),
     "feed": ("src/bnblind/experiments/gans/cell.py", "FEEDS"),

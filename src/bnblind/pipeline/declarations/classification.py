@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.cell import CHUNK, NetworkCell
 from bnblind.norm_facts import has_controls
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import unfit, unprepared
@@ -33,6 +33,12 @@ SECTION = keys.grids(
             keys.name("split", "parts of the data: `prepared`, or `own`: drawn anew for each seed"),
             NetworkCell.split,
         ),
+        "width": keys.default(
+            keys.integer("channels of the first stage, of networks that can be of any width"), None
+        ),
+        "dropout": keys.default(
+            keys.number("share, of networks that have it", minimum=0, exclusiveMaximum=1), None
+        ),
         "norms": keys.names("norm", "norm variants at the network's normalization layers"),
         "batchings": keys.names("batching", BATCHINGS),
         "learning_rates": keys.several(keys.positive("step sizes")),
@@ -41,6 +47,9 @@ SECTION = keys.grids(
         "epochs": keys.integer("passes over the training part"),
         "snapshots": keys.several(
             keys.integer("epochs whose weights are kept, besides the initial and the last ones"), 0
+        ),
+        "chunk": keys.default(
+            keys.integer("samples at once where nothing is trained", CHUNK), CHUNK
         ),
         "seeds": keys.seeds("of initialization and batches"),
     },

@@ -7,7 +7,7 @@ from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import unprepared
 from bnblind.pipeline.configuration.schema import datasets
-from bnblind.pipeline.declaration import Config, Experiment, Grids, Page, Training
+from bnblind.pipeline.declaration import Config, Experiment, Page, Training
 
 SECTION = keys.grids(
     "RealNVP on pairs of classes; every combination of pair, norm, coupling norm and batching is a "
@@ -52,14 +52,6 @@ SECTION = keys.grids(
 )
 
 
-def whole(config: Config) -> Grids:
-    """The grids, each with the grey values that its data set is registered with."""
-    return {
-        name: {**grid, "levels": datasets()[grid["dataset"]]["levels"]}
-        for name, grid in config["flows"].items()
-    }
-
-
 def contradictions(config: Config) -> Iterator[str]:
     for own, grid in config["flows"].items():
         place = f"flows.{own}"
@@ -70,7 +62,9 @@ def contradictions(config: Config) -> Iterator[str]:
                 yield f"{place}.pairs: found {pair}; allowed: two of the classes 0 to {classes - 1}"
 
 
-TRAINING = Training(kind="flows", grids=whole, keeps=("weights", "samples"))
+TRAINING = Training(
+    kind="flows", grids=lambda config: dict(config["flows"]), keeps=("weights", "samples")
+)
 
 
 def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:

@@ -3,20 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-from bnblind.experiments.datasets import SPLITS, Dataset, Part
+from bnblind.experiments.datasets import SPLITS, Dataset, Part, Scale
 from bnblind.pipeline.formats.tensors import read_tensors, tensors_bytes
 
 
 def dataset_bytes(dataset: Dataset, description: dict[str, Any]) -> bytes:
-    tensors = {"mean": dataset.mean, "std": dataset.std}
+    scale = dataset.scale
+    tensors = {"mean": scale.mean, "std": scale.std}
     for name in SPLITS:
         part: Part = getattr(dataset, name)
-        tensors |= {f"{name}.images": part.images, f"{name}.labels": part.labels}
-    return tensors_bytes(tensors, description)
+        tensors |= {f"{name}.pixels": part.pixels, f"{name}.labels": part.labels}
+    return tensors_bytes(tensors, {**description, "levels": scale.levels})
 
 
 def read_dataset(path: Path) -> Dataset:
     """A prepared data set, as :func:`dataset_bytes` wrote it."""
-    tensors, _ = read_tensors(path)
-    parts = {n: Part(tensors[f"{n}.images"], tensors[f"{n}.labels"]) for n in SPLITS}
-    return Dataset(**parts, mean=tensors["mean"], std=tensors["std"])
+    tensors, description = read_tensors(path)
+    scale = Scale(tensors["mean"], tensors["std"], description["levels"])
+    parts = {n: Part(tensors[f"{n}.pixels"], tensors[f"{n}.labels"], scale) for n in SPLITS}
+    return Dataset(**parts)

@@ -16,6 +16,6 @@ def main(argv: list[str]) -> None:
     os.environ[SOURCE] = source_text(args.rule, {"dataset": args.dataset}, [args.prepared])
     use_style()
     train = read_dataset(args.prepared).train
-    figure, drawn = contact_sheet(train.images, train.labels, PER_CLASS)
+    figure, drawn = contact_sheet(train.pixels, train.labels, PER_CLASS)
     caption = f"The first {PER_CLASS} training images of each class of {args.dataset}."
     publish_figure(figure, drawn, args.figures, f"data/{args.dataset}", caption)

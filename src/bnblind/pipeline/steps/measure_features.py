@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
     )
 
     data, tsne = read_dataset(args.prepared), args.settings["tsne"]
-    shown = Part(data.test.images[: tsne["samples"]], data.test.labels[: tsne["samples"]])
+    shown = data.test.first(tsne["samples"])
     measured: list[Row] = []
     plane: list[Row] = []
     for path in args.weights:

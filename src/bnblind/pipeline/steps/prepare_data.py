@@ -1,50 +1,66 @@
-"""Step: raw file to a fixed, scaled split in data/prepared, with a manifest."""
+"""Step: raw files to a fixed split in data/prepared, with a manifest."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from bnblind.errors import BadInput
 from bnblind.experiments.datasets import SPLITS
-from bnblind.experiments.preparation import read_images, split_dataset
+from bnblind.experiments.preparation import read_samples, split_dataset
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.prepared import dataset_bytes
 from bnblind.pipeline.formats.seal import sealed_json
 from bnblind.pipeline.options import parse
-from bnblind.pipeline.steps.export_data import verified
+from bnblind.pipeline.sources import fault
+
+TOLD = ("title", "version", "licence", "citation", "shape", "classes", "levels")
+REMEDY = "delete it and call `make run`, which makes it again"
 
 
-def check_as_registered(name: str, images: np.ndarray, labels: np.ndarray, entry: Any) -> None:
-    """Raise BadInput unless shape and classes are the registered ones."""
-    found = {"shape": list(images.shape[1:]), "classes": len(np.unique(labels))}
+def check_as_registered(
+    name: str, pixels: Tensor, labels: Tensor, entry: Mapping[str, Any]
+) -> None:
+    """Raise BadInput unless shape, classes and grey values are the registered ones."""
+    found = {"shape": list(pixels.shape[1:]), "classes": len(labels.unique())}
     registered = {key: entry[key] for key in found}
     if found != registered:
-        raise BadInput(f"{name}: the raw file holds {found}, expected {registered}")
+        raise BadInput(f"{name}: the raw files hold {found}, expected {registered}")
+    if pixels.max() >= entry["levels"]:
+        raise BadInput(
+            f"{name}: the raw files hold grey values up to {pixels.max().item()}, expected 0 to "
+            f"{entry['levels'] - 1}"
+        )
 
 
 def main(argv: list[str]) -> None:
     args = parse(
-        __name__, argv, word="dataset", settings="registered split", file="raw prepared manifest"
+        __name__,
+        argv,
+        word="dataset",
+        settings="registered split",
+        file="prepared manifest",
+        files="raw",
     )
 
-    entry = args.registered
-    remedy = "; delete it and call `make run`, which makes it again"
-    raw = verified(str(args.raw), args.raw.read_bytes(), entry["sha256"], remedy)
-    images, labels = read_images(args.dataset, raw)
-    check_as_registered(str(args.raw), images, labels, entry)
-    split = args.split
-    dataset, rows = split_dataset(
-        images, labels, seed=split["seed"], validation=split["validation"], test=split["test"]
-    )
+    entry, split = args.registered, args.split
+    raw = {path.name: path.read_bytes() for path in args.raw}
+    for path in args.raw:
+        if wrong := fault(raw[path.name], entry["files"][path.name]):
+            raise BadInput(f"{path}: {wrong}; {REMEDY}")
+    pixels, labels = read_samples(entry["format"], raw)
+    check_as_registered(args.dataset, pixels, labels, entry)
+    tested = entry.get("tested", 0)
+    dataset, rows = split_dataset(pixels, labels, entry["levels"], tested=tested, **split)
     prepared = dataset_bytes(dataset, {"dataset": args.dataset, "split": split})
     manifest = {
         "dataset": args.dataset,
-        **{key: entry[key] for key in ("version", "source", "licence", "shape", "classes")},
-        "raw_sha256": entry["sha256"],
+        **{key: entry[key] for key in TOLD},
+        "raw_sha256": {name: hashlib.sha256(content).hexdigest() for name, content in raw.items()},
         "prepared_sha256": hashlib.sha256(prepared).hexdigest(),
-        "scaling": {"mean": dataset.mean.tolist(), "std": dataset.std.tolist()},
+        "scaling": {"mean": dataset.scale.mean.tolist(), "std": dataset.scale.std.tolist()},
         "split": split,
         "parts": {
             name: {
