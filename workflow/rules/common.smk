@@ -4,7 +4,8 @@ shell.prefix("export PYTHONPATH=src; ")
 
 PROOFS_RECORD = Paths(".").metrics("proofs")
 
-if "data_dir" in config:  # where raw files lie changes no result, so no rule has it as a parameter
+# Where raw files lie changes no result, so no rule has it as a parameter.
+if "data_dir" in config:
     os.environ[FOLDER] = config.pop("data_dir")
 
 try:
