@@ -228,3 +228,26 @@ def test_a_profile_without_its_name_is_refused_and_not_mixed_with_the_default(
     (finished.path / "config/mine.yaml").unlink()
     assert code != 0
     assert "'profile' is a required property" in printed
+
+
+def test_a_folder_of_the_users_own_is_looked_into_and_changes_no_plan(
+    workspace: Clone, tmp_path: Path
+) -> None:
+    """A wrong file there is refused by its path, though an installed package has the right one."""
+    raw = "data/raw/digits/digits.csv.gz"
+    own = tmp_path / "own"
+    own.mkdir()
+    words = ("snakemake", "--cores", "1", "--config", f"data_dir={own}", "--", raw)
+    workspace.run(*words)
+    right = (workspace.path / raw).read_bytes()
+    (own / "digits.csv.gz").write_bytes(right[:-1])
+    assert "Nothing to be done" in workspace.run(*words)
+    (workspace.path / raw).unlink()
+    code, printed = workspace.attempt(*words)
+    assert code == 1
+    assert f"{own}/digits.csv.gz: sha256 is" in printed
+    (own / "digits.csv.gz").write_bytes(right)
+    workspace.run(*words)
+    assert (workspace.path / raw).read_bytes() == right
+    log = (workspace.path / "logs/export_data/digits-digits.csv.gz.log").read_text()
+    assert f"from {own}/digits.csv.gz" in log

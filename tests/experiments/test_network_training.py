@@ -10,7 +10,9 @@ import torch
 from bnblind import BadInput
 from bnblind.errors import Diverged
 from bnblind.experiments.batching import make_batches, order_hash
+from bnblind.experiments.datasets import Dataset, Part
 from bnblind.experiments.networks.cell import MODES, NetworkCell
+from bnblind.experiments.networks.evaluation import evaluate
 from bnblind.experiments.networks.training import NetworkTrainer, initial_model
 from bnblind.experiments.randomness import stream
 from tests.helpers.norms import FOR_VECTORS
@@ -120,6 +122,48 @@ def test_without_its_course_a_run_is_measured_at_its_end_only(digits):
     assert len(found) == 3 * 4
     assert all(row in whole.metrics and ".eval." in row["metric"] for row in found)
     assert same_weights(whole.weights[4], late.weights[4])
+
+
+@pytest.mark.parametrize("chunk", [2048, 100, 7])
+def test_evaluation_in_chunks_is_that_in_one_pass(digits, chunk, monkeypatch):
+    """And no more samples than that go through the network at once."""
+    run, whole = (train(cell(chunk=n, epochs=1), 0, digits) for n in (chunk, 10**6))
+    found, expected = (
+        [row["value"] for row in own.metrics if ".eval." in row["metric"]] for own in (run, whole)
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
+    model, seen = initial_model(cell(), 0, digits), []
+    model.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    evaluate(model, digits.test, "eval", 16, 0, chunk=chunk)
+    assert max(seen) == min(chunk, len(digits.test))
+    assert sum(seen) == len(digits.test)
+
+
+def test_frozen_statistics_do_not_depend_on_the_chunks(digits):
+    """Of two layers, the second of which sees what the first one makes of all chunks."""
+    found = [
+        initial_model(cell(model="mlp", norm="bn_frozen", chunk=n), 0, digits).state_dict()
+        for n in (2048, 100)
+    ]
+    names = [name for name in found[0] if "running" in name]
+    assert len(names) == 4
+    for name in names:
+        torch.testing.assert_close(found[0][name], found[1][name], rtol=1e-5, atol=1e-6)
+
+
+def test_dropout_draws_from_the_runs_own_stream(digits):
+    """So the same bits whatever was drawn before, and others in each epoch and for each seed."""
+    pixels = torch.randint(0, 17, (40, 1, 17, 17), generator=torch.Generator().manual_seed(0))
+    part = Part(pixels.byte(), torch.arange(40) % 4, digits.scale)
+    data = Dataset(part, part, part)
+    deep = {"model": "vgg11", "width": 1, "init": "he", "epochs": 1, "norm": "ln"}
+
+    def trained(before: int, **changes: float):
+        torch.manual_seed(before)
+        return train(cell(**deep, **changes), 0, data).weights[1]
+
+    assert same_weights(trained(1), trained(2))
+    assert not same_weights(trained(1), trained(1, dropout=0.0))
 
 
 def test_weights_are_kept_at_the_start_the_snapshots_and_the_end(run, digits):
