@@ -5,6 +5,8 @@ The check of a profile and the tables of ``config/README.md`` are both made of t
 
 from typing import Any
 
+from bnblind.experiments.cells import JOBS
+
 Schema = dict[str, Any]
 
 GRID = "^[a-z][a-z0-9_-]{0,59}$"
@@ -66,6 +68,11 @@ def default(schema: Schema, value: Any) -> Schema:
 
 def seeds(of: str) -> Schema:
     return several(integer(of, 0, SEED))
+
+
+def jobs() -> Schema:
+    meaning = "what a job trains: all cells of a norm, a cell, or a seed of one; changes no result"
+    return default({"enum": [*JOBS], "description": meaning}, JOBS[0])
 
 
 def mapping(meaning: str, keys: Schema) -> Schema:

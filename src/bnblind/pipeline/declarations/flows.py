@@ -47,6 +47,7 @@ SECTION = keys.grids(
         "patience": keys.integer("passes without a better validation likelihood that end training"),
         "mixtures": keys.integer("pairs of images to mix", 2),
         "samples": keys.integer("images to draw"),
+        "jobs": keys.jobs(),
         "seeds": keys.seeds("of initialization, batches, noise and pairs"),
     },
 )
