@@ -64,6 +64,7 @@ class Cell(ABC):
         epochs: passes over the training part, at most.
         seeds: of the cell's runs.
         may_diverge: a run whose loss is no longer finite is a result, not an error.
+        batches_per_epoch: of as many passes over the training part as it takes; None: one pass.
         jobs: what one job trains, of ``JOBS``; changes no result.
     """
 
@@ -76,6 +77,7 @@ class Cell(ABC):
     epochs: int
     seeds: tuple[int, ...]
     may_diverge: bool = False
+    batches_per_epoch: int | None = None
     jobs: str = JOBS[0]
 
     @classmethod

@@ -104,14 +104,19 @@ def optimizer() -> Schema:
         {
             "name": name("optimizer", "`sgd`, `adam` or `adamax`"),
             "momentum": default(number("of `sgd`", minimum=0, exclusiveMaximum=1), 0),
-            "weight_decay": default(number("of `sgd`", minimum=0), 0),
+            "weight_decay": default(
+                number("times the weights, added to the gradient", minimum=0), 0
+            ),
             "betas": default(
                 pair("of `adam` and `adamax`", minimum=0, exclusiveMaximum=1), [0.9, 0.999]
             ),
             "eps": default(positive("of `adam` and `adamax`"), 1e-8),
         },
     )
-    own = {"sgd": ["name", "momentum", "weight_decay"], "adam": ["name", "betas", "eps"]}
+    own = {
+        "sgd": ["name", "momentum", "weight_decay"],
+        "adam": ["name", "weight_decay", "betas", "eps"],
+    }
     own["adamax"] = own["adam"]
     return shared | {
         "allOf": [
