@@ -33,6 +33,7 @@ CELL = {
     "snapshots": [],
     "optimizer": {"name": "sgd", "momentum": 0.9},
 }
+CONVOLUTIONS = {**CELL, "model": "conv", "batch_size": 200, "course": False, "seeds": [1]}
 PROBING = {"batchings": ["label", "random"], "batch_size": 32, "batches": 1}
 TOY = {
     "norms": ["none", "bn", "ln"],
@@ -41,7 +42,7 @@ TOY = {
 }
 FEATURES = {"tsne": {"norms": [CELL["norm"]], "seed": 0, "samples": 40}}
 FLOW = {
-    **{"dataset": "digits", "levels": 17, "pair": [9, 8], "coupling": "mlp", "couplings": 2},
+    **{"dataset": "digits", "pair": [9, 8], "coupling": "mlp", "couplings": 2},
     **{"width": 16, "depth": 1, "constraint": 0.9, "norm": "bn", "coupling_norm": "scalar"},
     **{"batching": "label", "lr": 0.001, "optimizer": {"name": "adamax"}, "batch_size": 64},
     **{"scale_regularization": 5e-5, "epochs": 2, "patience": 2, "mixtures": 8, "samples": 4},
@@ -91,6 +92,13 @@ def commands(prepared: Path) -> list[list[str]]:
             {
                 **{"kind": "networks", "cells": json.dumps([CELL]), **data},
                 **{name: name for name in ("checkpoint", "weights", "results")},
+            },
+        ),
+        (
+            "train",
+            {
+                **{"kind": "networks", "cells": json.dumps([CONVOLUTIONS]), **data},
+                **{name: f"conv-{name}" for name in ("checkpoint", "weights", "results")},
             },
         ),
         (

@@ -75,7 +75,7 @@ READ_ONLY = 'mount -t tmpfs -o ro,size=4k none /dev/shm && exec "$@"'
 @pytest.mark.starts_interpreter
 @pytest.mark.skipif(not namespace("--mount"), reason="needs a mount namespace (unshare)")
 @pytest.mark.parametrize("kind", ["command", "step"])
-def test_a_refusal_is_one_line_where_shared_memory_is_read_only(
+def test_a_refusal_is_one_error_where_shared_memory_is_read_only(
     kind: str, registered: dict[str, Any], tmp_path: Path
 ) -> None:
     """Where joblib, once it is imported, warns of it."""
@@ -97,7 +97,8 @@ def test_a_refusal_is_one_line_where_shared_memory_is_read_only(
         ).stderr.splitlines()
 
     assert "joblib will operate in serial mode" in errors("-c", "import joblib")[0]
-    assert [line.partition(" ")[0] for line in errors("-m", *words[kind])] == ["error:"]
+    said = [line for line in errors("-m", *words[kind]) if not line.startswith("  ")]
+    assert [line.partition(" ")[0] for line in said] == ["error:"]
 
 
 @pytest.mark.skipif(

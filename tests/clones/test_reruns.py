@@ -80,8 +80,8 @@ CHANGES = {
     ),
     "the training loop": (
         "src/bnblind/experiments/networks/training.py",
-        "return self.data.train.images",
-        "return (self.data.train.images)",
+        "return self.data.train\n",
+        "return (self.data.train)\n",
         {**TRAINING, **GANS},  # whose distance is that of a trained classifier's features
     ),
     "the flows' training": (

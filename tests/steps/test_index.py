@@ -14,7 +14,7 @@ from bnblind.pipeline.steps import index
 from tests.steps.conftest import call
 
 DATA = {
-    **dict.fromkeys(("dataset", "version", "source", "licence", "classes"), "d"),
+    **dict.fromkeys(("dataset", "title", "citation", "version", "licence", "classes"), "d"),
     **{"shape": [1, 8, 8], "parts": {p: {"samples": 1} for p in ("train", "validation", "test")}},
 }
 

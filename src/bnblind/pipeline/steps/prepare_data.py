@@ -28,9 +28,9 @@ def check_as_registered(
     registered = {key: entry[key] for key in found}
     if found != registered:
         raise BadInput(f"{name}: the raw files hold {found}, expected {registered}")
-    if pixels.max() >= entry["levels"]:
+    if (largest := int(pixels.max())) >= entry["levels"]:
         raise BadInput(
-            f"{name}: the raw files hold grey values up to {pixels.max().item()}, expected 0 to "
+            f"{name}: the raw files hold grey values up to {largest}, expected 0 to "
             f"{entry['levels'] - 1}"
         )
 
