@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, product
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bnblind import BadInput
-from bnblind.experiments.cells import Cell, by_job, identity
+from bnblind.experiments.cells import JOBS, Cell, by_job, identity
 from bnblind.experiments.flows.cell import FlowCell
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.pipeline.configuration.schema import read_yaml
@@ -270,3 +270,35 @@ def test_comparisons_are_told_apart_by_what_is_not_compared(
         compared = [(told(cell, {"compared": False}), words(cell)["comparison"]) for cell in cells]
         assert one_to_one(compared)
         assert all(name for _, name in compared)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_jobs_share_out_the_same_runs_in_the_same_order(kind: Any) -> None:
+    """Whatever a job trains; and its own cells know nothing of it."""
+    cell, settings = kind
+    axes = {"norms": ["bn", "ln"], "batchings": ["random", "label"], "learning_rates": [0.1, 0.2]}
+    grid = {**settings, **axes, "pairs": [[9, 8]], "coupling_norms": ["scalar"]}
+    for singular in (
+        "norm",
+        "batching",
+        "pair",
+        "coupling_norm",
+        *(["lr"] * (cell is NetworkCell)),
+    ):
+        grid.pop(singular, None)
+    if cell is FlowCell:
+        del grid["learning_rates"]
+    else:
+        del grid["pairs"], grid["coupling_norms"]
+    shared = {word: by_job(cell.of_grid({**grid, "jobs": word})) for word in JOBS}
+    runs = {
+        word: [(own, seed) for cells in jobs.values() for own in cells for seed in own.seeds]
+        for word, jobs in shared.items()
+    }
+    plain = [[(replace(own, seeds=()), seed) for own, seed in of] for of in runs.values()]
+    assert plain[0] == plain[1] == plain[2]
+    cells = len(plain[0]) // 2
+    assert [len(jobs) for jobs in shared.values()] == [2, cells, 2 * cells]
+    assert all("jobs" not in own.settings() for own, _ in runs["seed"])
+    assert next(iter(shared["seed"])).endswith("-seed0")
+    assert shared["norm"] == by_job(cell.of_grid(grid))

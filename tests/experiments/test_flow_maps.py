@@ -255,7 +255,7 @@ def test_sampling_draws_from_the_generator_alone():
     assert first.shape == (4, *SHAPE)
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 4, 4), (1, 7, 7)])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 4, 4), (2, 6, 10)])
 def test_images_of_other_sizes(shape):
     built = flow("conv", "ln", "scalar", shape, couplings=1, width=4)
     x = images(2, shape, torch.float32)
@@ -269,6 +269,7 @@ def test_images_of_other_sizes(shape):
     [
         ({"coupling": "rnn"}, "unknown coupling 'rnn'; allowed: mlp, conv"),
         ({"norm": "BN"}, "unknown norm 'BN'; allowed: bn, "),
+        ({"coupling": "conv", "shape": (1, 7, 8)}, "images of even sides; found 7 x 8"),
         ({"coupling_norm": "ln"}, "unknown coupling norm 'ln'; allowed: none, bn, scalar"),
         ({"constraint": 1.0}, "constraint must lie between 0 and 1; found 1.0"),
         ({"norm": "in"}, "norm 'in' needs"),

@@ -400,3 +400,26 @@ def test_a_frozen_norm_starts_with_the_statistics_of_the_training_images(digits)
         flow(images)
     torch.testing.assert_close(first.running_mean, seen[0].mean(0), rtol=1e-4, atol=1e-5)
     assert first.running_mean.abs().max() > 1e-3
+
+
+def test_without_patience_the_last_epoch_is_judged(digits):
+    """Where the best one is another: at this rate the first makes things worse."""
+    kept = [
+        [*finished(FlowTrainer(cell(patience=n, epochs=1, lr=0.5), 0, digits)).weights]
+        for n in (0, 1)
+    ]
+    assert kept == [[1], [0]]
+
+
+def test_an_epoch_may_be_a_number_of_batches(digits):
+    """Of as many passes as it takes; the first of them is the whole epoch of a cell without."""
+    plain, few, many = (FlowTrainer(cell(batches_per_epoch=n), 0, digits) for n in (None, 3, 40))
+    for trainer in (plain, few, many):
+        trainer.epoch = 1
+    passes = plain.epoch_batches()
+    assert [len(trainer.epoch_batches()) for trainer in (few, many)] == [3, 40]
+    same = zip(many.epoch_batches()[: len(passes)], passes, strict=True)
+    assert all(torch.equal(a, b) for a, b in same)
+    assert not torch.equal(many.epoch_batches()[len(passes)], passes[0])
+    many.epoch = 2
+    assert not torch.equal(many.epoch_batches()[0], passes[0])

@@ -124,6 +124,15 @@ def test_without_its_course_a_run_is_measured_at_its_end_only(digits):
     assert same_weights(whole.weights[4], late.weights[4])
 
 
+def test_before_the_last_epoch_a_part_of_the_images_can_be_measured(digits):
+    few, whole = (train(cell(evaluated=n, epochs=3), 0, digits) for n in (50, None))
+    for epoch in (0, 1, 2, 3):
+        own, complete = (values(run, "test.eval.loss")[epoch] for run in (few, whole))
+        assert (own == complete) == (epoch == 3)
+    assert all((50 * found).is_integer() for found in values(few, "test.eval.accuracy")[:3])
+    assert same_weights(few.weights[3], whole.weights[3])
+
+
 @pytest.mark.parametrize("chunk", [2048, 100, 7])
 def test_evaluation_in_chunks_is_that_in_one_pass(digits, chunk, monkeypatch):
     """And no more samples than that go through the network at once."""

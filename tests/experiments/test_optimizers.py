@@ -32,8 +32,9 @@ def test_sgd_is_torchs(momentum: float, weight_decay: float) -> None:
 
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.7)])
 @pytest.mark.parametrize("eps", [1e-8, 1e-2])
-def test_adamax_is_torchs(betas: tuple[float, float], eps: float) -> None:
-    settings = {"lr": 0.02, "betas": betas, "eps": eps}
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adamax_is_torchs(betas: tuple[float, float], eps: float, weight_decay: float) -> None:
+    settings = {"lr": 0.02, "betas": betas, "eps": eps, "weight_decay": weight_decay}
     ours, torchs = (trained(kind, **settings) for kind in (Adamax, torch.optim.Adamax))
     for name in ours:
         torch.testing.assert_close(ours[name], torchs[name], rtol=1e-6, atol=1e-7)

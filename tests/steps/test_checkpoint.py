@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
+import bnblind.pipeline.checkpoint as checkpoint_module
 from bnblind.errors import BadInput, Diverged
 from bnblind.experiments.cells import Cell
 from bnblind.experiments.datasets import Dataset
@@ -75,6 +76,49 @@ def test_an_interrupted_job_ends_with_the_same_bits(
     uninterrupted = [(CELL, finished(NetworkTrainer(CELL, seed, digits))) for seed in CELL.seeds]
     assert results(resumed) == results(uninterrupted)
     assert weights_bytes(resumed) == weights_bytes(uninterrupted)
+
+
+def test_a_finished_run_is_written_once(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is written while later ones train does not grow with their number."""
+    written: list[str] = []
+    publish = checkpoint_module.publish
+
+    def noting(contents: dict[Path, bytes]) -> None:
+        written.extend(path.name for path in contents)
+        publish(contents)
+
+    monkeypatch.setattr(checkpoint_module, "publish", noting)
+    cell = dataclasses.replace(CELL, seeds=(0, 1, 2))
+    train_cells([cell], digits, Checkpoint(tmp_path / "c", "job", interval=0))
+    assert [name for name in written if name != "c"] == ["c.0", "c.1"]
+    assert written.count("c") == cell.epochs * 3
+    checkpoint = Checkpoint(tmp_path / "c", "job")
+    assert checkpoint.load() is not None
+    checkpoint.remove()
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("damage", ["missing", "altered", "of another job", "of another run"])
+def test_a_checkpoint_without_one_of_its_finished_runs_is_not_taken_up(
+    digits: Dataset, tmp_path: Path, damage: str
+) -> None:
+    cell = dataclasses.replace(CELL, seeds=(0, 1, 2))
+    train_cells([cell], digits, Checkpoint(tmp_path / "c", "job", interval=0))
+    train_cells([cell], digits, Checkpoint(tmp_path / "d", "other", interval=0))
+    own = tmp_path / "c.0"
+    content = bytearray(own.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "missing":
+        own.unlink()
+    elif damage == "altered":
+        own.write_bytes(content)
+    else:
+        other = tmp_path / ("d.0" if damage == "of another job" else "c.1")
+        own.write_bytes(other.read_bytes())
+    assert Checkpoint(tmp_path / "d", "other").load() is not None
+    assert Checkpoint(tmp_path / "c", "job").load() is None
 
 
 def test_without_the_optimizers_state_the_bits_would_differ(digits: Dataset) -> None:

@@ -7,12 +7,15 @@ own. Imports no numerical library, since planning makes cells, too.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from importlib import import_module
 from itertools import product
 from typing import Any, Self
 
 from bnblind.errors import BadInput
+
+JOBS = ("norm", "cell", "seed")
+"""What one job may train."""
 
 LAST = 3
 """Epochs over which a final accuracy is averaged, the last ones."""
@@ -61,6 +64,8 @@ class Cell(ABC):
         epochs: passes over the training part, at most.
         seeds: of the cell's runs.
         may_diverge: a run whose loss is no longer finite is a result, not an error.
+        batches_per_epoch: of as many passes over the training part as it takes; None: one pass.
+        jobs: what one job trains, of ``JOBS``; changes no result.
     """
 
     dataset: str = identity(0)
@@ -72,6 +77,8 @@ class Cell(ABC):
     epochs: int
     seeds: tuple[int, ...]
     may_diverge: bool = False
+    batches_per_epoch: int | None = None
+    jobs: str = JOBS[0]
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
@@ -186,8 +193,16 @@ def cell_type(kind: str) -> type[Cell]:
 
 
 def by_job(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
-    """The cells of each job of a grid."""
+    """The cells of each job of a grid, with the seeds that it trains; as their ``jobs`` say."""
     jobs: dict[str, list[Cell]] = {}
     for cell in cells:
-        jobs.setdefault(cell.job, []).append(cell)
+        plain, name = replace(cell, jobs=JOBS[0]), f"{cell.job}-{cell.key}".strip("-")
+        if cell.jobs == "norm":
+            parts = [(cell.job, plain)]
+        elif cell.jobs == "cell":
+            parts = [(name, plain)]
+        else:
+            parts = [(f"{name}-seed{seed}", replace(plain, seeds=(seed,))) for seed in cell.seeds]
+        for job, part in parts:
+            jobs.setdefault(job, []).append(part)
     return jobs

@@ -97,6 +97,7 @@ class Moments(Optimizer):
     Args:
         betas: what remains in a step of the mean, and of the size.
         eps: against division by 0.
+        weight_decay: times the parameters is added to the gradient.
     """
 
     def __init__(
@@ -105,15 +106,18 @@ class Moments(Optimizer):
         lr: float,
         betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
+        weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr)
-        self.betas, self.eps = tuple(betas), eps
+        self.betas, self.eps, self.weight_decay = tuple(betas), eps, weight_decay
 
     def change(self, p: Tensor, gradient: Tensor, memory: dict[str, Tensor]) -> None:
         beta1, _ = self.betas
         if not memory:
             memory |= {"mean": torch.zeros_like(p), "size": torch.zeros_like(p)}
             memory["steps"] = torch.tensor(0)
+        if self.weight_decay:
+            gradient = gradient.add(p, alpha=self.weight_decay)
         memory["steps"] += 1
         steps = int(memory["steps"])
         mean = memory["mean"].lerp_(gradient, 1 - beta1)

@@ -91,14 +91,23 @@ class Trainer(ABC):
             Diverged: a batch's loss, or what is measured, is not finite; the weights are those
                 that gave it.
         """
-        cell, seed = self.planned, self.run.seed
         self.epoch += 1
-        order = stream(seed, "batches", self.epoch)
-        batches = make_batches(cell.batching, self.labels, cell.batch_size, order)
+        batches = self.epoch_batches()
         self.run.batch_order = order_hash(self.run.batch_order, batches)
         self.model.train()
         self.record_steps(self.train_on(batches))
         self.measure()
+
+    def epoch_batches(self) -> Batches:
+        """Of a pass over the training part, or of as many as the cell's number takes."""
+        cell, passes = self.planned, 0
+        batches: Batches = []
+        while not passes or len(batches) < (cell.batches_per_epoch or 0):
+            own = (passes,) if passes else ()
+            order = stream(self.run.seed, "batches", self.epoch, *own)
+            batches += make_batches(cell.batching, self.labels, cell.batch_size, order)
+            passes += 1
+        return batches[: cell.batches_per_epoch]
 
     def train_on(self, batches: Batches) -> dict[str, float]:
         """One step on each batch; the means over the samples of what is recorded."""

@@ -12,13 +12,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from bnblind.errors import BadInput
-from bnblind.experiments.runs import Run, by_part
+from bnblind.experiments.runs import Run, Weights, by_part
 from bnblind.experiments.trainer import Trainer
 from bnblind.numerics import DEFAULT, environment
 from bnblind.pipeline.formats.files import publish
@@ -51,11 +52,13 @@ def exclusive_lock(path: Path) -> Iterator[None]:
 
 
 class Checkpoint:
-    """The file ``path``, for a job of the given ``identity``; saved every ``interval`` seconds."""
+    """For a job of the given ``identity``, saved every ``interval`` seconds: the file ``path`` with
+    the run under way, and beside it one for each finished run, which is written once.
+    """
 
     def __init__(self, path: Path, identity: str, interval: float = 30.0) -> None:
         self.path, self.identity, self.interval = path, identity, interval
-        self.last = time.monotonic()
+        self.last, self.written = time.monotonic(), 0
 
     def save_if_due(self, finished: list[Run], trainer: Trainer) -> None:
         """Save, unless the last save (or the start) is less than ``interval`` seconds ago."""
@@ -64,26 +67,44 @@ class Checkpoint:
             self.last = time.monotonic()
 
     def save(self, finished: list[Run], trainer: Trainer) -> None:
-        """Replace the checkpoint: the finished seeds' runs, and the one under way."""
-        runs = [*finished, trainer.run]
+        """Write the finished runs that are not written yet, and replace the one under way."""
+        for number in range(self.written, len(finished)):
+            publish({self.of_run(number): self._bytes(finished[number], number, {})})
+        self.written = len(finished)
+        state = {f"state/{name}": tensor for name, tensor in trainer.state().items()}
+        content = self._bytes(trainer.run, len(finished), state, epoch=trainer.epoch)
+        publish({self.path: content})
+
+    def of_run(self, number: int) -> Path:
+        """The file of a finished run."""
+        return self.path.with_name(f"{self.path.name}.{number}")
+
+    def _bytes(self, run: Run, number: int, state: Weights, **more: int) -> bytes:
         weights = {
-            f"weights/{i}/{epoch}/{name}": tensor
-            for i, run in enumerate(runs)
+            f"weights/{epoch}/{name}": tensor
             for epoch, kept in run.weights.items()
             for name, tensor in kept.items()
         }
-        description = {
-            "identity": self.identity,
-            "epoch": trainer.epoch,
-            "runs": [
-                {"seed": run.seed, "metrics": run.metrics, "batch_order": run.batch_order}
-                for run in runs
-            ],
-        }
-        state = {f"state/{name}": tensor for name, tensor in trainer.state().items()}
-        publish({self.path: tensors_bytes(weights | state, description)})
+        told = {"seed": run.seed, "metrics": run.metrics, "batch_order": run.batch_order}
+        description = {"identity": self.identity, "number": number, "run": told, **more}
+        return tensors_bytes(weights | state, description)
 
-    def load(self) -> tuple[list[Run], int, dict[str, Tensor]] | None:
+    def _read(self, path: Path, number: int | None = None) -> tuple[Run, dict[str, Any], Weights]:
+        """A run, what its file says of it, and the trainer's state if it has one; raises BadInput
+        if it cannot be used.
+        """
+        tensors, description = read_tensors(path)
+        own = self.identity, description.get("number") if number is None else number
+        if (description.get("identity"), description.get("number")) != own:
+            raise BadInput(f"{path} is of another job")
+        told, parts = description["run"], by_part(tensors)
+        run = Run(told["seed"], told["metrics"], batch_order=told["batch_order"])
+        for name, tensor in parts.get("weights", {}).items():
+            epoch, key = name.split("/", 1)
+            run.weights.setdefault(int(epoch), {})[key] = tensor
+        return run, description, parts.get("state", {})
+
+    def load(self) -> tuple[list[Run], int, Weights] | None:
         """Runs, epoch of the last one, and its trainer's state; None if there is nothing to use.
 
         A damaged checkpoint, or one of other settings, data or code, cannot be used.
@@ -91,20 +112,14 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
-            tensors, description = read_tensors(self.path)
-        except BadInput:
+            run, description, state = self._read(self.path)
+            numbers = range(description["number"])
+            finished = [self._read(self.of_run(number), number)[0] for number in numbers]
+        except (BadInput, OSError):
             return None
-        if description.get("identity") != self.identity:
-            return None
-        runs = [
-            Run(run["seed"], run["metrics"], batch_order=run["batch_order"])
-            for run in description["runs"]
-        ]
-        parts = by_part(tensors)
-        for name, tensor in parts.get("weights", {}).items():
-            i, epoch, key = name.split("/", 2)
-            runs[int(i)].weights.setdefault(int(epoch), {})[key] = tensor
-        return runs, description["epoch"], parts["state"]
+        self.written = len(finished)
+        return [*finished, run], description["epoch"], state
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        for path in (self.path, *self.path.parent.glob(f"{escape(self.path.name)}.[0-9]*")):
+            path.unlink(missing_ok=True)

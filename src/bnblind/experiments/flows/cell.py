@@ -14,7 +14,8 @@ class FlowCell(Cell):
         coupling, couplings, width, depth, coupling_norm, constraint: see
             :func:`bnblind.experiments.flows.realnvp.build_flow`.
         scale_regularization: weight of the squared gains in the loss.
-        patience: epochs without a better validation likelihood after which training ends.
+        patience: epochs without a better validation likelihood after which training ends; 0: it
+            does not end early.
         mixtures: pairs of images to mix for the interpolation curve.
         samples: images to draw.
     """

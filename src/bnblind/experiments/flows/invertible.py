@@ -89,24 +89,28 @@ class Squeeze(Invertible):
 
 
 class FactorOut(Invertible):
-    """The first half of the channels is done; the second half goes on through ``rest``.
+    """Half of the channels are done; the others go on through ``rest``.
 
+    Of every square of 2 x 2 pixels that :class:`Squeeze` took apart those of the diagonal go on.
     (n, C, H, W) to (n, D): the finished half flattened, then the image of ``rest``, (n, D/2).
     """
 
     def __init__(self, shape: tuple[int, int, int], rest: Invertible) -> None:
         super().__init__()
-        self.done_shape = (shape[0] // 2, *shape[1:])
-        self.rest = rest
+        self.shape, self.rest = shape, rest
+        self.onwards = [c for c in range(shape[0]) if c % 4 in (0, 3)]
+        self.done = [c for c in range(shape[0]) if c % 4 in (1, 2)]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        done, onwards = x.chunk(2, 1)
-        y, log_det = self.rest(onwards)
-        return torch.cat([done.flatten(1), y], 1), log_det
+        y, log_det = self.rest(x[:, self.onwards])
+        return torch.cat([x[:, self.done].flatten(1), y], 1), log_det
 
     def inverse(self, y: Tensor) -> Tensor:
         done, onwards = y.chunk(2, 1)
-        return torch.cat([done.unflatten(1, self.done_shape), self.rest.inverse(onwards)], 1)
+        x = y.new_empty(len(y), *self.shape)
+        x[:, self.done] = done.unflatten(1, (len(self.done), *self.shape[1:]))
+        x[:, self.onwards] = self.rest.inverse(onwards)
+        return x
 
 
 def checkerboard(shape: Sequence[int]) -> Tensor:

@@ -67,8 +67,12 @@ class ResidualNetwork(nn.Module):
     """``depth`` residual blocks of ``width`` channels; all of them, through a 1 x 1 convolution
     each, add up to the last layer's input. (n, C, H, W) to (n, 2C, H, W).
 
+    The masked features are normalized, and enter with both signs through a ReLU, as the authors
+    have it. Of a mask that keeps whole channels, these are the input, and the output is that of the
+    others; of any other one a plane of it is a further input channel.
+
     Args:
-        mask: bool (C, H, W), of the coupling; one plane of it is a further input channel.
+        mask: bool (C, H, W), of the coupling.
     """
 
     mask: Tensor
@@ -76,21 +80,36 @@ class ResidualNetwork(nn.Module):
     def __init__(self, mask: Tensor, width: int, depth: int, norm: NormFactory) -> None:
         super().__init__()
         channels, *size = mask.shape
+        whole = mask.flatten(1).all(1)
+        self.by_channel = bool((whole | ~mask.flatten(1).any(1)).all())
+        kept = whole if self.by_channel else torch.ones(channels, dtype=torch.bool)
+        self.kept = kept.nonzero().flatten().tolist()
+        self.changed = (~kept).nonzero().flatten().tolist() if self.by_channel else self.kept
         shape = (width, *size)
         self.register_buffer("mask", mask[:1], persistent=False)
-        self.first = WeightNormConv2d(channels + 1, width, 3)
+        self.entering = norm((len(self.kept), *size))
+        inputs = 2 * len(self.kept) + (not self.by_channel)
+        self.first = WeightNormConv2d(inputs, width, 3)
         self.blocks = nn.ModuleList(ResidualBlock(shape, norm) for _ in range(depth))
         self.skips = nn.ModuleList(WeightNormConv2d(width, width, 1) for _ in range(depth + 1))
-        last = WeightNormConv2d(width, 2 * channels, 1)
+        last = WeightNormConv2d(width, 2 * len(self.changed), 1)
         nn.init.zeros_(last.gain)
         nn.init.zeros_(last.get_parameter("bias"))
         self.last = nn.Sequential(norm(shape), nn.ReLU(), last)
 
     def forward(self, x: Tensor) -> Tensor:
-        plane = self.mask.to(x.dtype).expand(len(x), *self.mask.shape)
-        x = self.first(torch.cat([x, plane], 1))
-        total = self.skips[0](x)
+        given = self.entering(x[:, self.kept])
+        entering = [given, -given]
+        if not self.by_channel:
+            entering.append(self.mask.to(x.dtype).expand(len(x), *self.mask.shape))
+        hidden = self.first(torch.cat(entering, 1).relu())
+        total = self.skips[0](hidden)
         for block, skip in zip(self.blocks, list(self.skips)[1:], strict=True):
-            x = block(x)
-            total = total + skip(x)
-        return self.last(total)
+            hidden = block(hidden)
+            total = total + skip(hidden)
+        out: Tensor = self.last(total)
+        if not self.by_channel:
+            return out
+        placed = [x.new_zeros(x.shape).index_copy(1, torch.tensor(self.changed), part)
+                  for part in out.chunk(2, 1)]  # fmt: skip
+        return torch.cat(placed, 1)

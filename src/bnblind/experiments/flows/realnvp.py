@@ -53,28 +53,31 @@ def mlp_couplings(
 def conv_couplings(
     shape: Shape, couplings: int, width: int, depth: int, norm: NormFactory, coupling_norm: str
 ) -> Invertible:
-    """``conv``: multi-scale, with residual convolutional networks.
+    """``conv``: two scales, with residual convolutional networks, as the authors have it.
 
-    At each scale ``couplings`` of checkerboard masks, a squeeze, as many of channel masks with
-    twice the ``width``, and half of the channels done. From 4 x 4 (or an odd size) on the last
-    scale: ``couplings + 1`` of checkerboard masks.
+    ``couplings`` of checkerboard masks, a squeeze, as many of channel masks, half of the channels
+    done; then ``couplings + 1`` of checkerboard masks.
+
+    Raises:
+        BadInput: a side of the images is odd.
     """
     channels, height, breadth = shape
+    if height % 2 or breadth % 2:
+        raise BadInput(
+            f"convolutional couplings need images of even sides; found {height} x {breadth}"
+        )
 
-    def network(mask: Tensor, width: int = width) -> nn.Module:
+    def network(mask: Tensor) -> nn.Module:
         return ResidualNetwork(mask, width, depth, norm)
 
-    def several(mask: Tensor, count: int, network: Network) -> list[Invertible]:
+    def several(mask: Tensor, count: int) -> list[Invertible]:
         return _couplings(mask, count, network, coupling_norm)
 
-    if min(height, breadth) <= 4 or height % 2 or breadth % 2:
-        last = several(checkerboard(shape), couplings + 1, network)
-        return Chain([*last, Flatten(shape)])
     squeezed = (4 * channels, height // 2, breadth // 2)
     half = (2 * channels, *squeezed[1:])
-    first = several(checkerboard(shape), couplings, network)
-    then = several(channel_half(squeezed), couplings, partial(network, width=2 * width))
-    rest = conv_couplings(half, couplings, 2 * width, depth, norm, coupling_norm)
+    first = several(checkerboard(shape), couplings)
+    then = several(channel_half(squeezed), couplings)
+    rest = Chain([*several(checkerboard(half), couplings + 1), Flatten(half)])
     return Chain([*first, Squeeze(), *then, FactorOut(squeezed, rest)])
 
 

@@ -49,7 +49,7 @@ class FlowTrainer(Trainer):
     Metrics: ``steps.log_likelihood`` is the mean over the epoch's batches as they were trained,
     ``train.`` and ``validation.log_likelihood`` are measured after it in evaluation mode, in
     nats per image; ``.bits_per_dimension`` is the same in bits per dimension. The weights kept are
-    those of the epoch with the best validation likelihood.
+    those of the epoch with the best validation likelihood, of a cell without patience the last.
     """
 
     model: RealNVP
@@ -85,7 +85,7 @@ class FlowTrainer(Trainer):
             mean = log_likelihoods(self.model, images).mean().item()
             self._check_finite(mean, f"after its last step: the {part} log-likelihood")
             self._record(part, mean)
-        if self._validations()[-1] > best:
+        if not self.cell.patience or self._validations()[-1] > best:
             self.run.weights = {self.epoch: self.copied_weights()}
 
     def _validations(self) -> list[float]:
@@ -96,7 +96,8 @@ class FlowTrainer(Trainer):
     @property
     def finished(self) -> bool:
         (best,) = self.run.weights
-        return super().finished or self.epoch - best >= self.cell.patience
+        patience = self.cell.patience or math.inf
+        return super().finished or self.epoch - best >= patience
 
     def report(self) -> str:
         train, validation = (

@@ -24,6 +24,7 @@ class NetworkCell(Cell):
         init: how the weights start, a name of ``INITS``.
         width, dropout: of the network, where it has them; its own if None.
         split: which samples are in which part, a name of ``SPLITTINGS``.
+        augment: random changes of the training images, a name of ``AUGMENTATIONS``.
         snapshots: epochs whose weights are kept, besides the initial and the last ones.
         probed: training batches on which to measure, before and after training, what batch norm
             blocks.
@@ -32,6 +33,7 @@ class NetworkCell(Cell):
         course: whether every epoch is measured, and those whose weights are kept in all modes;
             otherwise the last three are, in evaluation mode.
         chunk: samples that go through the network at once where nothing is trained.
+        evaluated: of a part that are measured before the last epoch, its first ones; all if None.
     """
 
     model: str = identity(1)
@@ -42,11 +44,13 @@ class NetworkCell(Cell):
     split: str = identity(10, default="prepared")
     width: int | None = identity(11, default=None)
     dropout: float | None = identity(12, default=None)
+    augment: str = identity(13, default="none")
     snapshots: tuple[int, ...]
     probed: int = 0
     features: bool = False
     course: bool = True
     chunk: int = CHUNK
+    evaluated: int | None = None
 
     def __post_init__(self) -> None:
         late = [epoch for epoch in self.snapshots if epoch > self.epochs]

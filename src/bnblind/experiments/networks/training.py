@@ -6,7 +6,8 @@ Nothing here knows a particular model, norm, loss or batching.
 import torch
 from torch import Tensor, nn
 
-from bnblind.experiments.datasets import SPLITTINGS, Dataset
+from bnblind.experiments.datasets import SPLITTINGS, Dataset, Part
+from bnblind.experiments.networks.augmentation import AUGMENTATIONS, Augmented
 from bnblind.experiments.networks.blocking import blocked_shares, mixture_shares
 from bnblind.experiments.networks.causes import (
     blocked_share,
@@ -53,7 +54,10 @@ class NetworkTrainer(Trainer):
         super().__init__(cell, seed, data.train.labels, initial_model(cell, seed, data))
 
     def inputs(self) -> Samples:
-        return self.data.train
+        if self.cell.augment == NetworkCell.augment:
+            return self.data.train
+        change = AUGMENTATIONS[self.cell.augment]
+        return Augmented(self.data.train, change, stream(self.run.seed, "augmentation", self.epoch))
 
     def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
         labels = self.labels[batch]
@@ -69,7 +73,9 @@ class NetworkTrainer(Trainer):
         run, cell = self.run, self.cell
         for part in ("validation", "test"):
             for mode in cell.modes(self.epoch):
-                samples = getattr(self.data, part)
+                samples: Part = getattr(self.data, part)
+                if cell.evaluated and not self.finished:
+                    samples = samples.first(cell.evaluated)
                 loss, accuracy = evaluate(
                     self.model, samples, mode, cell.batch_size, run.seed, cell.loss, cell.chunk
                 )

@@ -5,6 +5,8 @@ The check of a profile and the tables of ``config/README.md`` are both made of t
 
 from typing import Any
 
+from bnblind.experiments.cells import JOBS
+
 Schema = dict[str, Any]
 
 GRID = "^[a-z][a-z0-9_-]{0,59}$"
@@ -68,6 +70,11 @@ def seeds(of: str) -> Schema:
     return several(integer(of, 0, SEED))
 
 
+def jobs() -> Schema:
+    meaning = "what a job trains: all cells of a norm, a cell, or a seed of one; changes no result"
+    return default({"enum": [*JOBS], "description": meaning}, JOBS[0])
+
+
 def mapping(meaning: str, keys: Schema) -> Schema:
     """A mapping of exactly these keys, of which only those with a default may be missing."""
     return {
@@ -97,14 +104,19 @@ def optimizer() -> Schema:
         {
             "name": name("optimizer", "`sgd`, `adam` or `adamax`"),
             "momentum": default(number("of `sgd`", minimum=0, exclusiveMaximum=1), 0),
-            "weight_decay": default(number("of `sgd`", minimum=0), 0),
+            "weight_decay": default(
+                number("times the weights, added to the gradient", minimum=0), 0
+            ),
             "betas": default(
                 pair("of `adam` and `adamax`", minimum=0, exclusiveMaximum=1), [0.9, 0.999]
             ),
             "eps": default(positive("of `adam` and `adamax`"), 1e-8),
         },
     )
-    own = {"sgd": ["name", "momentum", "weight_decay"], "adam": ["name", "betas", "eps"]}
+    own = {
+        "sgd": ["name", "momentum", "weight_decay"],
+        "adam": ["name", "weight_decay", "betas", "eps"],
+    }
     own["adamax"] = own["adam"]
     return shared | {
         "allOf": [

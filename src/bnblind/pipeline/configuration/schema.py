@@ -22,6 +22,7 @@ DATASETS = Path("config/datasets.yaml")
 REGISTRIES = {
     "format": ("src/bnblind/experiments/preparation.py", "READERS"),
     "model": ("src/bnblind/experiments/networks/models.py", "MODELS"),
+    "augmentation": ("src/bnblind/experiments/networks/augmentation.py", "AUGMENTATIONS"),
     "split": ("src/bnblind/experiments/datasets.py", "SPLITTINGS"),
     "feed": ("src/bnblind/experiments/gans/cell.py", "FEEDS"),
     "init": ("src/bnblind/experiments/networks/models.py", "INITS"),

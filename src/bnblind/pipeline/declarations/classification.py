@@ -48,6 +48,13 @@ SECTION = keys.grids(
         "snapshots": keys.several(
             keys.integer("epochs whose weights are kept, besides the initial and the last ones"), 0
         ),
+        "augment": keys.default(
+            keys.name("augmentation", "random changes of the training images"), NetworkCell.augment
+        ),
+        "evaluated": keys.default(
+            keys.integer("samples of a part that are measured before the last epoch"), None
+        ),
+        "jobs": keys.jobs(),
         "chunk": keys.default(
             keys.integer("samples at once where nothing is trained", CHUNK), CHUNK
         ),

@@ -44,9 +44,17 @@ SECTION = keys.grids(
         ),
         "batch_size": keys.integer("samples per batch", 2),
         "epochs": keys.integer("passes over the training images at most"),
-        "patience": keys.integer("passes without a better validation likelihood that end training"),
+        "patience": keys.integer(
+            "epochs without a better validation likelihood that end training; 0: none do, and the "
+            "last epoch is judged",
+            0,
+        ),
+        "batches_per_epoch": keys.default(
+            keys.integer("of as many passes over the training part as it takes"), None
+        ),
         "mixtures": keys.integer("pairs of images to mix", 2),
         "samples": keys.integer("images to draw"),
+        "jobs": keys.jobs(),
         "seeds": keys.seeds("of initialization, batches, noise and pairs"),
     },
 )
