@@ -20,7 +20,6 @@ sys.path.insert(0, "src")
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.classification import MODEL_NOTES, last_epochs
 from bnblind.figures.naming import comparison_in, in_order, specialities, spread
-from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.check import DATASETS_SCHEMA, config_schema
 from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
@@ -28,6 +27,7 @@ from bnblind.pipeline.configuration.schema import read_yaml, violations
 from bnblind.pipeline.discovery import experiments
 from bnblind.pipeline.formats.tables import read_table
 from bnblind.pipeline.ledger import Measured, counts, measure
+from bnblind.pipeline.paths import Paths
 from bnblind.review.comparison import IDENTICAL, compared, flips
 from bnblind.review.runs import published_run, read_receipt, run_of_receipt
 

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration.claims_file import STATISTICS, read_claims
 from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.discovery import experiments, judged_tables
 from bnblind.pipeline.formats.tables import read_table
 from bnblind.pipeline.ledger import measure
+from bnblind.pipeline.paths import Paths
 from bnblind.review import runs
 from tests.conftest import ROOT
 

@@ -11,11 +11,12 @@ import pytest
 from matplotlib import pyplot as plt
 
 from bnblind.errors import BadInput
-from bnblind.pipeline.artifacts import FIGURE_FORMATS, STAGES, Artifact, Paths, artifacts
+from bnblind.pipeline.artifacts import STAGES, Artifact, artifacts
 from bnblind.pipeline.configuration.schema import datasets, read_yaml
 from bnblind.pipeline.declaration import Experiment, Page
 from bnblind.pipeline.discovery import experiments
 from bnblind.pipeline.formats.publishing import publish_figure
+from bnblind.pipeline.paths import FIGURE_FORMATS, Paths
 from tests.conftest import ROOT, RunPython
 from tests.steps.planning import Plan
 

@@ -10,12 +10,12 @@ import pytest
 
 from bnblind.errors import BadInput
 from bnblind.pipeline import discovery
-from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration.check import DATASETS_SCHEMA, check_config, config_schema
 from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
 from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.declaration import Experiment
 from bnblind.pipeline.discovery import experiments, judged_tables
+from bnblind.pipeline.paths import Paths
 from tests.conftest import ROOT
 
 SPREAD = """

@@ -13,10 +13,10 @@ try:
     check_config(config, DECLARED.values())
     read_claims(judged_tables(DECLARED.values()))
     RUNNING = {name: e for name, e in DECLARED.items() if e.runs_in(config)}
-    ADOPTED = {name: e for name, e in DECLARED.items() if e.adopted_in(config)}
-    EXPERIMENTS = {name: e for name, e in DECLARED.items() if e.shown_in(config)}
+    WHOLE = shown(config, DECLARED.values())
+    EXPERIMENTS = {name: e for name, e in DECLARED.items() if e.runs_in(WHOLE.config)}
     DATASETS = schema.datasets()
-    ARTIFACTS = artifacts(config, EXPERIMENTS.values(), DATASETS)
+    ARTIFACTS = artifacts(config, DECLARED.values(), DATASETS)
     TARGETS = {
         name for artifact in ARTIFACTS for name in (artifact.path, artifact.rule)
     }
@@ -67,7 +67,7 @@ def reported(path, category, shows, of=""):
 def figures_of(experiment):
     """The outputs of an experiment's page that are figures; reports show them as SVG."""
     made = []
-    for stem, name in experiment.stems(config).items():
+    for stem, name in experiment.stems(WHOLE.config).items():
         svg, *others = PATHS.figure(stem)
         made.append(reported(svg, experiment.title, name, stem))
         made += map(kept, others)
@@ -100,7 +100,7 @@ def step(command):
 def file_options(wildcards, input, output):
     """The options that name a step's files, quoted: what it reads, by its name, and its outputs."""
     unread = ("code", "norms", "templates", "schema", "sources")
-    named = {k: v for k, v in input.items() if k not in unread} | dict(output.items())
+    named = {k: v for k, v in input.items() if v and k not in unread} | dict(output.items())
     lists = {k: [v] if isinstance(v, str) else v for k, v in named.items()}
     return " ".join(f"--{name} {shlex.join(paths)}" for name, paths in lists.items())
 
@@ -227,9 +227,18 @@ def prepared_of_cells(experiment):
     return lambda wildcards: PATHS.prepared(cells_of(experiment, wildcards)[0].dataset)
 
 
-def results_of(experiment):
-    made = (artifact for artifact in ARTIFACTS if artifact.rule == experiment.trains)
-    return [artifact.path for artifact in made if artifact.kind == "table"]
+def collected_of(experiment):
+    """The tables of which an experiment's is made: of its jobs, and what others have published."""
+    made = [
+        artifact
+        for artifact in ARTIFACTS
+        if artifact.experiment == experiment.name
+        and (artifact.kind, artifact.stage) == ("table", "trained")
+    ]
+    return {
+        "cells": [artifact.path for artifact in made if not artifact.taken_from],
+        "taken": [artifact.path for artifact in made if artifact.taken_from],
+    }
 
 
 def flat(value):

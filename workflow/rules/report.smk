@@ -4,8 +4,8 @@ SHOWN = {name: e for name, e in EXPERIMENTS.items() if e.page}
 
 for name, experiment in SHOWN.items():
     page_rule = experiment.makes_page
-    page_inputs = experiment.page_inputs(config, PATHS)
-    settings = {**experiment.page.parameters(config), "figures": PATHS.figures()}
+    page_inputs = experiment.page_inputs(WHOLE.config, PATHS)
+    settings = {**experiment.page.parameters(WHOLE.config), "figures": PATHS.figures()}
 
     rule:
         name:
@@ -28,12 +28,19 @@ for name, experiment in SHOWN.items():
             captions={"page": "all figures of the experiment, with tables and text."}
             | experiment.page.captions,
             parameters=json.dumps({"numerics": NUMERICS, **page_inputs, **settings}),
+            adopted=json.dumps(WHOLE.by_profile(name)),
         shell:
             step(
-                "notebook --rule {params.made_by:q} --parameters {params.parameters:q}"
+                "notebook --rule {params.made_by:q} --parameters {params.parameters:q} "
+                "--adopted {params.adopted:q}"
             )
 
 
+TABLES = {
+    a.path: a.owner or config["profile"]
+    for a in ARTIFACTS
+    if (a.kind, a.stage) == ("table", "analysed")
+}
 CLAIMS = "The claims, and how the results came about"
 
 
@@ -45,11 +52,7 @@ rule claims:
         schema="workflow/schemas/claims.schema.yaml",
         proofs="proofs/record.json",
         sources=[*PROOFS, *PROOFS_CHECK],
-        tables=[
-            PATHS.table(name)
-            for experiment in EXPERIMENTS.values()
-            for name in experiment.of_config(experiment.tables.values(), config)
-        ],
+        tables=[*TABLES],
     output:
         ledger=kept(PATHS.ledger()),
         verdicts=kept(PATHS.verdicts()),
@@ -63,10 +66,12 @@ rule claims:
         captions={"page": "of each claim its rows: number, condition and verdict."},
         profile=config["profile"],
         kinds=lambda wildcards: judged_tables(DECLARED.values()),
+        owners=json.dumps(TABLES),
         results=lambda wildcards: PATHS.results(),
     shell:
         step(
-            "claims --results {params.results:q} --kinds {params.kinds:q} --profile {params.profile:q}"
+            "claims --results {params.results:q} --kinds {params.kinds:q} --profile {params.profile:q} "
+            "--owners {params.owners:q}"
         )
 
 
@@ -95,7 +100,7 @@ SECTIONS = [
         "title": e.title,
         "figure": e.page.shown,
         "sentence": e.page.sentence,
-        "of": e.published if name in ADOPTED else "",
+        "of": "" if name in RUNNING else ", ".join(WHOLE.by_profile(name)),
     }
     for name, e in SHOWN.items()
     if e.page.shown
@@ -109,7 +114,7 @@ rule index:
         templates=templates("index.html.j2"),
         ledger=PATHS.ledger(),
         figures=[
-            PATHS.figure(stem)[0] for e in SHOWN.values() for stem in e.stems(config)
+            PATHS.figure(stem)[0] for e in SHOWN.values() for stem in e.stems(WHOLE.config)
         ],
         manifests=[PATHS.manifest(dataset) for dataset in config["data"]],
     output:

@@ -1,32 +1,36 @@
 # Every experiment that trains: a job for each part of a grid, and one table of all their results.
 
-for experiment in RUNNING.values():
+for experiment in EXPERIMENTS.values():
     if training := experiment.training:
         trains, collects = experiment.trains, experiment.makes_tables
 
-        rule:
-            name:
-                trains
-            input:
-                code=trained_code(experiment),
-                prepared=prepared_of_cells(experiment),
-            output:
-                **{
-                    file: kept(PATHS.trained(file, experiment.name, "{grid}", "{job}"))
-                    for file in ("results", *training.keeps)
-                },
-            log:
-                PATHS.log(trains, "{grid}", "{job}"),
-            resources:
-                **asked(trains),
-            params:
-                **shared(trains, "{grid}", "{job}"),
-                kind=training.kind,
-                cells=cell_settings(experiment),
-            shell:
-                step(
-                    "train --kind {params.kind:q} --cells {params.cells:q} --checkpoint {log:q}.checkpoint"
-                )
+        if experiment.name in RUNNING:
+
+            rule:
+                name:
+                    trains
+                input:
+                    code=trained_code(experiment),
+                    prepared=prepared_of_cells(experiment),
+                output:
+                    **{
+                        file: kept(
+                            PATHS.trained(file, experiment.name, "{grid}", "{job}")
+                        )
+                        for file in ("results", *training.keeps)
+                    },
+                log:
+                    PATHS.log(trains, "{grid}", "{job}"),
+                resources:
+                    **asked(trains),
+                params:
+                    **shared(trains, "{grid}", "{job}"),
+                    kind=training.kind,
+                    cells=cell_settings(experiment),
+                shell:
+                    step(
+                        "train --kind {params.kind:q} --cells {params.cells:q} --checkpoint {log:q}.checkpoint"
+                    )
 
         rule:
             name:
@@ -37,7 +41,7 @@ for experiment in RUNNING.values():
                     f"bnblind.experiments.{training.kind}.cell",
                     f"bnblind.experiments.{training.kind}.summary",
                 ),
-                cells=results_of(experiment),
+                **collected_of(experiment),
             output:
                 **tables_of(experiment),
             log:
@@ -47,21 +51,22 @@ for experiment in RUNNING.values():
             params:
                 **shared(collects),
                 kind=training.kind,
+                profile=config["profile"],
             shell:
-                step("collect --kind {params.kind:q}")
+                step("collect --kind {params.kind:q} --profile {params.profile:q}")
 
 
-for experiment in ADOPTED.values():
-    adopts = experiment.adopts
-    taken = [artifact.path for artifact in ARTIFACTS if artifact.rule == adopts]
+for profile in config.get("shows", {}):
+    adopts = adopting(profile)
+    taken = {a.path: a.taken_from for a in ARTIFACTS if a.rule == adopts}
 
     rule:
         name:
             adopts
         input:
             code=code_of("adopt"),
-            record=f"published/{experiment.published}.json",
-            found=[PATHS.published(experiment.published, path) for path in taken],
+            record=f"published/{profile}.json",
+            found=[*taken.values()],
         output:
             taken=[kept(path) for path in taken],
         log:

@@ -1,10 +1,11 @@
 """A prepared data set: grey values, split, with what each is to a network."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,14 +60,29 @@ class Part:
             return self.images[rows]
         return self.scale(self.pixels[rows])
 
-    def chunks(self, length: int) -> Iterator[Tensor]:
+    def chunks(self, length: int) -> "Chunks":
         """All of them, scaled, ``length`` at a time."""
-        for start in range(0, len(self), length):
-            yield self[start : start + length]
+        return Chunks(self, length)
 
     def first(self, count: int) -> "Part":
         """The first ``count`` samples."""
         return Part(self.pixels[:count], self.labels[:count], self.scale)
+
+
+@dataclass(frozen=True)
+class Chunks(Sequence[Tensor]):
+    """A part, some samples at a time, scaled when they are read."""
+
+    part: Part
+    length: int
+
+    def __len__(self) -> int:
+        return -(-len(self.part) // self.length)
+
+    def __getitem__(self, place: Any) -> Any:
+        if not 0 <= place < len(self):
+            raise IndexError(f"chunk {place} of {len(self)}")
+        return self.part[place * self.length : (place + 1) * self.length]
 
 
 @dataclass(frozen=True)

@@ -109,10 +109,14 @@ class Trainer(ABC):
             passes += 1
         return batches[: cell.batches_per_epoch]
 
-    def train_on(self, batches: Batches) -> dict[str, float]:
-        """One step on each batch; the means over the samples of what is recorded."""
+    def train_on(self, batches: Batches, *part: int) -> dict[str, float]:
+        """One step on each batch; the means over the samples of what is recorded.
+
+        Args:
+            part: of the epoch, whose random numbers are its own.
+        """
         inputs, totals = self.inputs(), dict[str, float]()
-        with global_stream(self.run.seed, "steps", self.epoch):  # dropout draws from it
+        with global_stream(self.run.seed, "steps", self.epoch, *part):  # dropout draws from it
             for step, batch in enumerate(batches):
                 loss, sums = self.loss(inputs, batch)
                 self._check_finite(loss.item(), f"step {step}: the training loss")

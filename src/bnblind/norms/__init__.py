@@ -249,15 +249,16 @@ def build_norm(name: str, shape: Sequence[int], eps: float = 1e-5) -> Norm:
     return norm_class(name)(shape, eps)
 
 
-def freeze_statistics(model: nn.Module, *chunks: Tensor) -> None:
-    """Give every layer of ``model`` with frozen statistics those it sees on inputs, whole or in
-    ``chunks``.
+def freeze_statistics(model: nn.Module, inputs: Tensor | Sequence[Tensor]) -> None:
+    """Give every layer of ``model`` with frozen statistics those it sees on ``inputs``, a tensor
+    or a sequence of chunks.
 
     Layers are frozen front to back: of one chunk in one forward pass, of several in as many for
     each layer, in the order in which the model has them. A model without such a layer is left as it
-    is, untouched by the pass.
+    is, untouched by the pass, and no chunk is read.
     """
     frozen = [m for m in model.modules() if isinstance(m, FrozenStatistics)]
+    chunks = [inputs] if isinstance(inputs, Tensor) else inputs
     for group in [frozen] if len(chunks) == 1 and frozen else [[layer] for layer in frozen]:
         try:
             for layer in group:

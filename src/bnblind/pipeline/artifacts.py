@@ -1,106 +1,19 @@
-"""Every file that a configuration makes: where it lies, what it is, and what makes it.
-
-Each path is written here once. Rules ask with wildcards in braces for values, all others with
-values.
-"""
+"""Every file that a configuration makes: what it is, and what makes it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from os.path import normpath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bnblind.errors import BadInput
 from bnblind.experiments.cells import by_job
-
-if TYPE_CHECKING:
-    from bnblind.pipeline.declaration import Experiment
-
-FIGURE_FORMATS = ("svg", "pdf", "png", "csv")
+from bnblind.pipeline.adoption import Shown, shown
+from bnblind.pipeline.declaration import Config, Experiment
+from bnblind.pipeline.paths import Paths
 
 STAGES = ("prepared", "trained", "analysed", "reported")
 """Raw and prepared data; what runs leave; tables of results; figures and pages."""
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Where things lie, below the profile's ``root``."""
-
-    root: str
-
-    def at(self, path: str) -> str:
-        return path if self.root == "." else f"{self.root}/{path}"
-
-    def published(self, profile: str, path: str) -> str:
-        """What another profile has published of a file of this one."""
-        own = path if self.root == "." else path.removeprefix(f"{self.root}/")
-        return f"published/{profile}/{own}"
-
-    def raw(self, dataset: str, file: str) -> str:
-        return self.at(f"data/raw/{dataset}/{file}")
-
-    def prepared(self, dataset: str) -> str:
-        return self.at(f"data/prepared/{dataset}.safetensors")
-
-    def manifest(self, dataset: str) -> str:
-        return self.at(f"data/prepared/{dataset}.json")
-
-    def trained(self, kept: str, experiment: str, grid: str, job: str) -> str:
-        """What a training job keeps: ``weights``, ``results`` or ``samples``."""
-        folder, ending = {
-            "weights": ("models", ".safetensors"),
-            "results": ("results", ".parquet"),
-            "samples": ("results", "-samples.safetensors"),
-        }[kept]
-        return self.at(f"data/{folder}/{experiment}/{grid}/{job}{ending}")
-
-    def listing(self) -> str:
-        """Of all files of weights."""
-        return self.at("data/models/weights.json")
-
-    def results(self) -> str:
-        """The folder of the tables."""
-        return self.at("data/results")
-
-    def table(self, name: str) -> str:
-        return f"{self.results()}/{name}.parquet"
-
-    def metrics(self, name: str) -> str:
-        """A table's final figures, for ``dvc metrics``."""
-        return f"{self.results()}/{name}.json"
-
-    def figures(self) -> str:
-        """The folder of the figures."""
-        return self.at("reports/figures")
-
-    def figure(self, stem: str) -> list[str]:
-        """A figure in each of its formats, and the numbers that it draws."""
-        return [f"{self.figures()}/{stem}.{suffix}" for suffix in FIGURE_FORMATS]
-
-    def page(self, name: str) -> str:
-        return self.at(f"reports/pages/{name}.html")
-
-    def notebook(self, name: str) -> str:
-        """The executed notebook behind a page."""
-        return self.at(f"reports/pages/{name}.ipynb")
-
-    def ledger(self) -> str:
-        return self.at("reports/claims.json")
-
-    def verdicts(self) -> str:
-        """The ledger for ``dvc metrics``."""
-        return self.at("reports/verdicts.json")
-
-    def index(self) -> str:
-        """The report's first page."""
-        return self.at("reports/index.html")
-
-    def receipt(self) -> str:
-        """What `bnblind receipt` writes of a run, which is no part of it."""
-        return self.at("reports/receipt.json")
-
-    def log(self, rule: str, *wildcards: str) -> str:
-        return self.at(f"logs/{'/'.join([rule, *wildcards])}.log")
 
 
 @dataclass(frozen=True)
@@ -113,6 +26,8 @@ class Artifact:
         stage: one of ``STAGES``.
         rule: Snakemake's name of what makes it.
         experiment: that it belongs to; empty if to several.
+        owner: the profile that has published it, of which it is a copy; empty: this one makes it.
+        taken_from: that profile's file.
     """
 
     path: str
@@ -120,6 +35,8 @@ class Artifact:
     stage: str
     rule: str
     experiment: str = ""
+    owner: str = ""
+    taken_from: str = ""
 
     @property
     def maker(self) -> str:
@@ -138,34 +55,50 @@ def _of_data(
             yield Artifact(path, "figure", "reported", "contact_sheet")
 
 
-def _of_training(
-    experiment: "Experiment", config: Mapping[str, Any], paths: Paths
-) -> Iterator[Artifact]:
-    training, adopted = experiment.training, experiment.adopted_in(config)
+def adopting(profile: str) -> str:
+    """Name of the rule that takes over what another profile has published."""
+    return f"adopt_{profile}"
+
+
+def _of_training(experiment: Experiment, whole: Shown, paths: Paths) -> Iterator[Artifact]:
+    name, training = experiment.name, experiment.training
     kinds = {"weights": "weights", "results": "table", "samples": "samples"}
     if training is None:
         return
-    rule = experiment.adopts if adopted else experiment.trains
-    for grid, cells in training.cells(experiment.completed(config)).items():
+    for grid, cells in training.cells(whole.config).items():
+        owner = whole.owner(name, grid)
         for job in by_job(cells):
-            for kept in (*training.keeps,) if adopted else ("results", *training.keeps):
-                path = paths.trained(kept, experiment.name, grid, job)
-                yield Artifact(path, kinds[kept], "trained", rule, experiment.name)
+            for kept in ("results", *training.keeps):
+                place = (kept, name, grid, job)
+                path, kind = paths.trained(*place), kinds[kept]
+                if not owner:
+                    yield Artifact(path, kind, "trained", experiment.trains, name)
+                elif kept == "samples":
+                    found = Paths(f"published/{owner}").trained(*place)
+                    yield Artifact(path, kind, "trained", adopting(owner), name, owner, found)
+    for owner in dict.fromkeys(whole.adopted.get(name, {}).values()):
+        path, found = paths.taken(name, owner), Paths(f"published/{owner}").table(name)
+        yield Artifact(path, "table", "trained", adopting(owner), name, owner, found)
 
 
-def _of_experiment(
-    experiment: "Experiment", config: Mapping[str, Any], paths: Paths
-) -> Iterator[Artifact]:
+def _tables(experiment: Experiment, whole: Shown, paths: Paths) -> Iterator[Artifact]:
     name = experiment.name
-    yield from _of_training(experiment, config, paths)
-    adopted, page_rule = experiment.adopted_in(config), experiment.makes_page
-    rule = experiment.adopts if adopted else experiment.makes_tables
-    for table in experiment.of_config(experiment.tables.values(), config):
-        yield Artifact(paths.table(table), "table", "analysed", rule, name)
+    for pattern in experiment.tables.values():
+        for grid in whole.config[name] if "{grid}" in pattern else [""]:
+            table, owner = pattern.format(grid=grid), whole.owner(name, grid)
+            rule = adopting(owner) if owner else experiment.makes_tables
+            found = Paths(f"published/{owner}").table(table) if owner else ""
+            yield Artifact(paths.table(table), "table", "analysed", rule, name, owner, found)
+
+
+def _of_experiment(experiment: Experiment, whole: Shown, paths: Paths) -> Iterator[Artifact]:
+    name, page_rule = experiment.name, experiment.makes_page
+    yield from _of_training(experiment, whole, paths)
+    yield from _tables(experiment, whole, paths)
     if experiment.metrics:
-        yield Artifact(paths.metrics(name), "metrics", "analysed", rule, name)
+        yield Artifact(paths.metrics(name), "metrics", "analysed", experiment.makes_tables, name)
     if experiment.page:
-        for stem in experiment.stems(config):
+        for stem in experiment.stems(whole.config):
             for path in paths.figure(stem):
                 yield Artifact(path, "figure", "reported", page_rule, name)
         for path in (paths.page(name), paths.notebook(name)):
@@ -182,18 +115,20 @@ def _of_report(paths: Paths, *, weights: bool) -> Iterator[Artifact]:
 
 
 def artifacts(
-    config: Mapping[str, Any], experiments: Iterable["Experiment"], datasets: Mapping[str, Any]
+    config: Config, experiments: Iterable[Experiment], datasets: Mapping[str, Any]
 ) -> list[Artifact]:
-    """Every file of a configuration; ``datasets`` is the registry.
+    """Every file of a configuration, with what it shows of others; ``datasets`` is the registry.
 
     Raises:
-        BadInput: two experiments claim one file, or one lies outside the profile's folders.
+        BadInput: two experiments claim one file, or one lies outside the profile's folders; or
+            what is shown was not published.
     """
-    paths = Paths(config["root"])
+    paths, experiments = Paths(config["root"]), [*experiments]
+    whole = shown(config, experiments)
     of_experiments: list[Artifact] = []
     for experiment in experiments:
-        if experiment.shown_in(config):
-            of_experiments += _of_experiment(experiment, config, paths)
+        if experiment.runs_in(whole.config):
+            of_experiments += _of_experiment(experiment, whole, paths)
     weights = any(artifact.kind == "weights" for artifact in of_experiments)
     found = [*_of_data(config, datasets, paths), *_of_report(paths, weights=weights)]
     found += of_experiments

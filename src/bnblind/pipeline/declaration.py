@@ -6,16 +6,14 @@ configuration, the tables that claims may read, its place on the first page and 
 Imports no numerical library, since planning reads it.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from bnblind.errors import BadInput
 from bnblind.experiments.cells import Cell, cell_type
-from bnblind.pipeline.artifacts import Paths
+from bnblind.pipeline.paths import Paths
 
 Config = Mapping[str, Any]
 Grids = dict[str, dict[str, Any]]
@@ -131,8 +129,6 @@ class Experiment:
         computing: the step that computes its tables, if it does not train.
         page: its notebook; None if another experiment's page shows it.
         contradictions: one line for each key that contradicts another one, found and allowed.
-        published: profile that computes it; others, that have no section of it, show what that one
-            has published, below ``published``.
         needs: other sections that a profile with its section must have.
     """
 
@@ -146,7 +142,6 @@ class Experiment:
     computing: Computing | None = None
     page: Page | None = None
     contradictions: Callable[[Config], Iterator[str]] = _nothing
-    published: str = ""
     needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -157,34 +152,13 @@ class Experiment:
             object.__setattr__(self, "metrics", True)
 
     def runs_in(self, config: Config) -> bool:
-        """Whether a profile computes it."""
+        """Whether a profile has its section, or it needs none."""
         return self.section is None or self.name in config
 
-    def adopted_in(self, config: Config) -> bool:
-        """Whether a profile shows what another one has published of it."""
-        return bool(self.published) and not self.runs_in(config)
-
-    def shown_in(self, config: Config) -> bool:
-        """Whether a profile has tables and pages of it."""
-        return self.runs_in(config) or self.adopted_in(config)
-
-    def completed(self, config: Config) -> Config:
-        """The configuration with the section with which it was computed."""
-        if not self.adopted_in(config):
-            return config
-        path = Path(f"published/{self.published}/settings.json")
-        if not path.is_file():
-            raise BadInput(
-                f"experiment {self.name} shows what the profile {self.published} has published, "
-                f"and there is no {path}; `git restore {path.parent}` brings it back"
-            )
-        settings = json.loads(path.read_bytes())
-        return {**config, self.name: settings["profile"][self.name]}
-
     @property
-    def adopts(self) -> str:
-        """Name of the rule that takes over what another profile has published."""
-        return f"adopt_{self.name}"
+    def of_grids(self) -> bool:
+        """Whether its section holds grids, which other profiles may show."""
+        return bool(self.training or (self.computing and self.computing.of_networks))
 
     @property
     def trains(self) -> str:
@@ -194,7 +168,7 @@ class Experiment:
     @property
     def learns(self) -> bool:
         """Whether its tables come from networks, whose training amplifies rounding."""
-        return bool(self.training or (self.computing and self.computing.of_networks))
+        return self.of_grids
 
     @property
     def makes_tables(self) -> str:
@@ -219,13 +193,12 @@ class Experiment:
 
     def stems(self, config: Config) -> dict[str, str]:
         """Those of all its figures of a configuration -> the figures' names."""
-        drawn = self.page.drawn(self.completed(config)) if self.page else ()
+        drawn = self.page.drawn(config) if self.page else ()
         return dict(sorted((self.stem(name, **fields), name) for name, fields in drawn))
 
     def page_inputs(self, config: Config, paths: Paths) -> Mapping[str, Any]:
         """The parameters of its notebook that are files."""
         assert self.page is not None
-        config = self.completed(config)
         if self.page.inputs:
             return self.page.inputs(config, paths)
         return {
@@ -237,7 +210,7 @@ class Experiment:
 
     def of_config(self, tables: Iterable[str], config: Config) -> list[str]:
         """Those of a configuration: ``{grid}`` replaced by each grid of the section."""
-        if not self.shown_in(config):
+        if not self.runs_in(config):
             return []
-        grids = self.completed(config).get(self.name) or [""]
+        grids = config.get(self.name) or [""]
         return list(dict.fromkeys(table.format(grid=grid) for table in tables for grid in grids))

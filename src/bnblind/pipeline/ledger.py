@@ -14,8 +14,8 @@ from pandas.api.types import is_numeric_dtype
 
 from bnblind.errors import BadInput, unknown
 from bnblind.experiments.intervals import holm, one_sided_p, t_interval
-from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration.claims_file import BOUNDS, STATISTICS
+from bnblind.pipeline.paths import Paths
 from bnblind.pipeline.proofs_record import Proofs
 
 REPRODUCED, PARTLY, REFUTED = "reproduced", "partly", "not reproduced"
@@ -31,7 +31,8 @@ FIRST_SEED = 30
 
 Row = dict[str, Any]
 ReadTable = Callable[[str], pd.DataFrame | None]
-"""Name of a table, such as ``theorems/passing`` -> the table; None if the profile has none."""
+"""Name of a table, such as ``theorems/passing`` -> the table, which says of each row the profile
+that computed it; None if there is none."""
 
 
 class Unjudged(Exception):
@@ -46,6 +47,7 @@ class Measured:
         interval: of a mean, the t interval; of a largest or smallest number, its range over seeds.
         values: those of the seeds, of which a mean is the mean.
         notes: what has to be known of how it came about.
+        profiles: those that computed it.
     """
 
     value: float
@@ -53,6 +55,16 @@ class Measured:
     seeds: tuple[int, ...]
     values: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The selected numbers by seed, notes on them, and the profiles that computed them."""
+
+    by_seed: Any
+    notes: list[str]
+    profiles: set[str]
 
 
 def _matching(column: pd.Series, wanted: Any) -> pd.Series:
@@ -129,8 +141,8 @@ def _decided(
 
 def _by_seed(
     table: pd.DataFrame, row: Mapping[str, Any], side: Mapping[str, Any], column: str
-) -> tuple[Any, list[str]]:
-    """The selected numbers, grouped by seed, and notes on them.
+) -> Selected:
+    """The selected numbers, grouped by seed.
 
     Args:
         side: further conditions than the row's ``where``.
@@ -141,7 +153,8 @@ def _by_seed(
             well.
     """
     conditions, notes = _decided(table, {**row["where"], **side})
-    chosen = select(table, conditions)[["seed", column]]
+    found = select(table, conditions)
+    chosen, profiles = found[["seed", column]], {*found["profile"]}
     if not chosen.empty:
         named = {k: v for k, v in conditions.items() if k != "metric" and not _is_last(v)}
         run = select(table, named)
@@ -155,7 +168,7 @@ def _by_seed(
             raise Unjudged(f"no such value for seed {_listed(lost)}: did it diverge?")
         if odd := {*chosen.loc[~np.isfinite(chosen[column]), "seed"]}:
             raise Unjudged(f"{column} is not finite for seed {_listed(odd)}")
-    return chosen.groupby("seed")[column], notes
+    return Selected(chosen.groupby("seed")[column], notes, profiles)
 
 
 def _seeds(values: pd.Series) -> tuple[int, ...]:
@@ -168,14 +181,16 @@ def _stated(row: Mapping[str, Any], words: Iterable[str]) -> str:
     return stated
 
 
-def _means(
-    table: pd.DataFrame, row: Mapping[str, Any], sides: Any, column: str
-) -> tuple[pd.Series, list[str]]:
+def _means(table: pd.DataFrame, row: Mapping[str, Any], sides: Any, column: str) -> Selected:
     """The mean of each seed; of several selections, the sum of their means."""
     sides = sides if isinstance(sides, list) else [sides]
     found = [_by_seed(table, row, side, column) for side in sides]
-    values = pd.concat([by_seed.mean() for by_seed, _ in found], axis=1)
-    return values.dropna().sum(axis=1), [note for _, notes in found for note in notes]
+    values = pd.concat([part.by_seed.mean() for part in found], axis=1)
+    return Selected(
+        values.dropna().sum(axis=1),
+        [note for part in found for note in part.notes],
+        set().union(*(part.profiles for part in found)),
+    )
 
 
 def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
@@ -192,20 +207,24 @@ def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
     kind = _stated(row, STATISTICS)
     column = row[kind]
     if kind not in OF_SEEDS:
-        by_seed, _ = _by_seed(table, row, row.get("of", {}), column)
-        extremes = by_seed.max() if kind == "largest" else by_seed.min()
+        found = _by_seed(table, row, row.get("of", {}), column)
+        extremes = found.by_seed.max() if kind == "largest" else found.by_seed.min()
         if extremes.empty:
             return None
         low, high = float(extremes.min()), float(extremes.max())
-        return Measured(high if kind == "largest" else low, (low, high), _seeds(extremes))
-    values, notes = _means(table, row, row.get("of", {}), column)
+        value, profiles = high if kind == "largest" else low, tuple(sorted(found.profiles))
+        return Measured(value, (low, high), _seeds(extremes), profiles=profiles)
+    means = _means(table, row, row.get("of", {}), column)
+    values, notes, profiles = means.by_seed, means.notes, means.profiles
     if kind == "difference":
-        others, more = _means(table, row, row["minus"], column)
-        values, notes = (values - others).dropna(), notes + more
+        others = _means(table, row, row["minus"], column)
+        values = (values - others.by_seed).dropna()
+        notes, profiles = notes + others.notes, profiles | others.profiles
     if len(values) < FEWEST_SEEDS:
         return None
     mean, low, high = t_interval(values.tolist())
-    return Measured(mean, (low, high), _seeds(values), tuple(values), tuple(notes))
+    told = tuple(notes), tuple(sorted(profiles))
+    return Measured(mean, (low, high), _seeds(values), tuple(values), *told)
 
 
 def predicate(row: Mapping[str, Any]) -> tuple[str, float]:
@@ -251,6 +270,7 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
         "value": None if found is None else found.value,
         "interval": None if found is None else list(found.interval),
         "seeds": [] if found is None else list(found.seeds),
+        "profiles": [] if found is None else list(found.profiles),
         "verdict": verdict,
         "p": p,
         "scope": scope,
@@ -318,6 +338,7 @@ def _summary(name: str, claim: Mapping[str, Any], rows: list[Row]) -> Row:
         "value": len(held) / len(rows),
         "interval": None,
         "seeds": sorted({seed for row in rows for seed in row["seeds"]}),
+        "profiles": sorted({profile for row in rows for profile in row["profiles"]}),
         "verdict": verdict,
         "p": None,
         "artifact": None,

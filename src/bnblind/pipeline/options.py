@@ -12,9 +12,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "settings": {"required": True, "type": json.loads},
     "file": {"required": True, "type": Path},
     "files": {"required": True, "type": Path, "nargs": "+"},
+    "optional_files": {"type": Path, "nargs": "+", "default": []},
     "optional_file": {"type": Path},
 }
-"""What an option holds: a word or several, JSON, a path or several, a path that may be missing."""
+"""What an option holds: a word or several, JSON, a path or several, paths that may be missing."""
 
 
 def parse(step: str, argv: list[str], **names: str) -> argparse.Namespace:

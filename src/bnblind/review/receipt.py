@@ -85,8 +85,8 @@ def _publish(
     """Make the record; beside it the configuration, the machine, and a copy of the numbers and of
     what else is to be ``copied``.
     """
-    from bnblind.pipeline.artifacts import Paths
     from bnblind.pipeline.formats.files import json_bytes, publish
+    from bnblind.pipeline.paths import Paths
     from bnblind.review.machine import machine
     from bnblind.review.runs import numbers_of, record_of, settings, settings_of
 
@@ -109,9 +109,9 @@ def _publish(
 
 def run(args: argparse.Namespace) -> None:
     """Compare, or make the record; raise SystemExit with status 1 where a file is another."""
-    from bnblind.pipeline.artifacts import Paths
     from bnblind.pipeline.formats.files import json_bytes, publish
     from bnblind.pipeline.formats.pages import fill
+    from bnblind.pipeline.paths import Paths
     from bnblind.review import comparison, runs
     from bnblind.review.machine import commit, jobs_in, machine, origin
     from bnblind.review.verify import ledger_problems
@@ -122,10 +122,10 @@ def run(args: argparse.Namespace) -> None:
     paths = {Path(a.path).relative_to(root).as_posix(): a for a in made}
     tables = {p: a for p, a in paths.items() if a.kind == "table" and a.stage == "analysed"}
     if args.record:
-        shown = {name for name, e in declared.items() if e.published == profile}
-        adopted = {p for p, a in paths.items() if a.experiment in shown and a.stage != "reported"}
-        others = {p for p in adopted if paths[p].kind in ("metrics", "samples")}
-        _publish(runs.files_below(root), {*tables} | others, root, config)
+        # Others show what a profile with a folder of its own has published, images too.
+        shown = config["root"] != "."
+        samples = {p for p, a in paths.items() if a.kind == "samples" and shown}
+        _publish(runs.files_below(root), {*tables} | samples, root, config)
         return
     here, there, record = runs.run_below(root), None, runs.record_of(profile)
     if against:

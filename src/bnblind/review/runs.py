@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bnblind.errors import BadInput
-from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration.claims_file import CLAIMS
 from bnblind.pipeline.configuration.schema import datasets, read_yaml, violations
 from bnblind.pipeline.formats.files import json_bytes
 from bnblind.pipeline.formats.ledger import read_ledger
+from bnblind.pipeline.paths import Paths
 from bnblind.review.machine import jobs_in
 
 PUBLISHED = Path("published")

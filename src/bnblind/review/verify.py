@@ -100,11 +100,11 @@ def ledger_problems(root: Path) -> list[str]:
     """
     import pandas as pd
 
-    from bnblind.pipeline.artifacts import Paths
     from bnblind.pipeline.configuration.claims_file import read_claims
     from bnblind.pipeline.discovery import experiments, judged_tables
     from bnblind.pipeline.formats.tables import read_table
     from bnblind.pipeline.ledger import ledger
+    from bnblind.pipeline.paths import Paths
     from bnblind.pipeline.proofs_record import read_proofs
 
     paths = Paths(str(root))
@@ -124,9 +124,9 @@ def ledger_problems(root: Path) -> list[str]:
 
 def run(args: argparse.Namespace) -> None:
     """Print the ledger; raise SystemExit with status 1 where it does not stand."""
-    from bnblind.pipeline.artifacts import Paths
     from bnblind.pipeline.configuration.claims_file import CLAIMS
     from bnblind.pipeline.ledger import REPRODUCED
+    from bnblind.pipeline.paths import Paths
 
     if not CLAIMS.is_file():
         raise BadInput(f"there is no {CLAIMS} here; call it in the project's folder")

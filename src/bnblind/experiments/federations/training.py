@@ -71,7 +71,7 @@ class FederatedTrainer(Trainer):
         self.clients = deal(labels, cell.clients, cell.classes_per_client, dealt)
         with global_stream(seed, "init"):
             model = build_model(cell.model, cell.norm, data.input_shape, data.classes)
-        freeze_statistics(model, *data.train.chunks(CHUNK))
+        freeze_statistics(model, data.train.chunks(CHUNK))
         super().__init__(cell, seed, labels, model)
 
     def inputs(self) -> Samples:
@@ -93,7 +93,7 @@ class FederatedTrainer(Trainer):
             own = make_batches(cell.batching, self.labels[rows], cell.batch_size, order)
             batches = [rows[batch] for batch in own]
             self.run.batch_order = order_hash(self.run.batch_order, batches)
-            total += self.train_on(batches)["loss"] * len(rows)
+            total += self.train_on(batches, client)["loss"] * len(rows)
             found.append(self.copied_weights())
         sizes = [len(rows) for rows in self.clients]
         self.model.load_state_dict(averaged(found, [n / sum(sizes) for n in sizes]))

@@ -44,24 +44,24 @@ def vgg11(
     """``vgg11``: VGG-11 (Simonyan & Zisserman 2015) with one norm, behind the first of its three
     fully connected layers, where the authors place it; ``dropout`` behind the first two.
 
-    A pooling rounds an odd side up, so that 28 x 28 pixels are enough.
+    A pooling rounds an odd side up, so that 28 x 28 pixels are enough; of larger images than
+    32 x 32 the features are averaged over the positions, as the authors do.
     """
     halvings = VGG11.count(0)
     # Every pooling finds two pixels a side, or it would do nothing.
     check_size("vgg11", input_shape, halvings, least=2 ** (halvings - 1) + 1)
     layers: list[nn.Module] = []
-    channels, height, breadth = input_shape
+    channels = input_shape[0]
     for wide in VGG11:
         if wide:
             layers += [nn.Conv2d(channels, wide * width, 3, padding=1), nn.ReLU()]
             channels = wide * width
         else:
             layers.append(nn.MaxPool2d(2, ceil_mode=True))
-            height, breadth = halved(height), halved(breadth)
     hidden = 64 * width
     return nn.Sequential(
-        *layers, nn.Flatten(),
-        nn.Linear(channels * height * breadth, hidden), norm((hidden,)), nn.ReLU(),
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(channels, hidden), norm((hidden,)), nn.ReLU(),
         nn.Dropout(dropout),
         nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(dropout),
         nn.Linear(hidden, classes),

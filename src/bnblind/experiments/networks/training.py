@@ -36,7 +36,7 @@ def initial_model(cell: NetworkCell, seed: int, data: Dataset) -> nn.Module:
             cell.model, cell.norm, data.input_shape, data.classes, cell.init, **cell.options
         )
     model = model.to(memory_format=torch.channels_last)  # faster convolutions
-    freeze_statistics(model, *data.train.chunks(cell.chunk))
+    freeze_statistics(model, data.train.chunks(cell.chunk))
     return model
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from bnblind.errors import BadInput
 from bnblind.experiments.cells import Cell
+from bnblind.pipeline.adoption import shown
 from bnblind.pipeline.configuration.schema import DATASETS, datasets, read_yaml, violations
 from bnblind.pipeline.declaration import Experiment
 
@@ -62,7 +63,7 @@ def _duplicate_cells(config: Mapping[str, Any], experiments: Iterable[Experiment
                     )
 
 
-def _contradictions(config: Mapping[str, Any], experiments: Iterable[Experiment]) -> list[str]:
+def _contradictions(config: Mapping[str, Any], experiments: list[Experiment]) -> list[str]:
     running = [experiment for experiment in experiments if experiment.runs_in(config)]
     lines = [*_of_profile(config)]
     lines += [
@@ -73,7 +74,9 @@ def _contradictions(config: Mapping[str, Any], experiments: Iterable[Experiment]
     ]
     for experiment in running if not lines else ():
         lines += experiment.contradictions(config)
-    return lines or [*_duplicate_cells(config, running)]
+    if lines:
+        return lines
+    return [*_duplicate_cells(shown(config, experiments).config, running)]
 
 
 def check_config(config: Mapping[str, Any], experiments: Iterable[Experiment]) -> None:

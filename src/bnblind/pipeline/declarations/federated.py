@@ -51,7 +51,6 @@ EXPERIMENT = Experiment(
             name: {**grid, "may_diverge": True} for name, grid in config["federated"].items()
         },
     ),
-    published="practice",
     page=Page(
         figures={"accuracies": "{grid}-accuracies"},
         captions={

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import unprepared
 from bnblind.pipeline.configuration.schema import datasets
 from bnblind.pipeline.declaration import Config, Experiment, Page, Training
+from bnblind.pipeline.paths import Paths
 
 SECTION = keys.grids(
     "RealNVP on pairs of classes; every combination of pair, norm, coupling norm and batching is a "

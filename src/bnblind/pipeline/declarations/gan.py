@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bnblind.pipeline.artifacts import Paths
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import unprepared
 from bnblind.pipeline.declaration import Config, Experiment, Page, Training
+from bnblind.pipeline.paths import Paths
 
 SECTION = keys.grids(
     "generative adversarial networks of fully connected layers; the norm is the discriminator's. "
@@ -74,7 +74,6 @@ EXPERIMENT = Experiment(
     section=SECTION,
     contradictions=contradictions,
     training=TRAINING,
-    published="practice",
     page=Page(
         figures={name: f"{{grid}}-{name}" for name in ("distances", "blocked", "samples")},
         captions={

@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnblind.pipeline.artifacts import FIGURE_FORMATS
 from bnblind.pipeline.formats.files import publish
+from bnblind.pipeline.paths import FIGURE_FORMATS
 
 # Dates would differ from run to run.
 _METADATA: dict[str, dict[str, None]] = {

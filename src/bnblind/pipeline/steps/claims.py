@@ -17,13 +17,18 @@ def main(argv: list[str]) -> None:
         argv,
         word="profile",
         words="kinds",
+        settings="owners",
         file="claims proofs results ledger verdicts page",
         files="tables",
     )
     paths = {str(path.relative_to(args.results).with_suffix("")): path for path in args.tables}
 
     def read(name: str) -> pd.DataFrame | None:
-        return read_table(paths[name]) if name in paths else None
+        """The table; one without a column `profile` was computed whole by its owner."""
+        if name not in paths:
+            return None
+        table = read_table(paths[name])
+        return table if "profile" in table else table.assign(profile=args.owners[str(paths[name])])
 
     rows = ledger(read_claims(args.kinds, args.claims), read, read_proofs(args.proofs))
     page = fill("claims.html.j2", profile=args.profile, rows=rows)

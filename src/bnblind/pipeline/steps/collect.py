@@ -1,4 +1,7 @@
-"""Step: the results of all cells of an experiment as one table, and their final figures."""
+"""Step: the results of all cells of an experiment as one table, and their final figures.
+
+Each row says which profile computed it: this one, or one whose table was taken over.
+"""
 
 from dataclasses import MISSING
 from importlib import import_module
@@ -30,7 +33,7 @@ def joined(tables: list[pd.DataFrame], cell: type[Cell]) -> pd.DataFrame:
     table = table.fillna(defaults)
     names = [field.name for field in fields if field.name in table]
     rest = [name for name in table.columns if name not in names]
-    order = [*names, *(name for name in rest if name not in ("value", "batch_order"))]
+    order = [*names, *(name for name in rest if name not in ("value", "batch_order", "profile"))]
     table = table[[*names, *rest]].sort_values(order, kind="stable", ignore_index=True)
     if table.duplicated(order).any():
         twice = table.loc[table.duplicated(order), order].iloc[0].to_dict()
@@ -49,10 +52,13 @@ def metrics(table: pd.DataFrame, cell: type[Cell], kind: ModuleType) -> dict[str
 
 
 def main(argv: list[str]) -> None:
-    args = parse(__name__, argv, word="kind", file="table metrics", files="cells")
+    args = parse(
+        __name__, argv, word="kind profile", file="table metrics", optional_files="cells taken"
+    )
     kind = import_module(f"bnblind.experiments.{args.kind}.summary")
     cell = cell_type(args.kind)
-    table = joined([read_table(path) for path in args.cells], cell)
+    own = [read_table(path).assign(profile=args.profile) for path in args.cells]
+    table = joined([*own, *map(read_table, args.taken)], cell)
     figures = json_bytes(metrics(table, cell, kind))
     publish({args.table: table_bytes(table), args.metrics: figures})
-    print(f"{args.table}: {len(table)} rows of {len(args.cells)} jobs")
+    print(f"{args.table}: {len(table)} rows of {len(own)} jobs and {len(args.taken)} profiles")

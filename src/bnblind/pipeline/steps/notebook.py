@@ -5,9 +5,10 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
@@ -123,12 +124,18 @@ def normalize(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def render(notebook: NotebookNode, title: str) -> bytes:
-    """A self-contained page: prose and results, without the code, in the report's own style."""
+def render(
+    notebook: NotebookNode, title: str, adopted: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> bytes:
+    """A self-contained page: prose and results, without the code, in the report's own style.
+
+    Args:
+        adopted: profile -> the grids that it has published and that are shown here.
+    """
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(notebook)
     body = re.sub(r"[ \t]+\n", "\n", body)
-    return fill("page.html.j2", title=title, body=body)
+    return fill("page.html.j2", title=title, body=body, adopted=adopted)
 
 
 def title_of(notebook: NotebookNode) -> str:
@@ -143,9 +150,11 @@ def title_of(notebook: NotebookNode) -> str:
 
 
 def main(argv: list[str]) -> None:
-    args = parse(__name__, argv, word="rule", settings="parameters", file="notebook executed page")
+    args = parse(
+        __name__, argv, word="rule", settings="parameters adopted", file="notebook executed page"
+    )
     source = source_of(args.rule, args.parameters)
     executed = normalize(execute(args.notebook, args.parameters, source))
-    page = render(executed, title_of(executed))
+    page = render(executed, title_of(executed), args.adopted)
     publish({args.executed: nbformat.writes(executed).encode(), args.page: page})
     print(f"{args.page}: {len(executed.cells)} cells")
