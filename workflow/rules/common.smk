@@ -100,7 +100,9 @@ def step(command):
 def file_options(wildcards, input, output):
     """The options that name a step's files, quoted: what it reads, by its name, and its outputs."""
     unread = ("code", "norms", "templates", "schema", "sources")
-    named = {k: v for k, v in input.items() if v and k not in unread} | dict(output.items())
+    named = {k: v for k, v in input.items() if v and k not in unread} | dict(
+        output.items()
+    )
     lists = {k: [v] if isinstance(v, str) else v for k, v in named.items()}
     return " ".join(f"--{name} {shlex.join(paths)}" for name, paths in lists.items())
 

@@ -114,7 +114,9 @@ rule index:
         templates=templates("index.html.j2"),
         ledger=PATHS.ledger(),
         figures=[
-            PATHS.figure(stem)[0] for e in SHOWN.values() for stem in e.stems(WHOLE.config)
+            PATHS.figure(stem)[0]
+            for e in SHOWN.values()
+            for stem in e.stems(WHOLE.config)
         ],
         manifests=[PATHS.manifest(dataset) for dataset in config["data"]],
     output:

@@ -36,12 +36,12 @@ for experiment in EXPERIMENTS.values():
             name:
                 collects
             input:
+                **collected_of(experiment),
                 code=code_of(
                     "collect",
                     f"bnblind.experiments.{training.kind}.cell",
                     f"bnblind.experiments.{training.kind}.summary",
                 ),
-                **collected_of(experiment),
             output:
                 **tables_of(experiment),
             log:
