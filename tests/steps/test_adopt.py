@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bnblind.errors import BadInput
-from bnblind.pipeline.artifacts import artifacts
+from bnblind.pipeline.adoption import shown
+from bnblind.pipeline.artifacts import Artifact, artifacts
 from bnblind.pipeline.configuration.check import check_config
 from bnblind.pipeline.configuration.schema import datasets, read_yaml
 from bnblind.pipeline.discovery import experiments
@@ -53,28 +54,90 @@ def test_an_altered_file_is_refused_and_nothing_taken(
     assert not list(tmp_path.glob("*.parquet"))
 
 
+def made_by(config: dict[str, Any]) -> list[Artifact]:
+    return artifacts(config, experiments().values(), datasets())
+
+
 def rules(config: dict[str, Any]) -> set[str]:
-    return {artifact.rule for artifact in artifacts(config, experiments().values(), datasets())}
+    return {artifact.rule for artifact in made_by(config)}
 
 
-def test_a_profile_shows_what_another_one_has_published(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Its tables and pages; it trains nothing of it."""
+@pytest.fixture
+def profiles(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     monkeypatch.chdir(ROOT)
-    quick, practice = (read_yaml(Path(f"config/{name}.yaml")) for name in ("config", "practice"))
-    assert {"adopt_gan", "gan_page", "adopt_federated", "federated_page"} <= rules(quick)
-    assert not {"train_gan", "collect_gan", "train_federated"} & rules(quick)
+    return {
+        name: read_yaml(Path(f"config/{name}.yaml")) for name in ("config", "practice", "extended")
+    }
+
+
+def test_a_section_of_another_profile_is_shown_whole(profiles: dict[str, dict[str, Any]]) -> None:
+    """Its tables and pages; nothing of it is trained."""
+    quick, practice = profiles["config"], profiles["practice"]
+    assert {"adopt_practice", "collect_gan", "gan_page", "federated_page"} <= rules(quick)
+    assert not {"train_gan", "train_federated"} & rules(quick)
     assert {"train_gan", "collect_gan", "gan_page"} <= rules(practice)
-    assert not {"adopt_gan", "train_purity", "purity_page"} & rules(practice)
-    of_quick = {a.path for a in artifacts(quick, experiments().values(), datasets())}
-    assert "data/results/gan.parquet" in of_quick
-    assert any(path.startswith("reports/figures/gan/digits-") for path in of_quick)
+    assert not {"adopt_practice", "train_purity", "purity_page"} & rules(practice)
+    taken = {a.path: a.taken_from for a in made_by(quick) if a.owner == "practice"}
+    assert (
+        taken["data/results/gan/practice.parquet"] == "published/practice/data/results/gan.parquet"
+    )
+    assert "data/results/gan/digits/bn-samples.safetensors" in taken
+    assert any(a.path.startswith("reports/figures/gan/digits-") for a in made_by(quick))
 
 
-def test_a_section_that_another_one_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    quick = read_yaml(Path("config/config.yaml"))
+def test_grids_of_another_profile_stand_beside_the_own_ones(
+    profiles: dict[str, dict[str, Any]],
+) -> None:
+    quick, extended = profiles["config"], profiles["extended"]
+    whole = shown(quick, experiments().values())
+    assert {*whole.config["classification"]} == {
+        *quick["classification"],
+        *extended["classification"],
+    }
+    assert whole.owner("classification", "digits-resnet") == "extended"
+    assert whole.owner("classification", "digits-head") == ""
+    made = {a.path: a for a in made_by(quick)}
+    assert "data/results/classification/digits-head/bn.parquet" in made
+    assert "data/results/classification/digits-resnet/bn.parquet" not in made
+    assert made["data/results/derivatives/digits-conv-terms.parquet"].rule == "adopt_extended"
+    assert made["data/results/derivatives/digits-head-terms.parquet"].rule == "derivatives"
+    assert "reports/figures/classification/digits-resnet-lr0.005-final.svg" in made
+    assert not [a for a in made.values() if a.kind == "weights" and "resnet" in a.path]
+
+
+@pytest.mark.parametrize(
+    ("shows", "message"),
+    [
+        ({"nothing": ["gan"]}, "shows: the profile nothing has published nothing; allowed: "),
+        ({"practice": ["flows"]}, "shows.practice: found flows; allowed: gan, federated"),
+        ({"practice": ["theorems"]}, "shows.practice: found theorems; allowed: gan, federated"),
+        (
+            {"extended": ["classification"]},
+            "classification.digits-resnet: the profile extended, which is shown, has published a "
+            "grid of this name",
+        ),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(
+    profiles: dict[str, dict[str, Any]], shows: dict[str, list[str]], message: str
+) -> None:
+    quick = profiles["config"] | {"shows": shows}
+    quick["classification"]["digits-resnet"] = quick["classification"]["digits-head"] | {
+        "seeds": [99]
+    }
+    with pytest.raises(BadInput, match=message):
+        check_config(quick, experiments().values())
+
+
+def test_a_run_that_both_profiles_hold_is_refused(profiles: dict[str, dict[str, Any]]) -> None:
+    quick, extended = profiles["config"], profiles["extended"]
+    quick["classification"]["again"] = extended["classification"]["digits-resnet"]
+    with pytest.raises(BadInput, match="digits-resnet: found digits, resnet, none"):
+        check_config(quick, experiments().values())
+
+
+def test_a_section_that_another_one_needs_is_named(profiles: dict[str, dict[str, Any]]) -> None:
+    quick = profiles["config"]
     del quick["remedies"]
     check_config(quick, experiments().values())
     assert "remedies_page" not in rules(quick)

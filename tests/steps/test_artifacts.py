@@ -11,6 +11,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from bnblind.errors import BadInput
+from bnblind.pipeline.adoption import shown
 from bnblind.pipeline.artifacts import STAGES, Artifact, artifacts
 from bnblind.pipeline.configuration.schema import datasets, read_yaml
 from bnblind.pipeline.declaration import Experiment, Page
@@ -51,15 +52,16 @@ def test_every_file_is_known_once_by_kind_and_stage(name: str) -> None:
 def test_every_experiments_tables_figures_and_page_are_among_them(name: str) -> None:
     profile = read_yaml(Path(f"config/{name}.yaml"))
     paths = Paths(profile["root"])
+    whole = shown(profile, experiments().values()).config
     found = [artifact for artifact in made_by(profile) if artifact.stage != "trained"]
     for own, experiment in experiments().items():
         of_kind: dict[str, set[str]] = {kind: set() for kind in KINDS}
         for artifact in found:
             if artifact.experiment == own:
                 of_kind[artifact.kind].add(artifact.path)
-        tables = experiment.of_config(experiment.tables.values(), profile)
+        tables = experiment.of_config(experiment.tables.values(), whole)
         assert of_kind["table"] == {paths.table(table) for table in tables}
-        stems = experiment.stems(profile)
+        stems = experiment.stems(whole)
         figures = {path for stem in stems for path in paths.figure(stem)}
         assert len(figures) == len(stems) * len(FIGURE_FORMATS)
         assert of_kind["figure"] == figures
@@ -77,9 +79,9 @@ def test_rules_make_these_files_and_no_other(plan: Plan) -> None:
 
 def test_a_training_jobs_files_are_those_of_its_cells(published: dict[str, Any]) -> None:
     found = {a.path for a in made_by(published) if a.rule == "train_flows"}
-    assert {path for path in found if "/digits-mlp/" in path} == {
-        f"data/{place}/flows/digits-mlp/{norm}-scalar{ending}"
-        for norm in ("none", "bn", "ln")
+    assert {path for path in found if "/digits-mlp-judged/" in path} == {
+        f"data/{place}/flows/digits-mlp-judged/{norm}-scalar{ending}"
+        for norm in ("bn", "ln")
         for place, ending in (
             ("models", ".safetensors"),
             ("results", ".parquet"),
@@ -137,9 +139,10 @@ check_config(config, declared.values())
 read_claims(judged_tables(declared.values()))
 found = artifacts(config, declared.values(), schema.datasets())
 by_job(declared["flows"].training.all_cells(config))
+whole = shown(config, declared.values()).config
 for experiment in declared.values():
     if experiment.page:
-        experiment.page_inputs(config, Paths(".")), experiment.page.parameters(config)
+        experiment.page_inputs(whole, Paths(".")), experiment.page.parameters(whole)
         import_closure([f"notebooks/{experiment.name}.ipynb"])
 import_closure([f"src/{norm_module('bn').replace('.', '/')}.py"])
 print(json.dumps([len(found), sorted(sys.modules)]))

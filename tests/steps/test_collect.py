@@ -14,15 +14,22 @@ from bnblind.pipeline.steps import collect
 from tests.steps.conftest import call, hashes
 
 
-def collected(folder: Path, kind: str, cells: list[Path]) -> tuple[pd.DataFrame, dict]:
-    call(collect, kind=kind, cells=cells, table=folder / "table", metrics=folder / "metrics")
+def collected(
+    folder: Path, kind: str, cells: list[Path], **taken: list[Path]
+) -> tuple[pd.DataFrame, dict]:
+    made = {"table": folder / "table", "metrics": folder / "metrics"}
+    call(collect, kind=kind, profile="mine", **{"cells": cells} if cells else {}, **taken, **made)
     return pd.read_parquet(folder / "table"), json.loads((folder / "metrics").read_text())
 
 
 @pytest.mark.parametrize(
     ("kind", "norm", "told"),
     [
-        ("networks", "bn", ["dataset", "model", "norm", "batching", "lr", "loss", "init", "split"]),
+        (
+            "networks",
+            "bn",
+            ["dataset", "model", "norm", "batching", "lr", "loss", "init", "split", "augment"],
+        ),
         ("flows", "ln", ["dataset", "pair", "coupling", "norm", "coupling_norm", "batching"]),
     ],
 )
@@ -44,6 +51,25 @@ def test_cells_are_collected_in_one_order(
     assert table.columns[: len(order)].tolist() == order
     assert table[order].equals(table[order].sort_values(order, ignore_index=True))
     assert set(table["norm"]) == {"bn", "ln"}
+
+
+def test_every_row_says_which_profile_computed_it(networks: Path, tmp_path: Path) -> None:
+    """And a run that another one has computed as well is refused."""
+    own = networks / "results"
+    theirs = tmp_path / "theirs.parquet"
+    other = pd.read_parquet(own).assign(norm="bn", profile="others")
+    theirs.write_bytes(table_bytes(other))
+    table, metrics = collected(tmp_path, "networks", [own], taken=[theirs])
+    assert table.groupby("norm")["profile"].unique().map(list).to_dict() == {
+        "bn": ["others"],
+        "ln": ["mine"],
+    }
+    assert "digits-head-bn-label-lr0.01" in metrics
+    alone, _ = collected(tmp_path, "networks", [], taken=[theirs])
+    assert set(alone["profile"]) == {"others"}
+    theirs.write_bytes(table_bytes(pd.read_parquet(own).assign(profile="others")))
+    with pytest.raises(BadInput, match="two grids hold the same run"):
+        collected(tmp_path, "networks", [own], taken=[theirs])
 
 
 def test_the_final_figures_of_networks_are_those_of_the_last_epoch(

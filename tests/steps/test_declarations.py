@@ -239,7 +239,7 @@ def test_a_section_may_be_left_out_and_is_checked_as_soon_as_it_is_declared(
     monkeypatch.chdir(ROOT)  # where the schema lies
     both = [*real.values(), spread]
     check_config(published, both)
-    assert not spread.shown_in(published)
+    assert not spread.runs_in(published)
     with pytest.raises(BadInput, match=r"spread\.least: 0 is less than the minimum of 1"):
         check_config(published | {"spread": {"least": 0}}, both)
     check_config(published | {"spread": {"least": 1}}, both)

@@ -31,8 +31,8 @@ FIRST_SEED = 30
 
 Row = dict[str, Any]
 ReadTable = Callable[[str], pd.DataFrame | None]
-"""Name of a table, such as ``theorems/passing`` -> the table, which says of each row the profile
-that computed it; None if there is none."""
+"""Name of a table, such as ``theorems/passing`` -> the table, whose column ``profile`` says what
+computed a row; None if the profile has none."""
 
 
 class Unjudged(Exception):
@@ -154,7 +154,7 @@ def _by_seed(
     """
     conditions, notes = _decided(table, {**row["where"], **side})
     found = select(table, conditions)
-    chosen, profiles = found[["seed", column]], {*found["profile"]}
+    chosen, profiles = found[["seed", column]], {*found.get("profile", ())}
     if not chosen.empty:
         named = {k: v for k, v in conditions.items() if k != "metric" and not _is_last(v)}
         run = select(table, named)
