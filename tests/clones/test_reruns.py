@@ -24,7 +24,7 @@ ONE_GRID = {
 TRAINING = {**ONE_GRID, "train_classification": 5, "derivatives": 2}
 FLOWS = {"train_flows": 3, "collect_flows": 1, "flows_page": 1}
 GANS = {"train_gan": 1, "collect_gan": 1, "gan_page": 1}
-ADOPTED = {"adopt_federated": 1, "federated_page": 1}
+ADOPTED = {"adopt_practice": 1, "collect_federated": 1, "federated_page": 1}
 DATA = {
     **{"export_data": 1, "prepare_data": 1, "contact_sheet": 1},
     **TRAINING,

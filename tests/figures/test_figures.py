@@ -21,7 +21,13 @@ from bnblind.figures.classification import (
     training_curves,
 )
 from bnblind.figures.style import COLUMN, CONTROLS, LOOKS, use_style
-from bnblind.figures.theorems import leak_curve, passing_by_point, passing_heat_map
+from bnblind.figures.theorems import (
+    CATEGORIES,
+    categories_by_point,
+    category,
+    leak_curve,
+    passing_categories,
+)
 from bnblind.norm_facts import NormFacts, norm_facts
 from bnblind.norms import norm_names
 from bnblind.pipeline.formats.publishing import READABLE, publish_figure, readable_width
@@ -66,7 +72,7 @@ def passing() -> pd.DataFrame:
 
 def test_the_whole_is_drawn_beside_its_terms(passing: pd.DataFrame) -> None:
     """Of the linear loss the whole is its only term, drawn once."""
-    figure, _ = passing_heat_map(passing)
+    figure, _ = passing_categories(passing)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     named = ["first order (T1)", "first order (T1)", "diagonal (T2)", "whole (T4)"]
     assert labels == named
@@ -142,8 +148,8 @@ def test_figures_fit_the_page_and_name_their_axes(
     for figure in (
         curves,
         final_accuracies(results, 10)[0],
-        passing_heat_map(passing)[0],
-        passing_by_point(passing)[0],
+        passing_categories(passing)[0],
+        categories_by_point(passing)[0],
         leak_curve(leak)[0],
     ):
         assert figure.get_figwidth() <= 2 * COLUMN
@@ -152,12 +158,16 @@ def test_figures_fit_the_page_and_name_their_axes(
 
 
 def test_the_drawn_numbers_are_the_given_ones(results: pd.DataFrame, passing: pd.DataFrame) -> None:
-    figure, drawn = passing_heat_map(passing)
+    figure, drawn = passing_categories(passing)
     bn = drawn[drawn["norm"] == "bn"]
     assert (bn["median"] == 1e-16).all()
-    colours = figure.axes[0].collections[0].get_array()
-    assert (colours[:, 1] == -16).all()
-    assert (colours[:, 0] == 0).all()
+    marks = {line.get_label(): [*line.get_xdata()] for line in figure.axes[0].lines}
+    assert {name: {*marks[name]} for name in CATEGORIES} == {
+        "blocked": {1},  # BN's column
+        "leaks": set(),
+        "passes in part": set(),
+        "passes": {0},
+    }
 
     _, finals = final_accuracies(results, 10)
     assert set(finals["epoch"]) == {2}
@@ -170,6 +180,22 @@ def test_the_drawn_numbers_are_the_given_ones(results: pd.DataFrame, passing: pd
         ]
         * 2
     )
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "expected"),
+    [
+        (0.0, 1e-12, "blocked"),
+        (1e-13, 1e-5, "leaks"),
+        (1e-13, 0.011, "passes in part"),
+        (0.9, 1.0, "passes in part"),
+        (1.0, 1.7, "passes"),
+    ],
+)
+def test_a_term_is_in_the_category_of_all_its_cases(
+    least: float, most: float, expected: str
+) -> None:
+    assert category(least, most) == expected
 
 
 def test_runs_of_different_length_and_new_words_are_drawn(results: pd.DataFrame) -> None:

@@ -1,6 +1,8 @@
 """Figures of the theorem check."""
 
+from collections.abc import Sequence
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,67 +28,72 @@ THEOREM_OF = {"first": "T1", "diag": "T2", "offdiag": "T3", "total": "T4"}
 POINT_LABELS = {"zero": "y0 = 0", "mean": "y0 = batch mean", "random": "y0 random"}
 
 
-def _as_text(share: float) -> str:
-    if share >= 0.005:
-        return f"{share:.2f}"
-    return f"$10^{{{round(np.log10(max(share, FLOOR)))}}}$"
-
-
 def _term_label(term: str) -> str:
     theorem = f" ({THEOREM_OF[term]})" if term in THEOREM_OF else ""
     return f"{TERM_LABELS[term]}{theorem}"
 
 
-def _name_groups(axes: Axes, groups: list[str], labels: dict[str, str]) -> None:
-    """Name each group beside its rows, and part it from the next."""
+CATEGORIES: dict[str, dict[str, Any]] = {
+    "blocked": {"marker": "s", "color": "#222222"},
+    "leaks": {"marker": "^", "color": "#7A5195"},
+    "passes in part": {"marker": "o", "color": "#7A5195", "fillstyle": "bottom"},
+    "passes": {"marker": "o", "color": "#999999", "mfc": "white"},
+}
+"""What becomes of a term at a norm, and its mark; no norm has these colours."""
+BLOCKED, LEAKS, WHOLE = 1e-12, 1e-2, 1 - 1e-6
+"""At most so much of a term's length passes where it is blocked or leaks; at least, where it
+passes."""
+
+
+def category(least: float, most: float) -> str:
+    """Of a term of which between these shares passes over seeds, dimensions and batch sizes."""
+    if most <= BLOCKED:
+        return "blocked"
+    if most <= LEAKS:
+        return "leaks"
+    return "passes" if least >= WHOLE else "passes in part"
+
+
+def _part_groups(axes: Axes, groups: list[str], labels: dict[str, str], *, named: bool) -> None:
+    """Part each group from the next, and name it beside its rows."""
     for group in dict.fromkeys(groups):
         first, count = groups.index(group), groups.count(group)
-        axes.annotate(
-            labels.get(group, group), (0, first + count / 2), xycoords=axes.get_yaxis_transform(),
-            xytext=(-68, 0), textcoords="offset points", ha="right", va="center",
-        )  # fmt: skip
-        axes.axhline(first, color="white", lw=4)
+        if named:
+            axes.annotate(
+                labels.get(group, group), (0, first + (count - 1) / 2),
+                xycoords=axes.get_yaxis_transform(), xytext=(-78, 0), textcoords="offset points",
+                ha="right", va="center",
+            )  # fmt: skip
+        if first:
+            axes.axhline(first - 0.5, color="#BBBBBB", lw=0.6)
 
 
-def _draw_shares(axes: Axes, table: pd.DataFrame, groups: dict[str, str], *, named: bool) -> None:
-    """A heat map: rows (group, term), columns norms; ``named``: with the rows' names."""
+def _draw_categories(
+    axes: Axes, table: pd.DataFrame, groups: dict[str, str], *, named: bool
+) -> None:
+    """A mark for each row (group, term) and norm, a column; ``named``: with the rows' names."""
+    for name, look in CATEGORIES.items():
+        rows, columns = np.nonzero((table == name).to_numpy())
+        axes.plot(columns, rows, ls="", ms=4.5, label=name, **look)
     terms = [_term_label(term) for term in table.index.get_level_values(1)]
-    seaborn.heatmap(
-        np.log10(table.clip(lower=FLOOR)),
-        ax=axes,
-        vmin=-16,
-        vmax=0,
-        cmap="cividis",
-        annot=table.map(_as_text),
-        fmt="",
-        annot_kws={"size": 5},
-        linewidths=0.5,
-        cbar=False,
-        xticklabels=[LOOKS[norm].label for norm in table.columns],
-        yticklabels=terms if named else False,
-    )
+    names = [LOOKS[norm].label for norm in table.columns]
+    axes.set_xticks(range(len(names)), names, rotation=50, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(terms)), terms if named else [])
+    axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(len(terms) - 0.4, -0.6))
     axes.tick_params(length=0, pad=2)
-    axes.set_xticklabels(axes.get_xticklabels(), rotation=50, ha="right", rotation_mode="anchor")
-    axes.set(xlabel="", ylabel="")
-    if named:
-        _name_groups(axes, list(table.index.get_level_values(0)), groups)
+    seaborn.despine(ax=axes, left=True, bottom=True)
+    _part_groups(axes, list(table.index.get_level_values(0)), groups, named=named)
 
 
-def _colour_bar(figure: Figure, panels: list[Axes]) -> None:
-    figure.colorbar(
-        panels[0].collections[0],
-        ax=panels,
-        label="share that passes",
-        ticks=[-16, -12, -8, -4, 0],
-        format=lambda power, _: f"$10^{{{power:.0f}}}$",
-        aspect=40,
-        pad=0.02,
-    )
+def _name_categories(figure: Figure, panels: Sequence[Axes]) -> None:
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(CATEGORIES))
 
 
 def _pivoted(drawn: pd.DataFrame, group: str, labels: dict[str, str]) -> pd.DataFrame:
-    """Rows (group, term), columns norms, both in the order of their labels."""
-    table = drawn.pivot(index=[group, "term"], columns="norm", values="median")
+    """Categories: rows (group, term), columns norms, both in the order of their labels."""
+    found = drawn.assign(category=[*map(category, drawn["min"], drawn["max"])])
+    table = found.pivot(index=[group, "term"], columns="norm", values="category")
     rows = []
     for name in in_order(drawn[group], labels):
         terms = in_order(drawn.loc[drawn[group] == name, "term"], TERM_LABELS)
@@ -95,35 +102,36 @@ def _pivoted(drawn: pd.DataFrame, group: str, labels: dict[str, str]) -> pd.Data
     return table.loc[rows][norms_in(drawn)]
 
 
-def passing_heat_map(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """How much of each term's and of the whole gradient passes each norm at y0 = 0, by eps.
+def passing_categories(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """What becomes of each term and of the whole gradient at each norm, y0 = 0, by eps.
 
     Args:
-        passing: columns norm, loss, y0, term, eps, passing; a cell shows the median of its rows.
+        passing: columns norm, loss, y0, term, eps, passing; a mark stands for all rows of a norm,
+            loss and term.
     """
     keys = ["y0", "eps", "norm", "loss", "term"]
     rows = passing[passing["y0"] == "zero"].groupby(keys, sort=True)["passing"]
     drawn = rows.agg(["median", "min", "max"]).reset_index()
     eps_values = sorted(drawn["eps"].unique())
     tables = [_pivoted(drawn[drawn["eps"] == eps], "loss", LOSS_LABELS) for eps in eps_values]
-    size = (2 * COLUMN, 1.6 + 0.125 * len(tables[0]))
+    size = (2 * COLUMN, 1.5 + 0.14 * len(tables[0]))
     figure, panels = plt.subplots(1, len(eps_values), figsize=size, squeeze=False)
     for i, (axes, eps) in enumerate(zip(panels[0], eps_values, strict=True)):
-        _draw_shares(axes, tables[i], LOSS_LABELS, named=i == 0)
+        _draw_categories(axes, tables[i], LOSS_LABELS, named=i == 0)
         axes.set_title(f"eps = {eps:g}")
-    _colour_bar(figure, list(panels[0]))
+    _name_categories(figure, panels[0])
     return figure, drawn
 
 
-def passing_by_point(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """The same of ``passing`` at eps = 0 for each expansion point, median over the losses."""
+def categories_by_point(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """The same at eps = 0 for each expansion point, of all losses together."""
     keys = ["norm", "y0", "term"]
     rows = passing[passing["eps"] == passing["eps"].min()].groupby(keys, sort=True)["passing"]
     drawn = rows.agg(["median", "min", "max"]).reset_index()
     table = _pivoted(drawn, "y0", POINT_LABELS)
-    figure, axes = plt.subplots(figsize=(1.4 * COLUMN, 1.6 + 0.125 * len(table)))
-    _draw_shares(axes, table, POINT_LABELS, named=True)
-    _colour_bar(figure, [axes])
+    figure, axes = plt.subplots(figsize=(1.3 * COLUMN, 1.5 + 0.14 * len(table)))
+    _draw_categories(axes, table, POINT_LABELS, named=True)
+    _name_categories(figure, [axes])
     return figure, drawn
 
 
