@@ -212,8 +212,8 @@ def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
         if extremes.empty:
             return None
         low, high = float(extremes.min()), float(extremes.max())
-        value, profiles = high if kind == "largest" else low, tuple(sorted(found.profiles))
-        return Measured(value, (low, high), _seeds(extremes), profiles=profiles)
+        value, own = high if kind == "largest" else low, tuple(sorted(found.profiles))
+        return Measured(value, (low, high), _seeds(extremes), profiles=own)
     means = _means(table, row, row.get("of", {}), column)
     values, notes, profiles = means.by_seed, means.notes, means.profiles
     if kind == "difference":

@@ -105,10 +105,10 @@ class GanTrainer(Trainer):
             loss = F.softplus(-self.judged(real, fake)[1]).mean()
         return loss, {self.turn: loss.item()}
 
-    def train_on(self, batches: Batches) -> dict[str, float]:
+    def train_on(self, batches: Batches, *part: int) -> dict[str, float]:
         """For each batch a step of the discriminator, then one of the generator."""
         images, totals = self.inputs(), dict.fromkeys(self.optimizers, 0.0)
-        self.noise = stream(self.run.seed, "latent", self.epoch)
+        self.noise = stream(self.run.seed, "latent", self.epoch, *part)
         for step, batch in enumerate(batches):
             for self.turn in ("discriminator", "generator"):
                 loss, sums = self.loss(images, batch)
