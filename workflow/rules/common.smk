@@ -190,6 +190,11 @@ def weights_of_grid(wildcards):
     ]
 
 
+def own_grids(experiment):
+    """A pattern of the grids that this profile computes; those that it shows are taken over."""
+    return "|".join(config[experiment.name]) if experiment.of_grids else ""
+
+
 def networks_of(experiment):
     """The inputs of an experiment that reads the networks of a grid."""
     reads = {"prepared": prepared_of_grid, "weights": weights_of_grid}

@@ -15,6 +15,8 @@ for experiment in RUNNING.values():
                 **tables_of(experiment),
             log:
                 PATHS.log(experiment.makes_tables, *grid),
+            wildcard_constraints:
+                grid=own_grids(experiment),
             resources:
                 **asked(experiment.makes_tables),
             params:

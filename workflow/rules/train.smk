@@ -21,6 +21,8 @@ for experiment in EXPERIMENTS.values():
                     },
                 log:
                     PATHS.log(trains, "{grid}", "{job}"),
+                wildcard_constraints:
+                    grid=own_grids(experiment),
                 resources:
                     **asked(trains),
                 params:
