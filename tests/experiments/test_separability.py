@@ -313,6 +313,13 @@ def test_the_table_holds_each_network_at_the_start_and_at_the_end(
     assert {m: found[4, 2, "random", m] for m in expected} == expected
 
 
+def test_fewer_images_can_be_measured(few: Dataset, digits: Dataset) -> None:
+    part = step.measured_part(digits, 100)
+    assert len(part.train) == len(part.test) == 100
+    assert torch.equal(part.test.pixels, digits.test.pixels[:100])
+    assert step.measured_part(few, None).train.labels.tolist() == few.train.labels.tolist()
+
+
 def test_the_plane_holds_the_chosen_networks_alone(folder, digits: Dataset) -> None:
     plane = pd.read_parquet(folder / "first.p")
     assert set(plane["seed"]) == {3}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from bnblind import blocked, split_head, standardize
 from bnblind.experiments.datasets import Dataset
@@ -262,6 +263,28 @@ def test_the_step_splits_the_networks_at_their_own_seeds_batches(
         assert own["y.diag.diag"] == pytest.approx(split.diag.square().sum().item(), rel=1e-12)
         passing = blocked(split.total, split.y).layer().passing.item()
         assert shares.loc[(run.seed, 1), "passing"] == pytest.approx(passing, rel=1e-9)
+
+
+def test_places_run_evenly_from_the_first_norm_to_the_last() -> None:
+    network = nn.Sequential(*(nn.BatchNorm1d(2) for _ in range(8)))
+    places = {n: Probing(("label",), 8, 1, n).places(network) for n in (None, 2, 3, 8, 20)}
+    assert places[2] == ["0", "7"]
+    assert places[3] == ["0", "4", "7"]
+    assert places[None] == places[8] == places[20] == [*"01234567"]
+
+
+def test_the_step_leaves_out_norms_that_are_not_asked_for(digits: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "prepared").write_bytes(dataset_bytes(digits, {}))
+    for norm in ("bn", "ln"):
+        own = cell("head", norm, seeds=(3,))
+        run = finished(NetworkTrainer(own, 3, digits))
+        (tmp_path / norm).write_bytes(weights_bytes([(own, run)]))
+    probing = {"batchings": ["label"], "batch_size": 32, "batches": 1, "norms": ["bn"]}
+    options = {name: str(tmp_path / name) for name in ("prepared", "terms", "blocked")}
+    words = [word for name, path in options.items() for word in (f"--{name}", path)]
+    weights = ["--weights", *(str(tmp_path / norm) for norm in ("ln", "bn"))]
+    step.main(["--settings", json.dumps(probing), *words, *weights])
+    assert set(pd.read_parquet(tmp_path / "terms")["norm"]) == {"bn"}
 
 
 def test_no_line_leaves_the_panel(terms: pd.DataFrame) -> None:

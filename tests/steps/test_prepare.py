@@ -91,3 +91,19 @@ def test_grey_values_beyond_the_registered_ones_are_refused(
 ) -> None:
     with pytest.raises(BadInput, match="digits: the raw files hold grey values up to 16, expected"):
         prepare(folder, {**registered, "levels": 16})
+
+
+def test_images_can_be_averaged_over_squares(folder: Path, registered: dict[str, Any]) -> None:
+    """By hand for one square: its mean, rounded half up; and the parts stay the same."""
+    few = folder / "few"
+    few.mkdir()
+    paths = {"prepared": few / "prepared", "manifest": few / "manifest"}
+    prepare(folder, registered, split=SPLIT | {"pool": 2}, **paths)
+    whole, pooled = (read_dataset(at / "prepared") for at in (folder, few))
+    assert pooled.input_shape == (1, 4, 4)
+    assert torch.equal(pooled.test.labels, whole.test.labels)
+    squares = whole.test.pixels[:, 0, 2:4, 4:6].double().mean((1, 2))
+    assert torch.equal(pooled.test.pixels[:, 0, 1, 2].double(), (squares + 0.5).floor())
+    assert json.loads((few / "manifest").read_text())["shape"] == [1, 4, 4]
+    with pytest.raises(BadInput, match="pool: found squares of 3 pixels a side for images of 8 x"):
+        prepare(folder, registered, split=SPLIT | {"pool": 3}, **paths)

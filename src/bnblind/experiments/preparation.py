@@ -85,6 +85,23 @@ def read_samples(kind: str, files: Files) -> tuple[Tensor, Tensor]:
     return torch.tensor(images), torch.tensor(labels.astype(np.int64))
 
 
+def pooled(pixels: Tensor, side: int) -> Tensor:
+    """Means over squares of ``side`` x ``side`` pixels, rounded half up; (N, C, H, W) uint8.
+
+    Raises:
+        BadInput: the squares do not fill the image.
+    """
+    count, channels, height, width = pixels.shape
+    if height % side or width % side:
+        raise BadInput(
+            f"pool: found squares of {side} pixels a side for images of {height} x {width}; "
+            "allowed: divisors of both"
+        )
+    squares = pixels.view(count, channels, height // side, side, width // side, side)
+    sums = squares.sum((3, 5), dtype=torch.int32)
+    return ((2 * sums + side**2) // (2 * side**2)).byte()
+
+
 def _drawn(rows: np.ndarray, labels: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
     """Without and with ``count`` of these rows, stratified by label."""
     own = labels[rows]

@@ -23,7 +23,8 @@ from bnblind.split import PARTS, Split
 
 @dataclass(frozen=True)
 class Probing:
-    """On what to measure: so many batches of each batching, of training images.
+    """On what to measure: so many batches of each batching, of training images, and at how many of
+    a network's norm layers, evenly from the first to the last; all if None.
 
     A batching's last, short batch is never among them.
     """
@@ -31,6 +32,7 @@ class Probing:
     batchings: tuple[str, ...]
     batch_size: int
     batches: int
+    layers: int | None = None
 
     def draw(self, part: Part, seed: int) -> Iterator[tuple[str, int, Tensor, Tensor]]:
         """Batching, number, images and labels of each batch; the same for every network."""
@@ -40,6 +42,13 @@ class Probing:
             whole = [batch for batch in drawn if len(batch) == self.batch_size]
             for number, batch in enumerate(whole[: self.batches]):
                 yield batching, number, part[batch], part.labels[batch]
+
+    def places(self, model: nn.Module) -> list[str]:
+        """The norm layers at which to split."""
+        names = normalization_layers(model)
+        if self.layers is None or self.layers >= len(names):
+            return names
+        return [names[round(k * (len(names) - 1) / (self.layers - 1))] for k in range(self.layers)]
 
 
 def trained_model(cell: NetworkCell, data: Dataset, weights: Mapping[str, Tensor]) -> nn.Module:

@@ -17,6 +17,10 @@ SECTION = keys.grids(
         ),
         "batch_size": keys.integer("samples per batch; short last batches are not used", 2),
         "batches": keys.integer("batches of each kind for each network"),
+        "norms": keys.default(keys.names("norm", "of which networks of the grid, with `bn`"), None),
+        "layers": keys.default(
+            keys.integer("norm layers at which to split, from the first to the last", 2), None
+        ),
     },
 )
 
@@ -31,6 +35,9 @@ def contradictions(config: Config) -> Iterator[str]:
         else:
             own = {**grid, "batch_size": probing["batch_size"]}
             yield from unfit(f"{place}.batchings", probing["batchings"], own)
+        norms = probing.get("norms", ["bn"])
+        if "bn" not in norms or not {*norms} <= {*grid["norms"]}:
+            yield f"{place}.norms: found {norms}; allowed: bn, and others of {grid['norms']}"
         if "label" not in probing["batchings"]:
             yield f"{place}.batchings: found {probing['batchings']}; allowed: with label"
 
@@ -41,7 +48,8 @@ def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
     yield "positions", {}
     yield "readings", {}
     for grid in config["derivatives"]:
-        controls = has_controls(config["classification"][grid]["norms"])
+        norms = config["derivatives"][grid].get("norms", config["classification"][grid]["norms"])
+        controls = has_controls(norms)
         for variants in ("norms", *(["controls"] if controls else [])):
             yield "terms", {"grid": grid, "variants": variants}
         yield "blocked", {"grid": grid}

@@ -11,6 +11,9 @@ SECTION = keys.grids(
     "silhouette, nearest class mean and linear probe of the penultimate features of that grid of "
     "`classification`, before training and after it, and t-SNE after it",
     {
+        "measured": keys.default(
+            keys.integer("training and test images on which to measure, the first ones", 31), None
+        ),
         "tsne": keys.mapping(
             "what t-SNE draws",
             {
@@ -22,7 +25,7 @@ SECTION = keys.grids(
                 "seed": keys.integer("which of that grid's seeds is drawn", 0),
                 "samples": keys.integer("how many test images at most", 31),
             },
-        )
+        ),
     },
 )
 

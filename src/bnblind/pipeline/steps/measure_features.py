@@ -1,6 +1,7 @@
 """Step: how well the penultimate features of a grid's networks separate the classes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -15,6 +16,12 @@ from bnblind.pipeline.formats.weights import kept_networks
 from bnblind.pipeline.options import parse
 
 Row = dict[str, Any]
+
+
+def measured_part(data: Dataset, count: int | None) -> Dataset:
+    """The data, of the training and the test part the first ``count`` samples; all if None."""
+    few = count or max(len(data.train), len(data.test))
+    return replace(data, train=data.train.first(few), test=data.test.first(few))
 
 
 def measure_rows(model: nn.Module, data: Dataset, batch_size: int, seed: int) -> Iterator[Row]:
@@ -37,6 +44,7 @@ def main(argv: list[str]) -> None:
 
     data, tsne = read_dataset(args.prepared), args.settings["tsne"]
     shown = data.test.first(tsne["samples"])
+    few = measured_part(data, args.settings.get("measured"))
     measured: list[Row] = []
     plane: list[Row] = []
     for path in args.weights:
@@ -44,7 +52,7 @@ def main(argv: list[str]) -> None:
             if row["epoch"] not in (0, cell.epochs):
                 continue
             model = kept_model(cell, data, weights)
-            found = measure_rows(model, data, cell.batch_size, row["seed"])
+            found = measure_rows(model, few, cell.batch_size, row["seed"])
             measured += [row | values for values in found]
             if row["epoch"] and row["norm"] in tsne["norms"] and row["seed"] == tsne["seed"]:
                 plane += [row | values for values in plane_rows(model, shown, row["seed"])]

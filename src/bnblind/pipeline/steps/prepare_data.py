@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bnblind.errors import BadInput
 from bnblind.experiments.datasets import SPLITS
-from bnblind.experiments.preparation import read_samples, split_dataset
+from bnblind.experiments.preparation import pooled, read_samples, split_dataset
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.prepared import dataset_bytes
 from bnblind.pipeline.formats.seal import sealed_json
@@ -52,12 +52,14 @@ def main(argv: list[str]) -> None:
             raise BadInput(f"{path}: {wrong}; {REMEDY}")
     pixels, labels = read_samples(entry["format"], raw)
     check_as_registered(args.dataset, pixels, labels, entry)
-    tested = entry.get("tested", 0)
-    dataset, rows = split_dataset(pixels, labels, entry["levels"], tested=tested, **split)
+    drawn = {key: value for key, value in split.items() if key != "pool"}
+    pixels, tested = pooled(pixels, split.get("pool", 1)), entry.get("tested", 0)
+    dataset, rows = split_dataset(pixels, labels, entry["levels"], tested=tested, **drawn)
     prepared = dataset_bytes(dataset, {"dataset": args.dataset, "split": split})
     manifest = {
         "dataset": args.dataset,
         **{key: entry[key] for key in TOLD},
+        "shape": list(dataset.input_shape),
         "raw_sha256": {name: hashlib.sha256(content).hexdigest() for name, content in raw.items()},
         "prepared_sha256": hashlib.sha256(prepared).hexdigest(),
         "scaling": {"mean": dataset.scale.mean.tolist(), "std": dataset.scale.std.tolist()},

@@ -1,14 +1,13 @@
 """Step: the Taylor split and the blocked share at every norm layer of a grid's networks."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
 
 from bnblind.experiments.networks.losses import training_loss
 from bnblind.experiments.networks.splitting import Probing, describe, split_at, trained_model
-from bnblind.layers import normalization_layers
 from bnblind.norms.bn import BatchNorm
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.prepared import read_dataset
@@ -20,9 +19,11 @@ from bnblind.probe import BlindnessProbe
 Row = dict[str, Any]
 
 
-def term_rows(model: nn.Module, images: Tensor, labels: Tensor, loss: str) -> Iterator[Row]:
-    """The split at each norm layer, in numbers."""
-    for layer in normalization_layers(model):
+def term_rows(
+    model: nn.Module, layers: Iterable[str], images: Tensor, labels: Tensor, loss: str
+) -> Iterator[Row]:
+    """The split at these norm layers, in numbers."""
+    for layer in layers:
         split = split_at(model, layer, images, labels, loss)
         yield {"layer": layer, **describe(split, model.get_submodule(layer))}
 
@@ -44,16 +45,19 @@ def main(argv: list[str]) -> None:
     )
 
     data = read_dataset(args.prepared)
+    norms = args.settings.pop("norms", None)
     probing = Probing(**args.settings)
     terms: list[Row] = []
     blocked: list[Row] = []
     for path in args.weights:
         for key, cell, weights in kept_networks(path):
+            if norms is not None and cell.norm not in norms:
+                continue
             model = trained_model(cell, data, weights).double()
             for batching, number, images, labels in probing.draw(data.train, key["seed"]):
                 where = {**key, "probed": batching, "batch": number}
                 images = images.double()
-                found = term_rows(model, images, labels, cell.loss)
+                found = term_rows(model, probing.places(model), images, labels, cell.loss)
                 terms += [where | row for row in found]
                 shares = blocked_rows(model, images, labels, cell.loss)
                 blocked += [where | row for row in shares]
