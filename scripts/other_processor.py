@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
@@ -160,9 +161,17 @@ def interpreter(processor: str) -> list[str]:
 
 
 def run_steps(
-    level: str, processor: str, source: Path, prepared: Path, folder: Path
+    level: str,
+    processor: str,
+    source: Path,
+    prepared: Path,
+    folder: Path,
+    chosen: Collection[int] | None = None,
 ) -> dict[str, bytes]:
     """Every file that the steps wrote in ``folder``, by name.
+
+    Args:
+        chosen: which of ``commands`` to run; all if None. Some need what the first one writes.
 
     The environment is set from outside: an emulated process that executes itself again would
     go on natively.
@@ -171,8 +180,11 @@ def run_steps(
         CalledProcessError: a step failed, or the processor is not of the level; with its stderr.
     """
     folder.mkdir()
+    steps = [
+        step for number, step in enumerate(commands(prepared)) if chosen is None or number in chosen
+    ]
     subprocess.run(
-        [*interpreter(processor), "-c", ONE_PROCESS, level, json.dumps(commands(prepared))],
+        [*interpreter(processor), "-c", ONE_PROCESS, level, json.dumps(steps)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(source), **environment(level, 1)},
         check=True,

@@ -1,0 +1,23 @@
+"""What is tested of what is too much for every commit."""
+
+import random
+import subprocess
+from collections.abc import Sequence
+from typing import TypeVar
+
+from tests.conftest import ROOT
+
+T = TypeVar("T")
+
+
+def by_commit(items: Sequence[T], count: int) -> list[T]:
+    """Some of the items in their order, chosen by the hash of the present commit; the first ones
+    where there is no git.
+    """
+    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return [*items[:count]]
+    chosen = random.Random(commit).sample(range(len(items)), min(count, len(items)))
+    return [items[place] for place in sorted(chosen)]
