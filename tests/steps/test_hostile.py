@@ -106,7 +106,11 @@ def renamed(value: Any, place: tuple[Any, ...], new: Any) -> Any:
 QUICK = read_yaml(ROOT / "config/config.yaml")
 DATASETS = read_yaml(ROOT / "config/datasets.yaml")
 DIGITS = DATASETS["digits"]["files"]["digits.csv.gz"]
-ROWS = read_yaml(ROOT / CLAIMS)
+ROWS = {
+    name: claim | {"rows": dict(list(claim["rows"].items())[:2])}
+    for name, claim in read_yaml(ROOT / CLAIMS).items()
+}
+"""Two rows of each claim; more take longer and are of the same kinds."""
 
 
 def mistakes(value: Any) -> st.SearchStrategy[Any]:
