@@ -195,10 +195,9 @@ def run_steps(
 
 
 def main(argv: list[str]) -> None:
-    level, processor, source, prepared, folder = argv
-    files = run_steps(
-        level, processor, *(Path(path).resolve() for path in (source, prepared, folder))
-    )
+    level, processor, *paths = argv
+    source, prepared, folder = (Path(path).resolve() for path in paths)
+    files = run_steps(level, processor, source, prepared, folder)
     print(f"{folder}: {len(files)} files")
 
 

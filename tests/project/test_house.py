@@ -171,7 +171,8 @@ SUBJECT = "batch normalization is the paper's subject: "
 TOLD = {
     "figures/flows.py": {"norm != 'bn'": SUBJECT + "the others are compared with it"},
     "pipeline/declarations/derivatives.py": {
-        "'bn' not in grid['norms']": SUBJECT + "its claims need it among the networks"
+        "'bn' not in grid['norms']": SUBJECT + "its claims need it among the networks",
+        "'bn' not in norms": SUBJECT + "and among those that are split",
     },
     "layers.py": {"BatchNorm": "its statistics are torch's, under either class"},
     "model_split.py": {"BatchNorm": "as in layers.py"},

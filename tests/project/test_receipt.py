@@ -68,11 +68,12 @@ def project(folder: Path) -> None:
         (folder / name).symlink_to(ROOT / name)
 
 
-def with_practice(folder: Path) -> None:
-    """What other profiles show of that one."""
+def with_shown(folder: Path) -> None:
+    """What the profiles have published that the default one shows."""
     (folder / "published").mkdir()
-    for name in ("practice", "practice.json"):
-        (folder / "published" / name).symlink_to(ROOT / "published" / name)
+    for profile in schema_file.read_yaml(ROOT / QUICK)["shows"]:
+        for name in (profile, f"{profile}.json"):
+            (folder / "published" / name).symlink_to(ROOT / "published" / name)
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run with its published record, and what may lie beside a run."""
     monkeypatch.chdir(tmp_path)
     project(tmp_path)
-    with_practice(tmp_path)
+    with_shown(tmp_path)
     beside = {"data/README.md": b"x", "data/results/proofs.json": b"{}"}
     for name, content in {**FILES, **beside}.items():
         write(tmp_path, name, content)

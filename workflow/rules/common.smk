@@ -67,7 +67,7 @@ def reported(path, category, shows, of=""):
 def figures_of(experiment):
     """The outputs of an experiment's page that are figures; reports show them as SVG."""
     made = []
-    for stem, name in experiment.stems(WHOLE.config).items():
+    for stem, name in experiment.stems(WHOLE.view(experiment, PATHS)[0]).items():
         svg, *others = PATHS.figure(stem)
         made.append(reported(svg, experiment.title, name, stem))
         made += map(kept, others)

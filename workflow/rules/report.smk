@@ -4,8 +4,9 @@ SHOWN = {name: e for name, e in EXPERIMENTS.items() if e.page}
 
 for name, experiment in SHOWN.items():
     page_rule = experiment.makes_page
-    page_inputs = experiment.page_inputs(WHOLE.config, PATHS)
-    settings = {**experiment.page.parameters(WHOLE.config), "figures": PATHS.figures()}
+    page_config, page_paths = WHOLE.view(experiment, PATHS)
+    page_inputs = experiment.page_inputs(page_config, page_paths)
+    settings = {**experiment.page.parameters(page_config), "figures": PATHS.figures()}
 
     rule:
         name:
@@ -28,7 +29,7 @@ for name, experiment in SHOWN.items():
             captions={"page": "all figures of the experiment, with tables and text."}
             | experiment.page.captions,
             parameters=json.dumps({"numerics": NUMERICS, **page_inputs, **settings}),
-            adopted=json.dumps(WHOLE.by_profile(name)),
+            adopted=json.dumps(WHOLE.marks(experiment)),
         shell:
             step(
                 "notebook --rule {params.made_by:q} --parameters {params.parameters:q} "
@@ -100,7 +101,7 @@ SECTIONS = [
         "title": e.title,
         "figure": e.page.shown,
         "sentence": e.page.sentence,
-        "of": "" if name in RUNNING else ", ".join(WHOLE.by_profile(name)),
+        "of": "" if name in RUNNING else ", ".join(WHOLE.marks(e)),
     }
     for name, e in SHOWN.items()
     if e.page.shown
@@ -116,7 +117,7 @@ rule index:
         figures=[
             PATHS.figure(stem)[0]
             for e in SHOWN.values()
-            for stem in e.stems(WHOLE.config)
+            for stem in e.stems(WHOLE.view(e, PATHS)[0])
         ],
         manifests=[PATHS.manifest(dataset) for dataset in config["data"]],
     output:

@@ -1,6 +1,7 @@
 """Figures of the derivative analysis."""
 
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from bnblind.figures.naming import (
     batch_title,
     batching_title,
+    batchings_in,
     in_order,
     norms_in,
     rows_in_order,
@@ -159,6 +161,28 @@ READINGS = {
     "of_whole.second": ("of the whole gradient", "#0072B2", "D"),
 }
 """Three readings of what passes of the second-order terms: label, colour and marker."""
+
+
+def places_in(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The splits at batch norms of label-pure batches, before training and after it on each kind of
+    batch, with a column ``place`` that says so: ``digits-head, norm 1, random``.
+
+    Args:
+        splits: those of each grid.
+    """
+    places = []
+    for grid, table in splits.items():
+        bn = where(table, norm="bn", probed="label")
+        names = list(dict.fromkeys(bn["layer"]))
+        for batching in batchings_in(bn)[::-1]:
+            own = where(bn, batching=batching)
+            start = [own["epoch"].min()] if batching == "label" else []  # the same for any batching
+            for epoch in [*start, own["epoch"].max()]:
+                stage = batching_title(batching) if epoch else "before training"
+                rows = where(own, epoch=epoch)
+                named = {name: f"{grid}, norm {k}, {stage}" for k, name in enumerate(names, 1)}
+                places.append(rows.assign(place=rows["layer"].map(named)))
+    return pd.concat(places, ignore_index=True)
 
 
 def second_order_readings(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:

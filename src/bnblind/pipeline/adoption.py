@@ -5,13 +5,14 @@ is computed. Imports no numerical library, since planning reads it.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bnblind.errors import BadInput
 from bnblind.pipeline.declaration import Config, Experiment
+from bnblind.pipeline.paths import Paths
 
 
 @dataclass(frozen=True)
@@ -21,28 +22,43 @@ class Shown:
     Attributes:
         config: the profile, and in its sections the grids that others have published.
         adopted: section -> grid -> the profile that has published it.
+        apart: what is not among these, since it has a page of its own: profile -> its settings.
     """
 
     config: Config
     adopted: Mapping[str, Mapping[str, str]]
+    apart: Mapping[str, Config]
 
     def owner(self, section: str, grid: str) -> str:
         """The profile that has published a grid; empty if it is the profile's own."""
         return self.adopted.get(section, {}).get(grid, "")
 
-    def by_profile(self, section: str) -> dict[str, list[str]]:
-        """The grids of a section that are others', by the profile that has published them."""
-        found: dict[str, list[str]] = {}
-        for grid, profile in self.adopted.get(section, {}).items():
-            found.setdefault(profile, []).append(grid)
-        return found
+    def marks(self, experiment: Experiment) -> dict[str, dict[str, Any]]:
+        """What the experiment's page says of others' results: profile -> its ``grids``, none if the
+        whole page is of it, and the ``machine`` that computed them.
+        """
+        grids: dict[str, list[str]] = {}
+        if experiment.of_profile in self.apart:
+            grids[experiment.of_profile] = []
+        for grid, profile in self.adopted.get(experiment.name, {}).items():
+            grids.setdefault(profile, []).append(grid)
+        return {
+            profile: {"grids": own, "machine": _machine(profile)} for profile, own in grids.items()
+        }
+
+    def view(self, experiment: Experiment, paths: Paths) -> tuple[Config, Paths]:
+        """Of which configuration the experiment's page is, and where its tables lie."""
+        profile = experiment.of_profile
+        if profile in self.apart:
+            return self.apart[profile], replace(paths, beside=profile)
+        return self.config, paths
 
 
-def _published(profile: str) -> Config:
-    """The settings with which a profile was published."""
-    path = Path(f"published/{profile}/settings.json")
+def _read(profile: str, file: str, key: str) -> Any:
+    """An entry of one of the files that say how a profile was published."""
+    path = Path(f"published/{profile}/{file}.json")
     try:
-        settings: Config = json.loads(path.read_bytes())["profile"]
+        return json.loads(path.read_bytes())[key]
     except (FileNotFoundError, NotADirectoryError):
         known = sorted(found.parent.name for found in Path("published").glob("*/settings.json"))
         raise BadInput(
@@ -53,10 +69,20 @@ def _published(profile: str) -> Config:
             f"{path} does not say what was published: {error!r}; `git restore {path.parent}` "
             "brings it back"
         ) from error
+
+
+def _published(profile: str) -> Config:
+    """The settings with which a profile was published."""
+    settings: Config = _read(profile, "settings", "profile")
     return settings
 
 
-def shown(config: Config, experiments: Iterable[Experiment]) -> Shown:
+def _machine(profile: str) -> str:
+    """The processor that computed what a profile has published."""
+    return str(_read(profile, "machine", "processor"))
+
+
+def shown(config: Config, experiments: Collection[Experiment]) -> Shown:
     """The profile with what it ``shows``.
 
     Raises:
@@ -65,14 +91,20 @@ def shown(config: Config, experiments: Iterable[Experiment]) -> Shown:
     """
     whole: dict[str, Any] = dict(config)
     adopted: dict[str, dict[str, str]] = {}
+    apart: dict[str, Config] = {}
+    pages = {experiment.of_profile for experiment in experiments}
     known = [experiment.name for experiment in experiments if experiment.of_grids]
     for profile, sections in config.get("shows", {}).items():
         settings = _published(profile)
+        if wrong := [name for name in sections if name not in known or name not in settings]:
+            allowed = ", ".join(name for name in known if name in settings)
+            raise BadInput(f"shows.{profile}: found {wrong[0]}; allowed: {allowed}")
+        if profile in pages:
+            hidden = {*known} - {*sections}
+            apart[profile] = {key: value for key, value in settings.items() if key not in hidden}
+            continue
         whole["data"] = {**settings["data"], **whole["data"]}
         for section in sections:
-            if section not in known or section not in settings:
-                allowed = ", ".join(name for name in known if name in settings)
-                raise BadInput(f"shows.{profile}: found {section}; allowed: {allowed}")
             there = whole.get(section, {})
             if twice := sorted({*there} & {*settings[section]}):
                 raise BadInput(
@@ -81,4 +113,4 @@ def shown(config: Config, experiments: Iterable[Experiment]) -> Shown:
                 )
             whole[section] = {**there, **settings[section]}
             adopted.setdefault(section, {}).update(dict.fromkeys(settings[section], profile))
-    return Shown(whole, adopted)
+    return Shown(whole, adopted, apart)

@@ -1,7 +1,7 @@
 """Every file that a configuration makes: what it is, and what makes it."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from os.path import normpath
 from typing import Any
@@ -91,6 +91,18 @@ def _tables(experiment: Experiment, whole: Shown, paths: Paths) -> Iterator[Arti
             yield Artifact(paths.table(table), "table", "analysed", rule, name, owner, found)
 
 
+def _apart(experiments: Iterable[Experiment], whole: Shown, paths: Paths) -> Iterator[Artifact]:
+    """The tables of profiles with a page of their own."""
+    for owner, settings in whole.apart.items():
+        beside, published = replace(paths, beside=owner), Paths(f"published/{owner}")
+        for experiment in (own for own in experiments if own.name in settings):
+            for table in experiment.of_config(experiment.tables.values(), settings):
+                found, rule = published.table(table), adopting(owner)
+                yield Artifact(
+                    beside.table(table), "table", "analysed", rule, experiment.name, owner, found
+                )
+
+
 def _of_experiment(experiment: Experiment, whole: Shown, paths: Paths) -> Iterator[Artifact]:
     name, page_rule = experiment.name, experiment.makes_page
     yield from _of_training(experiment, whole, paths)
@@ -98,7 +110,7 @@ def _of_experiment(experiment: Experiment, whole: Shown, paths: Paths) -> Iterat
     if experiment.metrics:
         yield Artifact(paths.metrics(name), "metrics", "analysed", experiment.makes_tables, name)
     if experiment.page:
-        for stem in experiment.stems(whole.config):
+        for stem in experiment.stems(whole.view(experiment, paths)[0]):
             for path in paths.figure(stem):
                 yield Artifact(path, "figure", "reported", page_rule, name)
         for path in (paths.page(name), paths.notebook(name)):
@@ -129,6 +141,7 @@ def artifacts(
     for experiment in experiments:
         if experiment.runs_in(whole.config):
             of_experiments += _of_experiment(experiment, whole, paths)
+    of_experiments += _apart(experiments, whole, paths)
     weights = any(artifact.kind == "weights" for artifact in of_experiments)
     found = [*_of_data(config, datasets, paths), *_of_report(paths, weights=weights)]
     found += of_experiments

@@ -130,6 +130,7 @@ class Experiment:
         page: its notebook; None if another experiment's page shows it.
         contradictions: one line for each key that contradicts another one, found and allowed.
         needs: other sections that a profile with its section must have.
+        of_profile: its page is of that profile's results, whatever experiment they are of.
     """
 
     name: str
@@ -143,6 +144,7 @@ class Experiment:
     page: Page | None = None
     contradictions: Callable[[Config], Iterator[str]] = _nothing
     needs: tuple[str, ...] = ()
+    of_profile: str = ""
 
     def __post_init__(self) -> None:
         if self.training:
@@ -152,7 +154,9 @@ class Experiment:
             object.__setattr__(self, "metrics", True)
 
     def runs_in(self, config: Config) -> bool:
-        """Whether a profile has its section, or it needs none."""
+        """Whether a profile has its section, or it needs none; or is or shows its profile."""
+        if self.of_profile:
+            return self.of_profile in (config.get("profile"), *config.get("shows", ()))
         return self.section is None or self.name in config
 
     @property

@@ -11,9 +11,12 @@ FIGURE_FORMATS = ("svg", "pdf", "png", "csv")
 
 @dataclass(frozen=True)
 class Paths:
-    """Where things lie, below the profile's ``root``."""
+    """Where things lie, below the profile's ``root``; the tables ``beside`` its own are another
+    profile's, which has a page of its own.
+    """
 
     root: str
+    beside: str = ""
 
     def at(self, path: str) -> str:
         return path if self.root == "." else f"{self.root}/{path}"
@@ -49,7 +52,7 @@ class Paths:
         return self.at("data/results")
 
     def table(self, name: str) -> str:
-        return f"{self.results()}/{name}.parquet"
+        return f"{self.results()}/{self.beside and f'{self.beside}/'}{name}.parquet"
 
     def metrics(self, name: str) -> str:
         """A table's final figures, for ``dvc metrics``."""

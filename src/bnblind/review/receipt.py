@@ -82,12 +82,12 @@ def summary(receipt: Receipt) -> Iterator[str]:
 def _publish(
     found: Mapping[str, Any], copied: set[str], root: Path, config: Mapping[str, Any]
 ) -> None:
-    """Make the record; beside it the configuration, the machine, and a copy of the numbers and of
-    what else is to be ``copied``.
+    """Make the record; beside it the configuration, the machine, what each job used, and a copy of
+    the numbers and of what else is to be ``copied``.
     """
     from bnblind.pipeline.formats.files import json_bytes, publish
     from bnblind.pipeline.paths import Paths
-    from bnblind.review.machine import machine
+    from bnblind.review.machine import jobs_in, machine
     from bnblind.review.runs import numbers_of, record_of, settings, settings_of
 
     profile = config["profile"]
@@ -101,6 +101,7 @@ def _publish(
         {
             settings_of(profile): settings(config),
             folder / "machine.json": json_bytes(machine()),
+            folder / "jobs.json": json_bytes(jobs_in(root / "logs")),
             record_of(profile): json_bytes(found),
         }
     )

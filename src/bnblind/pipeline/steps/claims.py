@@ -1,5 +1,7 @@
 """Step: judge the claims by this run's results."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from bnblind.pipeline.configuration.claims_file import read_claims
@@ -21,16 +23,20 @@ def main(argv: list[str]) -> None:
         file="claims proofs results ledger verdicts page",
         files="tables",
     )
-    paths = {str(path.relative_to(args.results).with_suffix("")): path for path in args.tables}
 
-    def read(name: str) -> pd.DataFrame | None:
-        """The table; one without a column `profile` was computed whole by its owner."""
-        if name not in paths:
-            return None
-        table = read_table(paths[name])
-        return table if "profile" in table else table.assign(profile=args.owners[str(paths[name])])
+    def table_of(path: Path) -> tuple[str, pd.DataFrame]:
+        """The name under which claims read it, whichever profile made it; and the table. One
+        without a column `profile` was computed whole by its owner.
+        """
+        owner, table = args.owners[str(path)], read_table(path)
+        name = str(path.relative_to(args.results).with_suffix(""))
+        return name.removeprefix(f"{owner}/"), table.assign(profile=table.get("profile", owner))
 
-    rows = ledger(read_claims(args.kinds, args.claims), read, read_proofs(args.proofs))
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for name, table in map(table_of, args.tables):
+        parts.setdefault(name, []).append(table)
+    tables = {name: pd.concat(own, ignore_index=True) for name, own in parts.items()}
+    rows = ledger(read_claims(args.kinds, args.claims), tables.get, read_proofs(args.proofs))
     page = fill("claims.html.j2", profile=args.profile, rows=rows)
     verdicts = {row["id"]: {key: row[key] for key in ("value", "verdict")} for row in rows}
     publish({args.ledger: json_bytes(rows), args.verdicts: json_bytes(verdicts), args.page: page})

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -125,12 +125,12 @@ def normalize(notebook: NotebookNode) -> NotebookNode:
 
 
 def render(
-    notebook: NotebookNode, title: str, adopted: Mapping[str, Sequence[str]] = MappingProxyType({})
+    notebook: NotebookNode, title: str, adopted: Mapping[str, Any] = MappingProxyType({})
 ) -> bytes:
     """A self-contained page: prose and results, without the code, in the report's own style.
 
     Args:
-        adopted: profile -> the grids that it has published and that are shown here.
+        adopted: what is shown of other profiles, ``Shown.marks``.
     """
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(notebook)

@@ -1,0 +1,67 @@
+"""The paper's networks on real images: the results of the profile ``images`` on one page."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bnblind.pipeline.configuration.schema import class_counts
+from bnblind.pipeline.declaration import Config, Experiment, Page
+from bnblind.pipeline.declarations import classification, flows
+from bnblind.pipeline.paths import Paths
+
+TABLES = {"terms": "derivatives", "measures": "features", "plane": "features"}
+"""Tables of each grid, and the experiments that make them."""
+
+
+def drawn(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    networks = classification.TRAINING.all_cells(config)
+    for comparison in dict.fromkeys(cell.comparison(cell.identity) for cell in networks):
+        yield "accuracies", {"comparison": comparison}
+    yield "readings", {}
+    for grid in config["features"]:
+        yield "tsne", {"grid": grid}
+    for cell in flows.TRAINING.all_cells(config):
+        yield "telling", {"told": f"{cell.dataset}-{cell.identity['coupling']}"}
+
+
+def inputs(config: Config, paths: Paths) -> dict[str, Any]:
+    return {
+        **{name: paths.table(name) for name in ("classification", "flows")},
+        **{
+            table: {grid: paths.table(f"{of}/{grid}-{table}") for grid in config[of]}
+            for table, of in TABLES.items()
+        },
+    }
+
+
+EXPERIMENT = Experiment(
+    name="images",
+    title="The paper's networks on real images",
+    order=42,
+    of_profile="images",
+    page=Page(
+        figures={
+            "accuracies": "{comparison}",
+            "readings": "readings",
+            "tsne": "{grid}-tsne",
+            "telling": "{told}-telling",
+        },
+        captions={
+            "accuracies": "test accuracy under each norm, mean of the last three epochs; small: "
+            "each seed, large: mean and 95 % t interval over seeds. One panel per kind of batch.",
+            "readings": "what passes batch norms of the second-order terms of label-pure batches, "
+            "read in three ways: of the terms' sum, of both counted separately, and as a share of "
+            "the whole gradient.",
+            "tsne": "t-SNE of the test images' features after training, evaluation mode; one "
+            "colour and number per class.",
+            "telling": "the probability that a real test image is likelier than a half-and-half "
+            "mixed one; dotted: chance. Filled: running averages, open: recalibrated; small: each "
+            "seed, large: mean and 95 % t interval.",
+        },
+        drawn=drawn,
+        inputs=inputs,
+        parameters=class_counts,
+        shown=("images/*-vgg11-*",),
+        sentence="Test accuracy of VGG-11 on Fashion-MNIST under each norm, on label-pure batches "
+        "and on random ones.",
+    ),
+)
