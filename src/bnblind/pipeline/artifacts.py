@@ -28,6 +28,7 @@ class Artifact:
         experiment: that it belongs to; empty if to several.
         owner: the profile that has published it, of which it is a copy; empty: this one makes it.
         taken_from: that profile's file.
+        part: which of the rule's jobs makes it, as its log is called; empty: it has one job.
     """
 
     path: str
@@ -37,6 +38,12 @@ class Artifact:
     experiment: str = ""
     owner: str = ""
     taken_from: str = ""
+    part: str = ""
+
+    @property
+    def job(self) -> str:
+        """Name of the log of the job that makes it."""
+        return f"{self.rule}/{self.part}" if self.part else self.rule
 
     @property
     def maker(self) -> str:
@@ -48,11 +55,12 @@ def _of_data(
 ) -> Iterator[Artifact]:
     for name in config["data"]:
         for file in datasets[name]["files"]:
-            yield Artifact(paths.raw(name, file), "data", "prepared", "export_data")
+            path, part = paths.raw(name, file), f"{name}-{file}"
+            yield Artifact(path, "data", "prepared", "export_data", part=part)
         for path in (paths.prepared(name), paths.manifest(name)):
-            yield Artifact(path, "data", "prepared", "prepare_data")
+            yield Artifact(path, "data", "prepared", "prepare_data", part=name)
         for path in paths.figure(f"data/{name}"):
-            yield Artifact(path, "figure", "reported", "contact_sheet")
+            yield Artifact(path, "figure", "reported", "contact_sheet", part=name)
 
 
 def adopting(profile: str) -> str:
@@ -72,7 +80,8 @@ def _of_training(experiment: Experiment, whole: Shown, paths: Paths) -> Iterator
                 place = (kept, name, grid, job)
                 path, kind = paths.trained(*place), kinds[kept]
                 if not owner:
-                    yield Artifact(path, kind, "trained", experiment.trains, name)
+                    rule, part = experiment.trains, f"{grid}/{job}"
+                    yield Artifact(path, kind, "trained", rule, name, part=part)
                 elif kept == "samples":
                     found = Paths(f"published/{owner}").trained(*place)
                     yield Artifact(path, kind, "trained", adopting(owner), name, owner, found)
@@ -88,7 +97,8 @@ def _tables(experiment: Experiment, whole: Shown, paths: Paths) -> Iterator[Arti
             table, owner = pattern.format(grid=grid), whole.owner(name, grid)
             rule = adopting(owner) if owner else experiment.makes_tables
             found = Paths(f"published/{owner}").table(table) if owner else ""
-            yield Artifact(paths.table(table), "table", "analysed", rule, name, owner, found)
+            part = "" if owner else grid
+            yield Artifact(paths.table(table), "table", "analysed", rule, name, owner, found, part)
 
 
 def _apart(experiments: Iterable[Experiment], whole: Shown, paths: Paths) -> Iterator[Artifact]:

@@ -80,14 +80,18 @@ def summary(receipt: Receipt) -> Iterator[str]:
 
 
 def _publish(
-    found: Mapping[str, Any], copied: set[str], root: Path, config: Mapping[str, Any]
+    found: Mapping[str, Any],
+    copied: set[str],
+    jobs: Mapping[str, Any],
+    root: Path,
+    config: Mapping[str, Any],
 ) -> None:
     """Make the record; beside it the configuration, the machine, what each job used, and a copy of
     the numbers and of what else is to be ``copied``.
     """
     from bnblind.pipeline.formats.files import json_bytes, publish
     from bnblind.pipeline.paths import Paths
-    from bnblind.review.machine import jobs_in, machine
+    from bnblind.review.machine import machine
     from bnblind.review.runs import numbers_of, record_of, settings, settings_of
 
     profile = config["profile"]
@@ -101,7 +105,7 @@ def _publish(
         {
             settings_of(profile): settings(config),
             folder / "machine.json": json_bytes(machine()),
-            folder / "jobs.json": json_bytes(jobs_in(root / "logs")),
+            folder / "jobs.json": json_bytes(jobs),
             record_of(profile): json_bytes(found),
         }
     )
@@ -122,11 +126,14 @@ def run(args: argparse.Namespace) -> None:
     root, profile, against = Path(config["root"]), config["profile"], args.against
     paths = {Path(a.path).relative_to(root).as_posix(): a for a in made}
     tables = {p: a for p, a in paths.items() if a.kind == "table" and a.stage == "analysed"}
+    # Logs of jobs that the configuration no longer has may lie beside the others.
+    known = {artifact.job for artifact in made}
+    jobs = {name: used for name, used in jobs_in(root / "logs").items() if name in known}
     if args.record:
         # Others show what a profile with a folder of its own has published, images too.
         shown = config["root"] != "."
         samples = {p for p, a in paths.items() if a.kind == "samples" and shown}
-        _publish(runs.files_below(root), {*tables} | samples, root, config)
+        _publish(runs.files_below(root), {*tables} | samples, jobs, root, config)
         return
     here, there, record = runs.run_below(root), None, runs.record_of(profile)
     if against:
@@ -151,7 +158,7 @@ def run(args: argparse.Namespace) -> None:
         # Those of data/: DVC writes single files of reports/ anew as it records them.
         "origin": origin(logs, (root / n for n in here.files if n.startswith("data/"))),
         "numerics": list(here.numerics or [config["numerics"]]),
-        **{"machine": machine(), **commit(), "jobs": jobs_in(logs)},
+        **{"machine": machine(), **commit(), "jobs": jobs},
     }
     if there:
         bits = not by_numbers(here, there)
