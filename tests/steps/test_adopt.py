@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bnblind.pipeline.artifacts import Artifact, artifacts
 from bnblind.pipeline.configuration.check import check_config
 from bnblind.pipeline.configuration.schema import datasets, read_yaml
 from bnblind.pipeline.discovery import experiments
+from bnblind.pipeline.paths import Paths
 from bnblind.pipeline.steps import adopt
 from tests.conftest import ROOT
 from tests.steps.conftest import call
@@ -134,6 +136,60 @@ def test_a_run_that_both_profiles_hold_is_refused(profiles: dict[str, dict[str, 
     quick["classification"]["again"] = extended["classification"]["digits-resnet"]
     with pytest.raises(BadInput, match="digits-resnet: found digits, resnet, none"):
         check_config(quick, experiments().values())
+
+
+@pytest.fixture
+def with_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The default profile, as it shows a profile `images` that was published."""
+    for name in ("config", "workflow", "src", "notebooks"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "published", tmp_path / "published")
+    monkeypatch.chdir(tmp_path)
+    images = read_yaml(Path("config/images.yaml"))
+    folder = tmp_path / "published/images"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "settings.json").write_text(json.dumps({"profile": images}))
+    (folder / "machine.json").write_text(json.dumps({"processor": "a computer"}))
+    quick: dict[str, Any] = read_yaml(Path("config/config.yaml"))
+    sections = ["classification", "derivatives", "features", "flows"]
+    return quick | {"shows": quick["shows"] | {"images": sections}}
+
+
+def test_a_profile_with_a_page_of_its_own_is_not_among_the_others(
+    with_images: dict[str, Any],
+) -> None:
+    declared = experiments()
+    check_config(with_images, declared.values())
+    whole = shown(with_images, declared.values())
+    assert not {"fashion-vgg11", "mnist"} & {*whole.config["classification"]}
+    made = {a.path: a for a in made_by(with_images)}
+    taken = made["data/results/images/classification.parquet"]
+    assert taken.rule == "adopt_images"
+    assert taken.taken_from == "published/images/data/results/classification.parquet"
+    assert "data/results/images/derivatives/fashion-vgg11-terms.parquet" in made
+    assert "data/results/images/rates.parquet" not in made, "a section that is not shown"
+    assert "reports/figures/images/readings.svg" in made
+    assert not [path for path in made if path.startswith("reports/figures/classification/fashion")]
+    page = declared["images"]
+    assert whole.marks(page) == {"images": {"grids": [], "machine": "a computer"}}
+    config, paths = whole.view(page, Paths("."))
+    inputs = page.page_inputs(config, paths)
+    assert inputs["flows"] == "data/results/images/flows.parquet"
+    assert {*inputs["terms"].values()} <= {*made}
+
+
+def test_the_profile_itself_draws_that_page_from_its_own_tables(
+    with_images: dict[str, Any],
+) -> None:
+    images = read_yaml(Path("config/images.yaml"))
+    made = {a.path: a for a in made_by(images)}
+    assert "runs/images/reports/figures/images/readings.svg" in made
+    whole = shown(images, experiments().values())
+    config, paths = whole.view(experiments()["images"], Paths("runs/images"))
+    inputs = experiments()["images"].page_inputs(config, paths)
+    assert inputs["classification"] == "runs/images/data/results/classification.parquet"
+    assert "images_page" not in rules(read_yaml(Path("config/practice.yaml")))
 
 
 def test_a_section_that_another_one_needs_is_named(profiles: dict[str, dict[str, Any]]) -> None:
