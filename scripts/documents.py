@@ -29,10 +29,18 @@ from bnblind.pipeline.formats.tables import read_table
 from bnblind.pipeline.ledger import Measured, counts, measure
 from bnblind.pipeline.paths import Paths
 from bnblind.review.comparison import IDENTICAL, compared, flips
-from bnblind.review.runs import published_run, read_receipt, run_of_receipt
+from bnblind.review.runs import (
+    published_run,
+    read_receipt,
+    read_record,
+    read_settings,
+    record_of,
+    run_of_receipt,
+)
 
 README, CONFIG, DVC = Path("README.md"), Path("config/README.md"), Path("dvc.yaml")
 MACHINES, RECEIPTS = Path("docs/machines.md"), Path("receipts")
+SCALE = Path("docs/scale.md")
 FINDINGS = Path("config/findings.yaml")
 PATHS = Paths(".")
 NORMS = {"none": "no norm", "bn": "BN", "ln": "LN"}
@@ -268,6 +276,51 @@ def receipts_table() -> str:
     return "\n".join(table(header, rows))
 
 
+def published_jobs() -> Iterator[tuple[str, dict[str, dict[str, float]]]]:
+    """The profiles that were published, and what each of their jobs used."""
+    for path in sorted(Path("published").glob("*/jobs.json")):
+        yield path.parent.name, json.loads(path.read_text())
+
+
+def costs() -> str:
+    rows = []
+    for profile, jobs in published_jobs():
+        seconds = [job["cpu_seconds"] for job in jobs.values()]
+        files = read_record(record_of(profile)).values()
+        rows.append(
+            [
+                *(f"`{profile}`", str(len(jobs)), f"{sum(seconds):.0f}", f"{max(seconds):.0f}"),
+                f"{max(job['peak_mb'] for job in jobs.values()):.0f}",
+                f"{sum(file['bytes'] for file in files) / 1e6:.0f}",
+            ]
+        )
+    header = ["profile", "jobs", "CPU seconds", "longest job", "largest memory, MB", "disk, MB"]
+    return "\n".join(table(header, rows))
+
+
+def run_costs() -> str:
+    """CPU seconds of a run of each grid, start of the job included."""
+    declared, rows = experiments(), []
+    for profile, jobs in published_jobs():
+        config = read_settings(profile)["profile"]
+        for name, experiment in declared.items():
+            if experiment.training is None or name not in config:
+                continue
+            for grid, cells in experiment.training.cells(config).items():
+                own = f"{experiment.trains}/{grid}/"
+                used = [job["cpu_seconds"] for log, job in jobs.items() if log.startswith(own)]
+                runs = sum(len(cell.seeds) for cell in cells)
+                if used:
+                    told = [
+                        f"`{name}.{grid}`",
+                        f"`{profile}`",
+                        str(runs),
+                        f"{sum(used) / runs:.2f}",
+                    ]
+                    rows.append(told)
+    return "\n".join(table(["grid", "profile", "runs", "CPU seconds a run"], rows))
+
+
 PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
     "declared": {
         "experiments": (README, experiments_table),
@@ -276,6 +329,8 @@ PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
         "datasets": (CONFIG, datasets_keys),
         "metrics": (DVC, metrics),
         "receipts": (MACHINES, receipts_table),
+        "costs": (SCALE, costs),
+        "run costs": (SCALE, run_costs),
     },
     "results": {"results": (README, results), "findings": (README, findings)},
 }

@@ -179,6 +179,12 @@ def test_a_profile_with_a_page_of_its_own_is_not_among_the_others(
     assert {*inputs["terms"].values()} <= {*made}
 
 
+def test_a_page_without_a_section_that_it_needs_is_refused(with_images: dict[str, Any]) -> None:
+    shows = with_images["shows"] | {"images": ["classification", "flows"]}
+    with pytest.raises(BadInput, match=r"shows\.images: its page needs derivatives, features as"):
+        check_config(with_images | {"shows": shows}, experiments().values())
+
+
 def test_the_profile_itself_draws_that_page_from_its_own_tables(
     with_images: dict[str, Any],
 ) -> None:

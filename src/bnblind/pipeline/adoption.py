@@ -86,13 +86,13 @@ def shown(config: Config, experiments: Collection[Experiment]) -> Shown:
     """The profile with what it ``shows``.
 
     Raises:
-        BadInput: a profile has published nothing of a section, or two of them have a grid of the
-            same name.
+        BadInput: a profile has published nothing of a section, two of them have a grid of the same
+            name, or a section is missing that a profile's own page needs.
     """
     whole: dict[str, Any] = dict(config)
     adopted: dict[str, dict[str, str]] = {}
     apart: dict[str, Config] = {}
-    pages = {experiment.of_profile for experiment in experiments}
+    pages = {experiment.of_profile: experiment for experiment in experiments}
     known = [experiment.name for experiment in experiments if experiment.of_grids]
     for profile, sections in config.get("shows", {}).items():
         settings = _published(profile)
@@ -100,6 +100,8 @@ def shown(config: Config, experiments: Collection[Experiment]) -> Shown:
             allowed = ", ".join(name for name in known if name in settings)
             raise BadInput(f"shows.{profile}: found {wrong[0]}; allowed: {allowed}")
         if profile in pages:
+            if lacking := [name for name in pages[profile].needs if name not in sections]:
+                raise BadInput(f"shows.{profile}: its page needs {', '.join(lacking)} as well")
             hidden = {*known} - {*sections}
             apart[profile] = {key: value for key, value in settings.items() if key not in hidden}
             continue

@@ -38,6 +38,7 @@ EXPERIMENT = Experiment(
     title="The paper's networks on real images",
     order=42,
     of_profile="images",
+    needs=("classification", "derivatives", "features", "flows"),
     page=Page(
         figures={
             "accuracies": "{comparison}",
