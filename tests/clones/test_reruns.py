@@ -74,8 +74,8 @@ CHANGES = {
     ),
     "a figure's code": (
         "src/bnblind/figures/theorems.py",
-        '"size": 5',
-        '"size": 6',
+        "ms=4.5",
+        "ms=4.6",
         {"theorems_page": 1, "index": 1},
     ),
     "the training loop": (

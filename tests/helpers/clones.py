@@ -10,10 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bnblind.numerics import DEFAULT, environment
+from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.discovery import experiments
 
 ROOT = Path(__file__).parents[2]
-PAGES = {f"{name}_page": 1 for name, experiment in experiments().items() if experiment.page}
+SMOKE = read_yaml(ROOT / "config/smoke.yaml")
+PAGES = {
+    f"{name}_page": 1
+    for name, experiment in experiments().items()
+    if experiment.page and name in SMOKE | dict.fromkeys(*SMOKE["shows"].values())
+}
 """Rule -> jobs of the experiments' pages."""
 
 

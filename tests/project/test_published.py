@@ -57,6 +57,7 @@ def test_the_published_numbers_are_those_of_the_record() -> None:
     assert {name for name in record if name.endswith(".csv")} <= {*numbers}
     assert "reports/claims.json" in numbers
     assert numbers.pop("machine.json").is_file()
+    assert json.loads(numbers.pop("jobs.json").read_bytes())["theorems"]["cpu_seconds"] > 0
     assert json.loads(numbers.pop("settings.json").read_bytes())["profile"]["profile"] == "quick"
     for name, path in numbers.items():
         assert runs.hashes_of(path) == record[name], name
