@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -24,13 +25,16 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def test_the_same_bytes_though_the_controller_is_killed_meanwhile(
     slurm: Cluster, workspace: Clone, first: Clone
 ) -> None:
-    running = workspace.start("snakemake", *ON_IT)
-    submitted = workspace.path / ".snakemake/slurm_logs"
-    while running.poll() is None and len([*submitted.rglob("*.log")]) < 5:
-        time.sleep(0.5)
+    running = workspace.start("snakemake", *ON_IT, "--jobs", "2")
+    submitted, seen, last = workspace.path / ".snakemake/slurm_logs", set[Path](), time.monotonic()
+    # The controller notes its state within five seconds; jobs that it has not noted are lost to it.
+    while running.poll() is None and (len(seen) < 3 or time.monotonic() < last + 6):
+        if found := {*submitted.rglob("*.log")} - seen:
+            seen, last = seen | found, time.monotonic()
+        time.sleep(0.2)
     assert running.poll() is None, running.communicate()
     slurm.kill_controller()
-    time.sleep(10)
+    time.sleep(5)
     slurm.start_controller()
     printed, _ = running.communicate(timeout=1800)
     assert running.returncode == 0, printed[-3000:]
