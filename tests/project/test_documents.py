@@ -15,7 +15,7 @@ from bnblind.pipeline.configuration.schema import read_yaml
 from tests.conftest import ROOT
 from tests.helpers.scripts import import_script
 
-FILES = ("README.md", "config/README.md", "dvc.yaml", "docs/machines.md")
+FILES = ("README.md", "config/README.md", "dvc.yaml", "docs/machines.md", "docs/scale.md")
 
 
 @pytest.fixture(scope="module")
