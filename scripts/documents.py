@@ -20,6 +20,7 @@ sys.path.insert(0, "src")
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.classification import MODEL_NOTES, last_epochs
 from bnblind.figures.naming import comparison_in, in_order, specialities, spread
+from bnblind.pipeline.adoption import shown
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.check import DATASETS_SCHEMA, config_schema
 from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
@@ -159,12 +160,17 @@ def findings() -> str:
 
 
 def experiments_table() -> str:
-    """What each experiment is and where its page, notebook and figures lie."""
-    rows = []
-    for name, experiment in experiments().items():
+    """What each experiment that the default profile shows is, and where its page, notebook and
+    figures lie.
+    """
+    config, declared, rows = read_yaml(Path("config/config.yaml")), experiments(), []
+    whole = shown(config, declared.values()).config
+    for name, experiment in declared.items():
+        if not experiment.runs_in(whole):
+            continue
         if experiment.page is None:
-            shown = "on the page of another experiment"
-            rows.append([experiment.title, shown, f"`{PATHS.table(name)}`", ""])
+            where = "on the page of another experiment"
+            rows.append([experiment.title, where, f"`{PATHS.table(name)}`", ""])
             continue
         stems = ", ".join(
             f"`{name}/{stem.format_map(Placeholders())}`"

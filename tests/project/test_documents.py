@@ -33,7 +33,7 @@ def run(tmp_path: Path, documents: ModuleType, monkeypatch: pytest.MonkeyPatch) 
         (tmp_path / name).symlink_to(ROOT / name)
     for name in ("config", "docs"):
         (tmp_path / name).mkdir()
-    for name in (*FILES, "config/datasets.yaml"):
+    for name in (*FILES, "config/datasets.yaml", "config/config.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
 
