@@ -1,6 +1,5 @@
 """The configuration: complete profiles, and one clear error for every mistake."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from bnblind.pipeline.configuration import check, schema
 from bnblind.pipeline.configuration.claims_file import read_claims
 from bnblind.pipeline.configuration.schema import REGISTRIES, read_yaml, registered_names
 from bnblind.pipeline.discovery import experiments, judged_tables
-from tests.conftest import ROOT, RunPython
+from tests.conftest import ROOT
 
 PROFILES = [
     path for path in sorted((ROOT / "config").glob("*.yaml")) if "profile" in read_yaml(path)
@@ -359,25 +358,6 @@ def test_a_file_that_is_no_yaml_is_named_with_the_place(
         read_yaml(path)
 
 
-def test_planning_names_the_default_profile_where_it_is_not_valid_yaml(
-    tmp_path: Path, run_python: RunPython
-) -> None:
-    for name in ("Snakefile", "profiles", "src", "workflow"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    shutil.copytree(ROOT / "config", tmp_path / "config")
-    (tmp_path / "config/config.yaml").write_text("profile: quick\nroot: [\n")
-    ended = run_python("-m", "snakemake", "-n", "--quiet", "all", cwd=tmp_path)
-    assert ended.returncode == 1
-    assert "config/config.yaml is not valid YAML" in ended.stdout
-    assert "line 3, column 1" in ended.stdout
-
-
-def test_the_full_profile_is_a_plan_of_a_thousand_runs() -> None:
-    """What benchmarks/plan.py times the planning of."""
-    jobs = trained("classification", read_yaml(Path("config/full.yaml"))).values()
-    assert sum(len(cell["seeds"]) for cells in jobs for cell in cells) >= 1000
-
-
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -407,3 +387,9 @@ def test_only_the_published_profile_writes_over_its_results(quick: dict[str, Any
     with pytest.raises(BadInput, match=r"root: found '.' with profile 'mine'; allowed"):
         check_config(quick | {"profile": "mine"})
     check_config(quick | {"profile": "mine", "root": "runs/mine"})
+
+
+def test_the_full_profile_is_a_plan_of_a_thousand_runs() -> None:
+    """What benchmarks/plan.py times the planning of."""
+    jobs = trained("classification", read_yaml(Path("config/full.yaml"))).values()
+    assert sum(len(cell["seeds"]) for cells in jobs for cell in cells) >= 1000

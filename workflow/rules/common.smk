@@ -46,7 +46,7 @@ USAGE = schema.read_yaml(Path("profiles/usage.yaml"))
 wildcard_constraints:
     dataset="[a-z0-9_]+",
     grid="[a-z][a-z0-9_-]*",
-    job="[a-z][a-z0-9_-]*",
+    job="[a-z][a-z0-9._-]*",
 
 
 def kept(path):
