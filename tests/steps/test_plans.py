@@ -27,7 +27,7 @@ def test_every_file_of_a_profile_has_a_rule_that_makes_it(
     path: Path, tmp_path: Path, run_python: RunPython
 ) -> None:
     """A file whose name no rule's pattern takes would be missing, with no rule to make it."""
-    for name in (*LINKED, "config", "proofs", "published", "notebooks"):
+    for name in (*LINKED, "config", "docs", "notebooks", "proofs", "published"):
         (tmp_path / name).symlink_to(ROOT / name)
     ended = run_python(
         "-m", "snakemake", "-n", "--quiet", "all", "--configfile", path, cwd=tmp_path
