@@ -28,8 +28,8 @@ except BadInput as error:
     raise SystemExit(f"error: {error}") from error
 
 PATHS = Paths(config["root"])
-CELLS = {
-    name: experiment.training.cells(config)
+JOBS = {
+    name: experiment.training.jobs(config)
     for name, experiment in RUNNING.items()
     if experiment.training
 }
@@ -184,9 +184,9 @@ def prepared_of_grid(wildcards):
 
 def weights_of_grid(wildcards):
     """The weights that the jobs of a grid of ``classification`` keep."""
-    jobs = by_job(CELLS["classification"][wildcards.grid])
     return [
-        PATHS.trained("weights", "classification", wildcards.grid, job) for job in jobs
+        PATHS.trained("weights", "classification", wildcards.grid, job)
+        for job in JOBS["classification"][wildcards.grid]
     ]
 
 
@@ -209,7 +209,7 @@ def tables_of(experiment):
 
 
 def cells_of(experiment, wildcards):
-    return by_job(CELLS[experiment.name][wildcards.grid])[wildcards.job]
+    return JOBS[experiment.name][wildcards.grid][wildcards.job]
 
 
 def trained_code(experiment):

@@ -7,7 +7,6 @@ from os.path import normpath
 from typing import Any
 
 from bnblind.errors import BadInput
-from bnblind.experiments.cells import by_job
 from bnblind.pipeline.adoption import Shown, shown
 from bnblind.pipeline.declaration import Config, Experiment
 from bnblind.pipeline.paths import Paths
@@ -73,9 +72,9 @@ def _of_training(experiment: Experiment, whole: Shown, paths: Paths) -> Iterator
     kinds = {"weights": "weights", "results": "table", "samples": "samples"}
     if training is None:
         return
-    for grid, cells in training.cells(whole.config).items():
+    for grid, jobs in training.jobs(whole.config).items():
         owner = whole.owner(name, grid)
-        for job in by_job(cells):
+        for job in jobs:
             for kept in ("results", *training.keeps):
                 place = (kept, name, grid, job)
                 path, kind = paths.trained(*place), kinds[kept]

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from bnblind.errors import BadInput
-from bnblind.experiments.cells import Cell, cell_type
+from bnblind.experiments.cells import Cell, by_job, cell_type
 from bnblind.pipeline.paths import Paths
 
 Config = Mapping[str, Any]
@@ -45,6 +45,10 @@ class Training:
     def cells(self, config: Config) -> dict[str, list[Cell]]:
         """All cells of each grid; those of a job follow one another."""
         return {name: [*self.cell.of_grid(grid)] for name, grid in self.grids(config).items()}
+
+    def jobs(self, config: Config) -> dict[str, dict[str, list[Cell]]]:
+        """The cells of each job of each grid."""
+        return {grid: by_job(cells) for grid, cells in self.cells(config).items()}
 
     def all_cells(self, config: Config) -> list[Cell]:
         return [cell for cells in self.cells(config).values() for cell in cells]

@@ -85,12 +85,13 @@ def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def inputs(config: Config, paths: Paths) -> dict[str, Any]:
-    grids = TRAINING.cells(config)
-    jobs = {(grid, cell.job): None for grid, cells in grids.items() for cell in cells}
+    grids = TRAINING.jobs(config).items()
     used = sorted({cell.dataset for cell in TRAINING.all_cells(config)})
     return {
         "results": paths.table("flows"),
-        "samples": [paths.trained("samples", "flows", *job) for job in jobs],
+        "samples": [
+            paths.trained("samples", "flows", grid, job) for grid, jobs in grids for job in jobs
+        ],
         "prepared": {dataset: paths.prepared(dataset) for dataset in used},
     }
 

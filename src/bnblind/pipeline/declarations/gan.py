@@ -54,15 +54,11 @@ def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def inputs(config: Config, paths: Paths) -> dict[str, Any]:
-    cells = TRAINING.cells(config)
     return {
         "results": paths.table("gan"),
         "samples": {
-            grid: [
-                paths.trained("samples", "gan", grid, job)
-                for job in dict.fromkeys(cell.job for cell in of)
-            ]
-            for grid, of in cells.items()
+            grid: [paths.trained("samples", "gan", grid, job) for job in jobs]
+            for grid, jobs in TRAINING.jobs(config).items()
         },
     }
 
