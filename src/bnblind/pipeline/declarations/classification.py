@@ -73,22 +73,28 @@ def contradictions(config: Config) -> Iterator[str]:
         yield from unfit(f"{place}.batchings", grid["batchings"], grid)
 
 
+def ablated(config: Config) -> Iterator[str]:
+    """What one figure compares learning rates of, for each network trained at several."""
+    cells = TRAINING.cells(config)
+    for grid in config["rates"]:
+        known = cells[grid][0].identity
+        del known["lr"]
+        yield NetworkCell.comparison(known)
+
+
 def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
     """Curves and final accuracies of each network and rate, those of the controls apart; and of
     each network that the ablation trains at other rates.
     """
-    cells = TRAINING.cells(config)
     compared: dict[str, set[str]] = {}
-    for cell in (cell for grid in cells.values() for cell in grid):
+    for cell in TRAINING.all_cells(config):
         compared.setdefault(cell.comparison(cell.identity), set()).add(cell.norm)
     for comparison, norms in compared.items():
         for group in ("", "-controls") if has_controls(norms) else ("",):
             for figure in ("curves", "final"):
                 yield figure, {"comparison": comparison, "group": group}
-    for ablated in config["rates"]:
-        known = cells[ablated][0].identity
-        del known["lr"]
-        yield "rates", {"network": NetworkCell.comparison(known)}
+    for network in ablated(config):
+        yield "rates", {"network": network}
 
 
 TRAINING = Training(

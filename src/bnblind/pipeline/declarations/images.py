@@ -16,6 +16,8 @@ def drawn(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
     networks = classification.TRAINING.all_cells(config)
     for comparison in dict.fromkeys(cell.comparison(cell.identity) for cell in networks):
         yield "accuracies", {"comparison": comparison}
+    for network in classification.ablated(config):
+        yield "rates", {"network": network}
     yield "readings", {}
     for grid in config["features"]:
         yield "tsne", {"grid": grid}
@@ -25,7 +27,7 @@ def drawn(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def inputs(config: Config, paths: Paths) -> dict[str, Any]:
     return {
-        **{name: paths.table(name) for name in ("classification", "flows")},
+        **{name: paths.table(name) for name in ("classification", "rates", "flows")},
         **{
             table: {grid: paths.table(f"{of}/{grid}-{table}") for grid in config[of]}
             for table, of in TABLES.items()
@@ -38,10 +40,11 @@ EXPERIMENT = Experiment(
     title="The paper's networks on real images",
     order=42,
     of_profile="images",
-    needs=("classification", "derivatives", "features", "flows"),
+    needs=("classification", "rates", "derivatives", "features", "flows"),
     page=Page(
         figures={
             "accuracies": "{comparison}",
+            "rates": "{network}-rates",
             "readings": "readings",
             "tsne": "{grid}-tsne",
             "telling": "{told}-telling",
@@ -49,6 +52,7 @@ EXPERIMENT = Experiment(
         captions={
             "accuracies": "test accuracy under each norm, mean of the last three epochs; small: "
             "each seed, large: mean and 95 % t interval over seeds. One panel per kind of batch.",
+            "rates": "final test accuracy in evaluation mode against the learning rate.",
             "readings": "what passes batch norms of the second-order terms of label-pure batches, "
             "read in three ways: of the terms' sum, of both counted separately, and as a share of "
             "the whole gradient.",
