@@ -183,6 +183,7 @@ def check(mode: str, threads: int) -> None:
             raise RuntimeError(f"torch runs {torch.get_num_threads()} threads; expected {threads}")
         # The same as use_deterministic_algorithms(True), which would load torch's compiler.
         torch.set_deterministic_debug_mode("error")
+        torch.backends.cudnn.allow_tf32 = False  # as it is by default for matrix products
 
 
 def main(argv: list[str]) -> None:

@@ -66,6 +66,7 @@ class Cell(ABC):
         may_diverge: a run whose loss is no longer finite is a result, not an error.
         batches_per_epoch: of as many passes over the training part as it takes; None: one pass.
         jobs: what one job trains, of ``JOBS``; changes no result.
+        device: where it trains, see :mod:`bnblind.experiments.devices`.
     """
 
     dataset: str = identity(0)
@@ -79,6 +80,7 @@ class Cell(ABC):
     may_diverge: bool = False
     batches_per_epoch: int | None = None
     jobs: str = JOBS[0]
+    device: str = "cpu"
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:

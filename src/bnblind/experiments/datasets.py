@@ -28,7 +28,8 @@ class Scale:
     @cached_property
     def table(self) -> Tensor:
         """What each grey value is to a network, by channel, (C, levels) float32."""
-        unit = torch.arange(self.levels, dtype=torch.float64) / (self.levels - 1)
+        levels = torch.arange(self.levels, dtype=torch.float64, device=self.mean.device)
+        unit = levels / (self.levels - 1)
         return ((unit - self.mean[:, None]) / self.std[:, None]).float()
 
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -36,6 +37,9 @@ class Scale:
         places = pixels.int()
         channels = [self.table[c][places[:, c].flatten()] for c in range(places.shape[1])]
         return torch.stack([own.view_as(places[:, 0]) for own in channels], 1)
+
+    def to(self, device: torch.device) -> "Scale":
+        return Scale(self.mean.to(device), self.std.to(device), self.levels)
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,23 @@ class Dataset:
     def scale(self) -> Scale:
         return self.train.scale
 
+    def to(self, device: torch.device) -> "Dataset":
+        """The same on another device; on its own, this one."""
+        if device == self.device:
+            return self
+        scale = self.scale.to(device)
+        parts = {name: getattr(self, name) for name in SPLITS}
+        return Dataset(
+            **{
+                name: Part(part.pixels.to(device), part.labels.to(device), scale)
+                for name, part in parts.items()
+            }
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.train.pixels.device
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         return tuple(self.train.pixels.shape[1:])
@@ -132,8 +153,9 @@ def in_parts(pixels: Tensor, labels: Tensor, levels: int, rows: dict[str, Tensor
 
 def split_anew(data: Dataset, generator: torch.Generator) -> Dataset:
     """The same samples in parts drawn anew, stratified by label, about as large as they were, and
-    scaled by the new training part.
+    scaled by the new training part. They are drawn on the processor, the same for every device.
     """
+    device, data = data.device, data.to(torch.device("cpu"))
     parts = [getattr(data, name) for name in SPLITS]
     labels = torch.cat([part.labels for part in parts])
     pixels = torch.cat([part.pixels for part in parts])
@@ -146,7 +168,7 @@ def split_anew(data: Dataset, generator: torch.Generator) -> Dataset:
         for name, start, end in zip(SPLITS, [0, *cuts], cuts, strict=False):
             drawn[name].append(members[start:end])
     rows = {name: torch.cat(of).sort().values for name, of in drawn.items()}
-    return in_parts(pixels, labels, data.scale.levels, rows)
+    return in_parts(pixels, labels, data.scale.levels, rows).to(device)
 
 
 SPLITTINGS: dict[str, Callable[[Dataset, torch.Generator], Dataset]] = {

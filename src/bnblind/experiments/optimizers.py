@@ -31,7 +31,8 @@ class Optimizer(ABC):
 
     def __init__(self, parameters: Parameters, lr: float) -> None:
         self.parameters, self.lr = list(parameters), lr
-        self.values = torch.cat([torch.empty(0), *(p.detach().flatten() for p in self.parameters)])
+        flat = [p.detach().flatten() for p in self.parameters]
+        self.values = torch.cat(flat) if flat else torch.empty(0)
         self.gradients, start = torch.zeros_like(self.values), 0
         self.views: list[Tensor] = []
         for p in self.parameters:
@@ -66,7 +67,11 @@ class Optimizer(ABC):
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Take over another optimizer's :meth:`state`."""
-        self.memory = {name: value.clone() for name, value in state.items()}
+        device = self.values.device
+        self.memory = {
+            name: value.to(device, copy=True) if value.dim() else value.clone()
+            for name, value in state.items()
+        }
 
 
 class SGD(Optimizer):
@@ -115,7 +120,7 @@ class Moments(Optimizer):
         beta1, _ = self.betas
         if not memory:
             memory |= {"mean": torch.zeros_like(p), "size": torch.zeros_like(p)}
-            memory["steps"] = torch.tensor(0)
+            memory["steps"] = torch.tensor(0)  # on the processor, where it is read at each step
         if self.weight_decay:
             gradient = gradient.add(p, alpha=self.weight_decay)
         memory["steps"] += 1

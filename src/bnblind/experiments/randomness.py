@@ -22,8 +22,9 @@ def stream(seed: int, *names: str | int) -> torch.Generator:
 def global_stream(seed: int, *names: str | int) -> Iterator[None]:
     """Run code that draws from torch's global generator (layer initialization) on a stream.
 
-    The global generator is as before afterwards.
+    The global generators, of the processor and of a GPU in use, are as before afterwards.
     """
-    with torch.random.fork_rng(devices=[]):
+    used = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=used):
         torch.manual_seed(stream_seed(seed, *names))
         yield

@@ -34,7 +34,7 @@ class Trainer(ABC):
 
     Args:
         labels: (N,) of the training samples, which the batching sorts into batches.
-        model: to be trained, initialized.
+        model: to be trained, initialized; on the device of the labels.
     """
 
     def __init__(self, cell: Cell, seed: int, labels: Tensor, model: nn.Module) -> None:
@@ -63,9 +63,9 @@ class Trainer(ABC):
         """The training samples of the present epoch."""
 
     @abstractmethod
-    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The loss of the ``batch`` at these positions of ``inputs``, and sums over its samples of
-        what is recorded of the epoch.
+    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the ``batch`` at these positions of ``inputs``, and what is recorded of the
+        epoch: means over the batch, or counts, which are of integers.
         """
 
     @abstractmethod
@@ -88,8 +88,7 @@ class Trainer(ABC):
         """Train and measure one more epoch.
 
         Raises:
-            Diverged: a batch's loss, or what is measured, is not finite; the weights are those
-                that gave it.
+            Diverged: a batch's loss, or what is measured, is not finite.
         """
         self.epoch += 1
         batches = self.epoch_batches()
@@ -105,7 +104,7 @@ class Trainer(ABC):
         while not passes or len(batches) < (cell.batches_per_epoch or 0):
             own = (passes,) if passes else ()
             order = stream(self.run.seed, "batches", self.epoch, *own)
-            batches += make_batches(cell.batching, self.labels, cell.batch_size, order)
+            batches += make_batches(cell.batching, self.labels.cpu(), cell.batch_size, order)
             passes += 1
         return batches[: cell.batches_per_epoch]
 
@@ -115,17 +114,22 @@ class Trainer(ABC):
         Args:
             part: of the epoch, whose random numbers are its own.
         """
-        inputs, totals = self.inputs(), dict[str, float]()
+        inputs, found = self.inputs(), list[tuple[Tensor, dict[str, Tensor]]]()
         with global_stream(self.run.seed, "steps", self.epoch, *part):  # dropout draws from it
-            for step, batch in enumerate(batches):
-                loss, sums = self.loss(inputs, batch)
-                self._check_finite(loss.item(), f"step {step}: the training loss")
+            for batch in batches:
+                loss, recorded = self.loss(inputs, batch)
                 self.zero_grad()
                 loss.backward()
                 for optimizer in self.optimizers.values():
                     optimizer.step()
-                for name, value in sums.items():
-                    totals[name] = totals.get(name, 0.0) + value
+                found.append((loss.detach(), recorded))
+        # Numbers are read at the end: a GPU would have to finish each step for it.
+        totals = dict[str, float]()
+        for step, (batch, (loss, recorded)) in enumerate(zip(batches, found, strict=True)):
+            self._check_finite(loss.item(), f"step {step}: the training loss")
+            for name, value in recorded.items():
+                samples = len(batch) if value.is_floating_point() else 1
+                totals[name] = totals.get(name, 0.0) + value.item() * samples
         seen = sum(map(len, batches))
         return {name: total / seen for name, total in totals.items()}
 
@@ -139,13 +143,15 @@ class Trainer(ABC):
         return float(next(values))
 
     def copied_weights(self) -> Weights:
-        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        """On the processor, whatever the device."""
+        state = self.model.state_dict().items()
+        return {name: tensor.detach().clone().cpu() for name, tensor in state}
 
     def state(self) -> Weights:
         """What the next epochs depend on, besides the run: weights, buffers, the optimizers'."""
-        model = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        model = {f"model/{name}": value.cpu() for name, value in self.model.state_dict().items()}
         return model | {
-            f"optimizer of {part}/{name}": tensor
+            f"optimizer of {part}/{name}": tensor.cpu()
             for part, optimizer in self.optimizers.items()
             for name, tensor in optimizer.state().items()
         }

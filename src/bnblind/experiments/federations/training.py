@@ -77,9 +77,9 @@ class FederatedTrainer(Trainer):
     def inputs(self) -> Samples:
         return self.data.train
 
-    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         loss = cross_entropy(self.model(inputs[batch]), self.labels[batch], "mean")
-        return loss, {"loss": loss.item() * len(batch)}
+        return loss, {"loss": loss.detach()}
 
     def advance(self) -> None:
         cell, common = self.cell, copy.deepcopy(self.model.state_dict())

@@ -110,6 +110,6 @@ class ResidualNetwork(nn.Module):
         out: Tensor = self.last(total)
         if not self.by_channel:
             return out
-        placed = [x.new_zeros(x.shape).index_copy(1, torch.tensor(self.changed), part)
-                  for part in out.chunk(2, 1)]  # fmt: skip
+        changed = torch.tensor(self.changed, device=x.device)
+        placed = [x.new_zeros(x.shape).index_copy(1, changed, part) for part in out.chunk(2, 1)]
         return torch.cat(placed, 1)

@@ -24,8 +24,10 @@ def select_pair(part: Part, pair: tuple[int, int], classes: int) -> Part:
 
 
 def dequantize(grey: Tensor, levels: int, generator: torch.Generator) -> Tensor:
-    """Grey values plus uniform noise of one level, scaled to [0, 1]."""
-    noise = torch.rand(grey.shape, generator=generator)
+    """Grey values plus uniform noise of one level, scaled to [0, 1]; the noise is drawn on the
+    processor, the same for every device.
+    """
+    noise = torch.rand(grey.shape, generator=generator).to(grey.device)
     return (grey + noise) / levels
 
 

@@ -32,6 +32,7 @@ def initial_flow(cell: FlowCell, seed: int, images: Tensor) -> RealNVP:
         names = ("couplings", "width", "depth", "norm", "coupling_norm", "constraint")
         sizes = {name: getattr(cell, name) for name in names}
         flow = build_flow(cell.coupling, images.shape[1:], **sizes)
+    flow = flow.to(images.device)
     freeze_statistics(flow, images)
     return flow
 
@@ -65,10 +66,10 @@ class FlowTrainer(Trainer):
     def inputs(self) -> Tensor:
         return noisy(self.parts["train"], self.run.seed, "epoch", self.epoch)
 
-    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         likelihood = self.model(inputs[batch]).mean()
         loss = self.cell.scale_regularization * self.model.scale_penalty() - likelihood
-        return loss, {"log_likelihood": likelihood.item() * len(batch)}
+        return loss, {"log_likelihood": likelihood.detach()}
 
     def record_steps(self, means: dict[str, float]) -> None:
         self._record("steps", means["log_likelihood"])

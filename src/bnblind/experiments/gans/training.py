@@ -96,14 +96,14 @@ class GanTrainer(Trainer):
         of_real, of_fake = self.judged(real, fake)
         return F.softplus(-of_real).mean() + F.softplus(of_fake).mean()
 
-    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """That of the network whose turn it is."""
         real, fake = inputs[batch], self.generated(len(batch), self.noise)
         if self.turn == "discriminator":
             loss = self.discriminator_loss(real, fake.detach())
         else:
             loss = F.softplus(-self.judged(real, fake)[1]).mean()
-        return loss, {self.turn: loss.item()}
+        return loss, {self.turn: loss.detach()}
 
     def train_on(self, batches: Batches, *part: int) -> dict[str, float]:
         """For each batch a step of the discriminator, then one of the generator."""
@@ -111,12 +111,13 @@ class GanTrainer(Trainer):
         self.noise = stream(self.run.seed, "latent", self.epoch, *part)
         for step, batch in enumerate(batches):
             for self.turn in ("discriminator", "generator"):
-                loss, sums = self.loss(images, batch)
-                self._check_finite(sums[self.turn], f"step {step}: the loss of the {self.turn}")
+                loss, _ = self.loss(images, batch)
+                value = loss.item()
+                self._check_finite(value, f"step {step}: the loss of the {self.turn}")
                 self.zero_grad()
                 loss.backward()
                 self.optimizers[self.turn].step()
-                totals[self.turn] += sums[self.turn] / len(batches)
+                totals[self.turn] += value / len(batches)
         return totals
 
     def record_steps(self, means: dict[str, float]) -> None:

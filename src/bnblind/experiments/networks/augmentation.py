@@ -20,6 +20,7 @@ def crop_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
     a random place and mirrored with probability 1/2 (He et al. 2016, section 4.2).
     """
     count, channels, height, width = pixels.shape
+    # Positions are drawn, and stay, on the processor: the same ones for every device.
     top, left = torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=generator)
     mirrored = torch.rand(count, 1, generator=generator) < 0.5
     columns = torch.arange(width).expand(count, width)

@@ -36,7 +36,7 @@ def batches_of(part: Part, mode: str, batch_size: int, seed: int, chunk: int = C
     """The batches in which ``mode`` shows ``part`` to a model; arguments as of :func:`evaluate`."""
     if mode == "eval":
         return [*torch.arange(len(part)).split(chunk)]
-    return make_batches(mode, part.labels, batch_size, stream(seed, "evaluation", mode))
+    return make_batches(mode, part.labels.cpu(), batch_size, stream(seed, "evaluation", mode))
 
 
 def evaluate(

@@ -35,7 +35,7 @@ def initial_model(cell: NetworkCell, seed: int, data: Dataset) -> nn.Module:
         model = build_model(
             cell.model, cell.norm, data.input_shape, data.classes, cell.init, **cell.options
         )
-    model = model.to(memory_format=torch.channels_last)  # faster convolutions
+    model = model.to(data.device).to(memory_format=torch.channels_last)  # faster convolutions
     freeze_statistics(model, data.train.chunks(cell.chunk))
     return model
 
@@ -59,12 +59,12 @@ class NetworkTrainer(Trainer):
         change = AUGMENTATIONS[self.cell.augment]
         return Augmented(self.data.train, change, stream(self.run.seed, "augmentation", self.epoch))
 
-    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         labels = self.labels[batch]
         logits = self.model(inputs[batch])
         loss = self.of_logits(logits, labels, "mean")
-        correct = (logits.argmax(1) == labels).sum().item()
-        return loss, {"loss": loss.item() * len(batch), "accuracy": correct}
+        correct = (logits.argmax(1) == labels).sum()
+        return loss, {"loss": loss.detach(), "accuracy": correct}
 
     def record_steps(self, means: dict[str, float]) -> None:
         self.run.record(self.epoch, "train", **means)

@@ -5,7 +5,7 @@ The check of a profile and the tables of ``config/README.md`` are both made of t
 
 from typing import Any
 
-from bnblind.experiments.cells import JOBS
+from bnblind.experiments.cells import JOBS, Cell
 
 Schema = dict[str, Any]
 
@@ -73,6 +73,12 @@ def seeds(of: str) -> Schema:
 def jobs() -> Schema:
     meaning = "what a job trains: all cells of a norm, a cell, or a seed of one; changes no result"
     return default({"enum": [*JOBS], "description": meaning}, JOBS[0])
+
+
+def device() -> Schema:
+    meaning = "where to train: `cpu`, `cuda` (the first GPU that is free) or `cuda:N`; other bits"
+    pattern = "^(cpu|cuda|cuda:[0-9]{1,3})$"
+    return default({"type": "string", "pattern": pattern, "description": meaning}, Cell.device)
 
 
 def mapping(meaning: str, keys: Schema) -> Schema:

@@ -55,6 +55,7 @@ SECTION = keys.grids(
             keys.integer("samples of a part that are measured before the last epoch"), None
         ),
         "jobs": keys.jobs(),
+        "device": keys.device(),
         "chunk": keys.default(
             keys.integer("samples at once where nothing is trained", CHUNK), CHUNK
         ),

@@ -55,6 +55,7 @@ SECTION = keys.grids(
         "mixtures": keys.integer("pairs of images to mix", 2),
         "samples": keys.integer("images to draw"),
         "jobs": keys.jobs(),
+        "device": keys.device(),
         "seeds": keys.seeds("of initialization, batches, noise and pairs"),
     },
 )

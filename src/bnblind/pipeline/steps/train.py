@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bnblind.errors import Diverged
 from bnblind.experiments.cells import Cell, cell_type
+from bnblind.experiments.devices import claimed
 from bnblind.experiments.runs import Run
 from bnblind.experiments.trainer import Kind, Trainer
 from bnblind.norms import norm_class
@@ -93,8 +94,9 @@ def main(argv: list[str]) -> None:
     checkpoint = Checkpoint(args.checkpoint, identity)
     rows: list[dict[str, Any]] = []
     samples: dict[str, Tensor] = {}
-    with exclusive_lock(args.checkpoint):
-        trained = train_all(cells, partial(kind.start, data=data), checkpoint, note)
+    (device,) = {cell.device for cell in cells}
+    with exclusive_lock(args.checkpoint), claimed(device) as place:
+        trained = train_all(cells, partial(kind.start, data=data.to(place)), checkpoint, note)
         for cell, run in trained:
             judged, drawn = kind.judge(cell, run, data)
             what = cell.identity | {"seed": run.seed, "batch_order": run.batch_order}

@@ -1,0 +1,143 @@
+"""A device is claimed by one job at a time, and what is trained on it does not stay there."""
+
+import fcntl
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bnblind import BadInput
+from bnblind.experiments import devices
+from bnblind.experiments.cells import Cell
+from bnblind.experiments.datasets import Dataset, split_anew
+from bnblind.experiments.devices import claimed
+from bnblind.experiments.flows.cell import FlowCell
+from bnblind.experiments.flows.training import FlowTrainer
+from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.training import NetworkTrainer
+from bnblind.experiments.trainer import Trainer
+
+COMMON: dict[str, Any] = {
+    "dataset": "digits",
+    "norm": "bn",
+    "batching": "label",
+    "lr": 0.001,
+    "optimizer": {"name": "adam"},
+    "batch_size": 64,
+    "epochs": 2,
+    "seeds": (0,),
+}
+CELLS: dict[str, tuple[type[Trainer], Cell]] = {
+    "networks": (
+        NetworkTrainer,
+        NetworkCell(model="mini_vgg", snapshots=(), augment="crop_flip", **COMMON),
+    ),
+    "flows": (
+        FlowTrainer,
+        FlowCell(
+            pair=(9, 8), coupling="conv", couplings=2, width=4, depth=1, constraint=0.9,
+            coupling_norm="bn", scale_regularization=1e-4, patience=0, mixtures=8, samples=2,
+            **COMMON,
+        ),
+    ),
+}  # fmt: skip
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    ),
+]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> Any:
+    with claimed(request.param) as place:
+        yield place
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a machine that has none: what ``claimed`` asks torch for."""
+    monkeypatch.setattr(devices, "gpus", lambda: {"cuda:0": "GPU-a", "cuda:1": "GPU-b"})
+    monkeypatch.setattr(devices, "LOCKS", tmp_path / "gpus")
+    monkeypatch.setattr(devices, "PAUSE", 0.01)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_training_stops_and_goes_on_to_the_same_bits(
+    kind: str, device: torch.device, digits: Dataset
+) -> None:
+    trainer, cell = CELLS[kind]
+    whole, first, second = (trainer(cell, 0, digits.to(device)) for _ in range(3))
+    whole.advance()
+    whole.advance()
+    first.advance()
+    state = first.state()
+    second.resume(state, first.run, first.epoch)
+    second.advance()
+    assert {tensor.device.type for tensor in state.values()} == {"cpu"}
+    assert next(second.model.parameters()).device.type == device.type
+    for name, tensor in second.copied_weights().items():
+        assert tensor.device.type == "cpu"
+        assert torch.equal(tensor, whole.copied_weights()[name]), name
+    assert second.run.metrics == whole.run.metrics
+
+
+def test_random_numbers_are_the_same_on_every_device(device: torch.device, digits: Dataset) -> None:
+    _, cell = CELLS["networks"]
+    here, there = (NetworkTrainer(cell, 0, digits.to(torch.device(d))) for d in ("cpu", device))
+    for name, tensor in here.copied_weights().items():
+        assert torch.allclose(tensor, there.copied_weights()[name], atol=1e-6), name
+    for one, other in zip(here.epoch_batches(), there.epoch_batches(), strict=True):
+        assert torch.equal(one, other)
+    parts = [
+        split_anew(data, torch.Generator().manual_seed(1)) for data in (digits, digits.to(device))
+    ]
+    assert torch.equal(parts[0].train.pixels, parts[1].train.pixels.cpu())
+    assert torch.equal(parts[0].train.images, parts[1].train.images.cpu())
+
+
+def test_the_data_of_a_device_lie_on_it(digits: Dataset) -> None:
+    there = digits.to(torch.device("meta"))
+    assert there.device.type == "meta"
+    assert there.test.labels.device.type == there.scale.mean.device.type == "meta"
+    assert there.test.images.shape == digits.test.images.shape
+    assert digits.to(torch.device("cpu")) is digits
+
+
+def test_a_job_takes_the_first_free_gpu_and_waits_where_none_is(two_gpus: None) -> None:
+    taken: list[str] = []
+
+    def third() -> None:
+        with claimed("cuda") as place:
+            taken.append(str(place))
+
+    with claimed("cuda") as first:
+        with claimed("cuda") as second:
+            waiting = threading.Thread(target=third)
+            waiting.start()
+            waiting.join(0.2)
+            assert waiting.is_alive()
+            assert not taken
+        waiting.join(10)
+    assert [str(first), str(second), *taken] == ["cuda:0", "cuda:1", "cuda:1"]
+    with claimed("cuda:1") as named, (devices.LOCKS / "GPU-b").open("a") as other:
+        assert str(named) == "cuda:1"
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_gpu_that_is_not_there_is_refused(two_gpus: None) -> None:
+    allowed = "cpu, cuda:0, cuda:1"
+    with pytest.raises(BadInput, match=f"found cuda:2; allowed on this machine: {allowed}$"):
+        claimed("cuda:2").__enter__()
+
+
+def test_a_machine_without_a_gpu_refuses_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(BadInput, match=r"found cuda; allowed on this machine: cpu$"):
+        claimed("cuda").__enter__()
