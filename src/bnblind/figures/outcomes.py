@@ -14,7 +14,7 @@ from bnblind.figures.naming import batchings_in
 def outcomes(
     results: pd.DataFrame, chance: float, metric: str = "test.eval.accuracy"
 ) -> pd.DataFrame:
-    """``metric`` of each run, mean of its last three epochs.
+    """``metric`` of each run, mean of its last three epochs of training.
 
     Args:
         results: runs in long form.
@@ -25,7 +25,7 @@ def outcomes(
     """
     numbers = ("epoch", "metric", "value", "batch_order")
     run = [name for name in results if name not in numbers]
-    rows = results[results["metric"] == metric]
+    rows = results[(results["metric"] == metric) & (results["epoch"] > 0)]
     late = rows[rows.groupby(run)["epoch"].rank(ascending=False) <= LAST]
     ended = results.loc[results["metric"] == "diverged", run].assign(diverged=True)
     found = late.groupby(run, sort=False)["value"].mean().reset_index()

@@ -59,9 +59,9 @@ def names(kind: str, meaning: str) -> Schema:
     return several(name(kind, meaning))
 
 
-def default(schema: Schema, value: Any) -> Schema:
-    """The key may be missing, which means ``value``; None: what the code has of its own."""
-    words = f"`{value}`" if isinstance(value, str) else "its own" if value is None else str(value)
+def default(schema: Schema, value: Any, absent: str = "its own") -> Schema:
+    """The key may be missing, which means ``value``; None: what ``absent`` says."""
+    words = f"`{value}`" if isinstance(value, str) else absent if value is None else str(value)
     meaning = f"{schema['description']}; {words} if not given"
     return schema | {"default": value, "description": meaning}
 

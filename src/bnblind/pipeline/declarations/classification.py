@@ -52,7 +52,7 @@ SECTION = keys.grids(
             keys.name("augmentation", "random changes of the training images"), NetworkCell.augment
         ),
         "evaluated": keys.default(
-            keys.integer("samples of a part that are measured before the last epoch"), None
+            keys.integer("samples of a part that are measured before the last epoch"), None, "all"
         ),
         "jobs": keys.jobs(),
         "device": keys.device(),

@@ -17,9 +17,13 @@ SECTION = keys.grids(
         ),
         "batch_size": keys.integer("samples per batch; short last batches are not used", 2),
         "batches": keys.integer("batches of each kind for each network"),
-        "norms": keys.default(keys.names("norm", "of which networks of the grid, with `bn`"), None),
+        "norms": keys.default(
+            keys.names("norm", "of which networks of the grid, with `bn`"), None, "all"
+        ),
         "layers": keys.default(
-            keys.integer("norm layers at which to split, from the first to the last", 2), None
+            keys.integer("norm layers at which to split, from the first to the last", 2),
+            None,
+            "all",
         ),
     },
 )

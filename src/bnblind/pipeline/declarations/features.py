@@ -12,7 +12,9 @@ SECTION = keys.grids(
     "`classification`, before training and after it, and t-SNE after it",
     {
         "measured": keys.default(
-            keys.integer("training and test images on which to measure, the first ones", 31), None
+            keys.integer("training and test images on which to measure, the first ones", 31),
+            None,
+            "all",
         ),
         "tsne": keys.mapping(
             "what t-SNE draws",

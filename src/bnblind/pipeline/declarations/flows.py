@@ -50,7 +50,7 @@ SECTION = keys.grids(
             0,
         ),
         "batches_per_epoch": keys.default(
-            keys.integer("of as many passes over the training part as it takes"), None
+            keys.integer("of as many passes over the training part as it takes"), None, "one pass"
         ),
         "mixtures": keys.integer("pairs of images to mix", 2),
         "samples": keys.integer("images to draw"),
