@@ -387,9 +387,3 @@ def test_only_the_published_profile_writes_over_its_results(quick: dict[str, Any
     with pytest.raises(BadInput, match=r"root: found '.' with profile 'mine'; allowed"):
         check_config(quick | {"profile": "mine"})
     check_config(quick | {"profile": "mine", "root": "runs/mine"})
-
-
-def test_the_full_profile_is_a_plan_of_a_thousand_runs() -> None:
-    """What benchmarks/plan.py times the planning of."""
-    jobs = trained("classification", read_yaml(Path("config/full.yaml"))).values()
-    assert sum(len(cell["seeds"]) for cells in jobs for cell in cells) >= 1000

@@ -1,11 +1,14 @@
 """Every profile is planned whole, and a broken one is named."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from bnblind.pipeline.configuration.check import check_config
 from bnblind.pipeline.configuration.schema import read_yaml
+from bnblind.pipeline.discovery import experiments
 from tests.conftest import ROOT, RunPython
 
 PROFILES = [
@@ -46,3 +49,18 @@ def test_planning_names_the_default_profile_where_it_is_not_valid_yaml(
     assert ended.returncode == 1
     assert "config/config.yaml is not valid YAML" in ended.stdout
     assert "line 3, column 1" in ended.stdout
+
+
+def test_the_profile_for_gpus_that_the_docs_make_trains_every_network_on_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = (ROOT / "docs/scale.md").read_text()
+    command = "sed" + told.partition("\nsed")[2].partition("\nsnakemake")[0]
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    config = read_yaml(tmp_path / "config/paper-gpu.yaml")
+    monkeypatch.chdir(ROOT)
+    check_config(config, experiments().values())
+    assert (config["profile"], config["root"]) == ("paper-gpu", "runs/paper-gpu")
+    trained = [experiments()[name].training for name in ("classification", "rates", "flows")]
+    assert {cell.device for of in trained if of for cell in of.all_cells(config)} == {"cuda"}
