@@ -38,13 +38,17 @@ STARTING = {"run_python", "clones", "first", "second", "workspace", "reports", "
 """Fixtures that start interpreters, or are for tests that do; ``reports`` asks for a clone by its
 name only.
 """
+LONGEST = ("machines", "portability", "proofs", "dvc", "profiles", "disk", "additions", "restore")
+"""Modules whose tests come first, or one process would be at them when all others are done."""
 EVENTS = {"subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.system"}
 """Python's audit events of a program that is started."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that starts an interpreter by a fixture."""
+    """Mark each test that starts an interpreter by a fixture; the longest tests come first."""
+    names = [f"test_{name}.py" for name in LONGEST]
+    items.sort(key=lambda item: names.index(item.path.name) if item.path.name in names else 99)
     for item in items:
         if STARTING & {*getattr(item, "fixturenames", ())}:
             item.add_marker(MARKER)

@@ -43,15 +43,15 @@ def test_an_emulated_processor_has_what_its_level_says(level: str, processor: st
 def test_another_processor_of_the_default_level_computes_the_same_bytes(
     first: Clone, tmp_path: Path
 ) -> None:
-    """Of another maker than this machine's, where there is one: half of the steps, others for each
-    commit. `make certify` takes all steps, all processors, and the other level.
+    """Of another maker than this machine's, where there is one: a quarter of the steps, others for
+    each commit. `make certify` takes all steps, all processors, and the other level.
     """
     level = DEFAULT
     of_amd = "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
     processor = other.PROCESSORS[level][0 if of_amd else -1]
     source, prepared = first.path / "src", first.path / "data/prepared/digits.safetensors"
     further = range(1, len(other.commands(prepared)))
-    chosen = [0, *by_commit(further, len(further) // 2)]
+    chosen = [0, *by_commit(further, len(further) // 4)]
     native = other.run_steps(level, other.NATIVE, source, prepared, tmp_path / "native", chosen)
     assert len(native) >= len(chosen)
     folder = tmp_path / processor
