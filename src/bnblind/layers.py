@@ -33,6 +33,14 @@ def plain(layer: nn.Module) -> bool:
     return type(layer) in TORCHS or is_variant(layer)
 
 
+def agree(found: Tensor, expected: Tensor) -> bool:
+    """Whether two outputs of a layer are the same, up to the rounding of their dtype."""
+    tolerance = 1e-8 if expected.dtype == torch.float64 else 1e-3
+    return found.shape == expected.shape and bool(
+        (found - expected).abs().max() <= tolerance * expected.abs().max()
+    )
+
+
 @dataclass(frozen=True)
 class Standardized:
     """A layer's standardization phase on one batch.

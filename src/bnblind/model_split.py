@@ -12,6 +12,7 @@ from bnblind.errors import BadInput, unknown
 from bnblind.layers import (
     BatchLayer,
     Standardized,
+    agree,
     fix_batch_statistics,
     fix_running_statistics,
     normalization_layers,
@@ -87,8 +88,7 @@ class _Analysed:
         layer = self.layer.train() if isinstance(self.layer, _BatchNorm) else self.layer
         with torch.no_grad():
             own = type(layer).forward(layer, x)
-        tolerance = 1e-8 if z.dtype == torch.float64 else 1e-3
-        if own.shape != z.shape or not bool((own - z).abs().max() <= tolerance * own.abs().max()):
+        if not agree(z, own):
             raise BadInput(
                 f"layer {self.name!r} ({type(layer).__name__}) does more than a normalization's "
                 "two phases; take its normalized features y and call split_head"

@@ -1,5 +1,6 @@
 """Exchange the batch-norm layers of a model for another variant."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -10,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from bnblind.errors import BadInput
-from bnblind.layers import require_module
+from bnblind.layers import agree, plain, require_module
 from bnblind.norms import (
     BatchStatistics,
     FrozenStatistics,
@@ -81,6 +83,35 @@ def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
     return layers
 
 
+def _watch_subclass(name: str, layer: _BatchNorm) -> None:
+    """On every call of a subclass of torch's layers, check that it normalizes and then calls its
+    own modules in their order, such as timm's BatchNormAct2d; a BadInput says that it does not.
+    """
+
+    def before(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, _BatchNorm)
+        x, training = args[0], layer.training or layer.running_mean is None
+        with torch.random.fork_rng([x.device] if x.is_cuda else []):  # modules may draw from it
+            averages = (None, None) if training else (layer.running_mean, layer.running_var)
+            z = F.batch_norm(x, *averages, layer.weight, layer.bias, training, 0.0, layer.eps)
+            for module in layer.children():
+                z = module(z)
+        expected.append(z)
+
+    def after(layer: nn.Module, args: Any, out: Tensor) -> None:
+        if not agree(expected.pop(), out):
+            own = [name for name, _ in layer.named_children()]
+            told = f"and calling {', '.join(own)}" if own else "(it holds no modules)"
+            raise BadInput(
+                f"layer {name}: its class {type(layer).__name__} does more than normalizing "
+                f"{told}; replace it by torch's BatchNorm and modules of its own first"
+            )
+
+    expected: list[Tensor] = []
+    layer.register_forward_pre_hook(before)
+    layer.register_forward_hook(after)
+
+
 def _calls(model: nn.Module, example_input: Tensor) -> dict[str, _Seen]:
     """What each batch-norm layer is called with when the model runs on the input."""
     with _trial_run(model, example_input) as (copy, x):
@@ -98,6 +129,8 @@ def _calls(model: nn.Module, example_input: Tensor) -> dict[str, _Seen]:
 
         for name, layer in layers.items():
             layer.register_forward_pre_hook(partial(record, name))
+            if not plain(layer):
+                _watch_subclass(name, layer)
         copy(x)
     return seen
 
@@ -168,15 +201,22 @@ def _replacement(layer: _BatchNorm, norm: str, seen: _Seen, memo: dict[int, Any]
     return new
 
 
+def _followed(new: Norm, modules: list[tuple[str, nn.Module]]) -> nn.Module:
+    """The variant as ``norm``, then what a subclass calls after normalizing, by its own names."""
+    return nn.Sequential(OrderedDict([("norm", new), *modules])).train(new.training)
+
+
 def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Module:
     """A deep copy of the model with every batch-norm layer replaced by the variant ``norm``.
 
     Replaced are BatchNorm1d, 2d, 3d, SyncBatchNorm and their subclasses; a layer under two names
-    stays one layer. A replacement has the layer's eps, dtype, device and training flag; weight
-    and bias where the variant has an affine phase, repeated over the positions for ``ln``, and
-    fixed at 1 and 0 where the layer has none (``affine=False``, ``bias=False``); running
-    statistics for variants that keep such, and the momentum for those with batch statistics;
-    ``bn_ema`` and ``bn_renorm`` average with their own. ``bn_frozen`` takes its statistics from
+    stays one layer. What a subclass calls after normalizing, such as the activation of timm's
+    BatchNormAct2d, stays: the layer becomes a Sequential of ``norm`` and the subclass's modules. A
+    replacement has the layer's eps, dtype, device and training flag; weight and bias where the
+    variant has an affine phase, repeated over the positions for ``ln``, and fixed at 1 and 0 where
+    the layer has none (``affine=False``, ``bias=False``); running statistics for variants that keep
+    such, and the momentum for those with batch statistics; ``bn_ema`` and ``bn_renorm`` average
+    with their own. ``bn_frozen`` takes its statistics from
     ``example_input``, from a layer's last call. Hooks on a replaced layer are not taken over.
 
     Args:
@@ -199,7 +239,8 @@ def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Modul
             new = _replacement(layer, norm, seen[name], memo)
         except BadInput as error:
             raise BadInput(f"layer {name}: {error}") from error
-        memo[id(layer)] = new
+        kept = [] if plain(layer) else [*layer.named_children()]
+        memo[id(layer)] = _followed(new, deepcopy(kept, memo)) if kept else new
     swapped = deepcopy(model, memo)
     if issubclass(variant, FrozenStatistics):
         with _trial_run(swapped, example_input) as (copy, x):

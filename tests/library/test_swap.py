@@ -308,3 +308,47 @@ def test_a_momentum_of_none_is_no_hindrance_for_norms_without_averages():
     for norm in FOR_VECTORS:
         if not issubclass(norm_class(norm), BatchStatistics):
             swap_norm(Net(momentum=None), norm, example_input=IMAGES)
+
+
+class NormAct(nn.BatchNorm2d):
+    """As timm's BatchNormAct2d: it drops and activates what it has normalized."""
+
+    def __init__(self, channels, drop=0.0, **options):
+        super().__init__(channels, **options)
+        self.drop, self.act = nn.Dropout(drop), nn.SiLU(inplace=True)
+
+    def forward(self, x):
+        return self.act(self.drop(super().forward(x)))
+
+
+class Halved(nn.BatchNorm2d):
+    """Arithmetic of its own."""
+
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+def with_activations(layer):
+    torch.manual_seed(0)
+    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    first = nn.Sequential(nn.Conv2d(3, 8, 3), layer(8), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))
+    return trained(nn.Sequential(*first, *pooled))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_what_a_subclass_does_after_normalizing_stays(training):
+    model = with_activations(lambda channels: NormAct(channels, drop=0.3)).double().train(training)
+    swapped = swap_norm(model, "bn", example_input=IMAGES.double())
+    for a, b in zip(outputs_and_gradients(model), outputs_and_gradients(swapped), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    with_ln = swap_norm(model, "ln", example_input=IMAGES.double())
+    assert [type(module) for module in with_ln[1]] == [norm_class("ln"), nn.Dropout, nn.SiLU]
+    assert with_ln[1].training == with_ln[1].drop.training == training
+    assert sum(isinstance(module, nn.SiLU) for module in with_ln.modules()) == 1
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in with_ln.modules())
+
+
+def test_a_subclass_with_arithmetic_of_its_own_is_refused_by_name():
+    told = r"layer 1: its class Halved does more than normalizing \(it holds no modules\)"
+    with pytest.raises(BadInput, match=told):
+        swap_norm(with_activations(Halved), "gn", example_input=IMAGES)
