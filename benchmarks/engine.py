@@ -130,7 +130,6 @@ def head_section() -> list[Result]:
     times = rounds(
         {
             "split": fc_split(),
-            "affine": lambda: bnblind.split_head(head, y, target, hdiag="affine"),
             "plain": fc_plain(),
             "gradient": lambda: peers.gradient(head, y, target),
             "dense": fc_dense(),
@@ -141,7 +140,6 @@ def head_section() -> list[Result]:
     section.add("split", Spread.of(times["split"]), " s")
     section.add("forward + backward", Spread.of(times["plain"]), " s")
     section.add("split / forward + backward", ratio(times["split"], times["plain"]), " x", most=1.4)
-    section.add("  without the guard", ratio(times["affine"], times["plain"]), " x")
     section.add_rows(128, ratio(times["split"], times["gradient"]))
     section.add("torch.func.hessian, one sample", Spread.of(times["dense"]), " s")
     section.add("torch.func.hessian / split", ratio(times["dense"], times["split"]), " x", least=12)

@@ -272,7 +272,7 @@ def split_loss(
     return assembled(batch, terms, method, kinks, seen.sigma, seen.carry)
 
 
-def _checked_split(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, int | None]:
+def _checked_split(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, int]:
     check_rows(first_alone(batch.head, batch.y), batch.known[:1])
     return split_batch(batch, hdiag, seed)
 

@@ -48,8 +48,7 @@ class Split:
         method: how the terms were computed, and on what terms.
         kinks: units of the head whose derivative is undefined at ``y0`` (a ReLU at 0, a tie in
             a max-pool). If there are any, so are the terms: draw no conclusion. Kinks that a
-            function makes out of a comparison (a mask) are not seen. None if not looked for
-            (``hdiag="affine"``).
+            function makes out of a comparison (a mask) are not seen.
         carry: takes a gradient with respect to ``y`` to the layer's input; None if unknown.
     """
 
@@ -64,7 +63,7 @@ class Split:
     hdiag: Tensor
     hdiag_se: Tensor | None
     method: str
-    kinks: int | None
+    kinks: int
     carry: Callable[[Tensor], Tensor] | None
 
     @property
@@ -119,7 +118,7 @@ def split_head(
         y0: (*S) the expansion point; None is 0.
         sigma: (C,) as :func:`bnblind.standardize` gave it; needed for ``gram_x`` only.
         hdiag: ``"auto"``: fused if the head is seen to be piecewise linear at ``y0``, else
-            exact (refused above 20,000 products); ``"affine"``: fused, taking your word for it;
+            exact (refused above 20,000 products);
             ``"exact"``: Hessian-vector products, D for each distinct target; an integer >= 2:
             so many Hutchinson probes (from about 8 on, two standard errors cover the true
             value in 9 of 10 cases).
@@ -170,10 +169,10 @@ def split_head(
 def check_options(hdiag: str | int, dtype: torch.dtype) -> None:
     """Raise BadInput for options that are not allowed."""
     probes = isinstance(hdiag, int) and not isinstance(hdiag, bool) and hdiag >= 2
-    if hdiag not in ("auto", "affine", "exact") and not probes:
+    if hdiag not in ("auto", "exact") and not probes:
         raise BadInput(
-            f"hdiag {hdiag!r} is unknown; allowed: 'auto', 'affine', 'exact', or a number of "
-            "Hutchinson probes >= 2"
+            f"hdiag {hdiag!r} is unknown; allowed: 'auto', 'exact', or a number of Hutchinson "
+            "probes >= 2"
         )
     if dtype not in (torch.float64, torch.float32):
         raise BadInput(f"dtype {dtype} is not allowed; allowed: torch.float64, torch.float32")
@@ -246,7 +245,7 @@ def first_alone(head: Head, y: Tensor) -> Tensor:
         return call(head, y[:1].clone(), torch.zeros(1, dtype=torch.long, device=y.device))
 
 
-def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, int | None]:
+def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, int]:
     """The terms of a batch, how they were computed, and the kinks found at the point."""
     if batch.target.dim() == 0 or len(batch.target) != len(batch.y):
         raise BadInput(
@@ -262,13 +261,10 @@ def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, 
     def head(rows: Tensor) -> Tensor:
         return call(batch.head, rows, samples)
 
-    if hdiag == "affine":
-        with torch.no_grad():
-            alone = _finite(head(batch.at_point(len(samples)).detach()))
-        return fused(batch, alone), f"{name}: head taken as piecewise linear", None
     combination = partial(_loss_directions, batch, generator)
     seen = inspect(head, batch.at_point(len(samples)), combination, generator)
-    _finite(seen.outputs)
+    if not bool(seen.outputs.isfinite().all()):
+        raise BadInput("the outputs at the expansion point must be finite; found NaN or infinity")
     if hdiag == "auto" and seen.is_piecewise_linear():
         return fused(batch, seen.outputs), f"{name}: head seen to be piecewise linear", seen.kinks
     probes = hdiag if isinstance(hdiag, int) else None
@@ -288,12 +284,6 @@ def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, 
     if not batch.shared:
         method += f", sample by sample ({AROUND})"
     return terms, method, seen.kinks
-
-
-def _finite(outputs: Tensor) -> Tensor:
-    if not bool(outputs.isfinite().all()):
-        raise BadInput("the outputs at the expansion point must be finite; found NaN or infinity")
-    return outputs
 
 
 def _loss_directions(batch: Batch, generator: torch.Generator, outputs: Tensor) -> Tensor:
@@ -320,7 +310,7 @@ def assembled(
     batch: Batch,
     terms: Terms,
     method: str,
-    kinks: int | None,
+    kinks: int,
     sigma: Tensor | None,
     carry: Callable[[Tensor], Tensor] | None,
 ) -> Split:

@@ -203,7 +203,9 @@ def _replacement(layer: _BatchNorm, norm: str, seen: _Seen, memo: dict[int, Any]
 
 def _followed(new: Norm, modules: list[tuple[str, nn.Module]]) -> nn.Module:
     """The variant as ``norm``, then what a subclass calls after normalizing, by its own names."""
-    return nn.Sequential(OrderedDict([("norm", new), *modules])).train(new.training)
+    followed = nn.Sequential(OrderedDict([("norm", new), *modules]))
+    followed.training = new.training  # and each module in its own mode
+    return followed
 
 
 def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Module:
@@ -216,8 +218,8 @@ def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Modul
     variant has an affine phase, repeated over the positions for ``ln``, and fixed at 1 and 0 where
     the layer has none (``affine=False``, ``bias=False``); running statistics for variants that keep
     such, and the momentum for those with batch statistics; ``bn_ema`` and ``bn_renorm`` average
-    with their own. ``bn_frozen`` takes its statistics from
-    ``example_input``, from a layer's last call. Hooks on a replaced layer are not taken over.
+    with their own. ``bn_frozen`` takes its statistics from ``example_input``, from a layer's last
+    call. Hooks on a replaced layer are not taken over.
 
     Args:
         model: left as it is, bit for bit.

@@ -15,9 +15,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from bnblind.errors import BadInput
 from bnblind.losses import SampleLoss
@@ -234,6 +237,24 @@ def total_gradient(batch: Batch) -> Tensor:
     return _back(z, [y], batch.loss.slope(z, batch.target))[0]
 
 
+WRITTEN_OUT: dict[str, Callable[[Tensor], Tensor]] = {
+    "hardsigmoid": lambda x: F.relu6(x + 3) / 6,
+}
+"""Functions of which torch has no second derivative, as others that have one."""
+
+
+class WrittenOut(TorchFunctionMode):
+    """While active, the functions of ``WRITTEN_OUT`` are computed in their other form."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        written = WRITTEN_OUT.get(getattr(func, "__name__", ""))
+        if written is None:
+            return func(*args, **(kwargs or {}))
+        return written(args[0] if args else (kwargs or {})["input"])
+
+
 def hessian_products(
     batch: Batch, samples: Tensor, target: Tensor, directions: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -245,7 +266,8 @@ def hessian_products(
         BadInput: torch has no second derivative of a function in the head.
     """
     point = batch.at_point(len(directions))
-    loss = batch.loss.value(call(batch.head, point.clone(), samples), target)
+    with WrittenOut():
+        loss = batch.loss.value(call(batch.head, point.clone(), samples), target)
     gradient = derivative(loss, point, create_graph=True).flatten(1)
     try:
         product = derivative(gradient * directions, point).flatten(1)
@@ -253,8 +275,8 @@ def hessian_products(
         if "not implemented" not in str(error):
             raise
         raise BadInput(
-            f"the head has no second derivative: {error}. If it is piecewise linear, "
-            "hdiag='affine' needs none"
+            f"torch has no second derivative of a function in the head: {error}. Write the "
+            "function out in others that have one"
         ) from error
     return gradient.detach(), product
 

@@ -7,7 +7,8 @@ from torch.autograd.functional import hessian
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bnblind import BadInput, split_head
+from bnblind import split_head
+from bnblind.inspection import Inspection
 from tests.helpers.cases import CASES, HEADS, C, Case, Y, normal, p_of
 from tests.helpers.dense import EXACT, PARTS, before_batch_norm, taylor_of_head
 from tests.helpers.splits import dense_of, gap, split, split_of
@@ -63,17 +64,18 @@ def test_saturated_heads_are_saturated(case):
 def test_the_ways_agree_on_piecewise_linear_heads(head, loss):
     case = Case(head, loss)
     dense = dense_of(case)
-    for way, said in (("affine", "taken as piecewise linear"), ("exact", "exact")):
+    for way, said in (("auto", "seen to be piecewise linear"), ("exact", "exact")):
         found = split(case, hdiag=way)
         assert said in found.method
         assert not gap(found, dense)
 
 
 @pytest.mark.parametrize("head", [name for name, kind in HEADS.items() if not kind.piecewise])
-def test_taking_a_curved_head_for_piecewise_linear_is_wrong(head):
+def test_taking_a_curved_head_for_piecewise_linear_is_wrong(head, monkeypatch):
     """So that the agreement of "auto" with the oracle means something."""
+    monkeypatch.setattr(Inspection, "is_piecewise_linear", lambda self: True)
     case = Case(head)
-    assert gap(split(case, hdiag="affine"), dense_of(case))
+    assert gap(split(case), dense_of(case))
 
 
 def test_a_head_that_only_a_flat_loss_sees_as_curved_is_curved():
@@ -126,7 +128,7 @@ def test_remainder_of_piecewise_linear_head_and_quadratic_loss_is_zero():
     assert found.offdiag.abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("way", ["auto", "affine", "exact"])
+@pytest.mark.parametrize("way", ["auto", "exact"])
 def test_functions_that_write_into_their_input_reach_nobody_elses_tensor(way):
     """In-place ReLU right after the layer, without an affine phase in between."""
     W, y, target = normal(9, C), normal(6, 9, seed=1), torch.arange(6) % C
@@ -181,17 +183,21 @@ def test_functions_without_forward_derivatives():
     assert not gap(found, taylor_of_head(lambda v: F.silu(v) @ W, "cross_entropy", y, zero, target))
 
 
-def test_functions_without_second_derivatives():
-    """Torch has none for this one, though it is piecewise linear."""
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_function_of_which_torch_has_no_second_derivative(gated):
+    """Hardsigmoid, which is piecewise linear; times the features, as in a gate, it is curved."""
     weights, y, target = normal(9, C), normal(6, 9, seed=1), torch.arange(6) % C
     y0 = 0.3 * normal(9, seed=2)
+
+    def head(v, gate):
+        return (v * gate if gated else gate) @ weights
+
     dense = taylor_of_head(
-        lambda v: (v / 6 + 0.5).clamp(0, 1) @ weights, "cross_entropy", y, y0, target
+        lambda v: head(v, (v / 6 + 0.5).clamp(0, 1)), "cross_entropy", y, y0, target
     )
-    for way in ("affine", "auto"):
-        found = split_head(lambda v: F.hardsigmoid(v) @ weights, y, target, y0, hdiag=way)
-        assert found.method.startswith("fused")
+    ways = {"auto": "exact" if gated else "fused", "exact": "exact"}
+    for way, method in ways.items():
+        found = split_head(lambda v: head(v, F.hardsigmoid(v)), y, target, y0, hdiag=way)
+        assert found.method.startswith(method)
         # torch's own derivative of hardsigmoid holds 1/6 in single precision.
         assert not gap(found, dense, 1e-7)
-    with pytest.raises(BadInput, match="hardsigmoid"):
-        split_head(lambda v: F.hardsigmoid(v) @ weights, y, target, y0, hdiag="exact")

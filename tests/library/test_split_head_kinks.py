@@ -112,9 +112,3 @@ def test_kinks_are_seen_behind_functions_without_forward_derivatives():
     y, target = normal(5, 9), torch.arange(5) % C
     assert split_head(head, y, target).kinks == 9
     assert split_head(head, y, target, 0.1 * normal(9, seed=9)).kinks == 0
-
-
-def test_kinks_are_not_known_where_nobody_looked():
-    found = split_head(KINKED["relu"][0], normal(5, 9), torch.arange(5) % C, hdiag="affine")
-    assert found.kinks is None
-    assert not found.undefined
