@@ -152,8 +152,7 @@ def with_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
     (folder / "settings.json").write_text(json.dumps({"profile": images}))
     (folder / "machine.json").write_text(json.dumps({"processor": "a computer"}))
     quick: dict[str, Any] = read_yaml(Path("config/config.yaml"))
-    sections = ["classification", "derivatives", "features", "flows"]
-    return quick | {"shows": quick["shows"] | {"images": sections}}
+    return quick | {"shows": quick["shows"] | {"images": [*experiments()["images"].needs]}}
 
 
 def test_a_profile_with_a_page_of_its_own_is_not_among_the_others(
@@ -168,7 +167,6 @@ def test_a_profile_with_a_page_of_its_own_is_not_among_the_others(
     assert taken.rule == "adopt_images"
     assert taken.taken_from == "published/images/data/results/classification.parquet"
     assert "data/results/images/derivatives/fashion-vgg11-terms.parquet" in made
-    assert "data/results/images/rates.parquet" not in made, "a section that is not shown"
     assert "reports/figures/images/readings.svg" in made
     assert not [path for path in made if path.startswith("reports/figures/classification/fashion")]
     page = declared["images"]
@@ -181,7 +179,7 @@ def test_a_profile_with_a_page_of_its_own_is_not_among_the_others(
 
 def test_a_page_without_a_section_that_it_needs_is_refused(with_images: dict[str, Any]) -> None:
     shows = with_images["shows"] | {"images": ["classification", "flows"]}
-    with pytest.raises(BadInput, match=r"shows\.images: its page needs derivatives, features as"):
+    with pytest.raises(BadInput, match=r"shows\.images: its page needs rates, derivatives, features as"):
         check_config(with_images | {"shows": shows}, experiments().values())
 
 
