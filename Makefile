@@ -49,7 +49,7 @@ publish: run
 # Three processes on two cores: a third of the time they wait for what they have started.
 test: env
 	python -m pytest --dist worksteal \
-	  --numprocesses "$$(python -c 'import os; print(len(os.sched_getaffinity(0)) * 3 // 2)')"
+	  --numprocesses "$$(python -c 'import os; print(os.cpu_count() * 3 // 2)')"
 
 # The quick loop: all tests that start no other interpreter.
 check: lint
