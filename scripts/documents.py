@@ -19,7 +19,7 @@ sys.path.insert(0, "src")
 
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.classification import MODEL_NOTES, last_epochs
-from bnblind.figures.naming import comparison_in, in_order, specialities, spread
+from bnblind.figures.naming import in_order, networks_in, specialities, spread
 from bnblind.pipeline.adoption import shown
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.check import DATASETS_SCHEMA, config_schema
@@ -76,18 +76,15 @@ def accuracies() -> list[str]:
     runs = read_table(Path(PATHS.table("classification")))
     final = last_epochs(runs[runs["metric"] == "test.eval.accuracy"])
     rows = []
-    keys = [name for name in comparison_in(final) if name not in ("dataset", "lr")]
-    for model in in_order(final["model"], MODEL_NOTES):
-        networks = final[final["model"] == model].groupby(keys, sort=False)
-        named = ((dict(zip(keys, values, strict=True)), chosen) for values, chosen in networks)
-        for own, chosen in sorted(named, key=lambda network: specialities(network[0])):
-            for batching in in_order(chosen["batching"], BATCHES):
-                of = chosen[chosen["batching"] == batching]
-                by_norm = [of.loc[of["norm"] == norm, "value"] for norm in NORMS]
-                cells = [spread(values) if len(values) else "" for values in by_norm]
-                words = BATCHES.get(batching, batching)
-                seeds = str(of["seed"].nunique())
-                rows.append([f"`{model}`{specialities(own)}", words, *cells, seeds])
+    models = in_order(final["model"], MODEL_NOTES)
+    networks = [(own["model"], specialities(own), runs) for own, runs in networks_in(final)]
+    for model, told, chosen in sorted(networks, key=lambda own: (models.index(own[0]), own[1])):
+        for batching in in_order(chosen["batching"], BATCHES):
+            of = chosen[chosen["batching"] == batching]
+            by_norm = [of.loc[of["norm"] == norm, "value"] for norm in NORMS]
+            cells = [spread(values) if len(values) else "" for values in by_norm]
+            words = BATCHES.get(batching, batching)
+            rows.append([f"`{model}`{told}", words, *cells, str(of["seed"].nunique())])
     return table(["network", "batches", *NORMS.values(), "seeds"], rows)
 
 

@@ -63,7 +63,7 @@ def device(request: pytest.FixtureRequest) -> Any:
 def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Of a machine that has none: what ``claimed`` asks torch for."""
     monkeypatch.setattr(devices, "gpus", lambda: {"cuda:0": "GPU-a", "cuda:1": "GPU-b"})
-    monkeypatch.setattr(devices, "LOCKS", tmp_path / "gpus")
+    monkeypatch.setattr(devices, "LOCKS", tmp_path)
     monkeypatch.setattr(devices, "PAUSE", 0.01)
 
 
@@ -125,7 +125,7 @@ def test_a_job_takes_the_first_free_gpu_and_waits_where_none_is(two_gpus: None) 
             assert not taken
         waiting.join(10)
     assert [str(first), str(second), *taken] == ["cuda:0", "cuda:1", "cuda:1"]
-    with claimed("cuda:1") as named, (devices.LOCKS / "GPU-b").open("a") as other:
+    with claimed("cuda:1") as named, (devices.LOCKS / "bnblind-GPU-b.lock").open() as other:
         assert str(named) == "cuda:1"
         with pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,11 +7,12 @@ from bnblind.figures.naming import (
     BATCH_TITLES,
     batching_title,
     batchings_in,
-    comparison_in,
     identity_in,
     in_order,
+    networks_in,
     norms_in,
     rows_in_order,
+    runs_of,
     spread,
     with_labels,
 )
@@ -32,14 +33,30 @@ def test_norms_and_batchings_for_any_order_of_the_rows() -> None:
 
 
 def test_what_tells_networks_apart_is_what_the_table_has_of_it() -> None:
-    """In the columns' usual order; a figure compares norms and batchings."""
-    columns = ["value", "lr", "loss", "seed", "batching", "norm", "model", "dataset", "epoch"]
-    table = pd.DataFrame(columns=columns)
-    assert identity_in(table) == ["dataset", "model", "norm", "batching", "lr", "loss"]
-    assert comparison_in(table) == ["dataset", "model", "lr", "loss"]
-    fewer = table.drop(columns=["loss", "model"])
-    assert identity_in(fewer) == ["dataset", "norm", "batching", "lr"]
-    assert comparison_in(fewer) == ["dataset", "lr"]
+    """In the columns' usual order; a figure compares norms and batchings, and a network without a
+    width is another one than one of any width.
+    """
+    table = pd.DataFrame(
+        {
+            "value": [1.0, 2.0, 3.0, 4.0],
+            "norm": ["bn", "ln", "bn", "bn"],
+            "lr": 0.1,
+            "model": ["mlp", "mlp", "vgg11", "vgg11"],
+            "dataset": "digits",
+            "width": pd.array([None, None, 8, 16], dtype="Int64"),
+        }
+    )
+    assert identity_in(table) == ["dataset", "model", "norm", "lr", "width"]
+    (mlp, its_runs), (narrow, _), (wide, _) = networks_in(table)
+    assert mlp == {"dataset": "digits", "model": "mlp", "lr": 0.1}
+    assert narrow == mlp | {"model": "vgg11", "width": 8}
+    assert wide == narrow | {"width": 16}
+    assert its_runs["value"].tolist() == [1.0, 2.0]
+    assert "width" not in its_runs
+    assert runs_of(narrow, table)["value"].tolist() == [3.0]
+    assert runs_of(mlp | {"lr": 1.0}, table).empty
+    assert [len(runs) for _, runs in networks_in(table.drop(columns="width"))] == [2, 2]
+    assert [len(runs) for _, runs in networks_in(table.assign(lr=range(4)), but="lr")] == [2, 1, 1]
 
 
 def test_rows_follow_each_columns_own_order() -> None:

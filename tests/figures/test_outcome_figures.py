@@ -57,6 +57,18 @@ def test_an_outcome_is_the_mean_of_the_last_three_epochs_or_chance() -> None:
     assert kept["value"].tolist() == pytest.approx((0.4 + kept["seed"] / 100).tolist())
 
 
+@pytest.mark.parametrize("last", [1, 3])
+def test_a_run_that_diverged_before_it_was_measured_is_not_forgotten(last: int) -> None:
+    """Where only the last epochs are measured, nothing else tells of it."""
+    runs = network_runs(["none", "bn"])
+    early = (runs["norm"] == "bn") & (runs["seed"] == 2) & (runs["batching"] == "label")
+    found = outcomes(runs[~early | (runs["metric"] == "diverged")], 0.1, last=last)
+    assert len(found) == 12
+    lost = found[found["diverged"]]
+    assert lost[["norm", "batching", "seed", "value"]].values.tolist() == [["bn", "label", 2, 0.1]]
+    assert not found["value"].isna().any()
+
+
 def test_intervals_are_students() -> None:
     values = pd.Series([0.5, 0.6, 0.7])
     mean, low, high = t_interval([*values])

@@ -16,6 +16,7 @@ from bnblind.pipeline.formats.tables import read_table
 from bnblind.pipeline.ledger import measure
 from bnblind.pipeline.paths import Paths
 from bnblind.review import runs
+from bnblind.review.verify import ledger_problems
 from tests.conftest import ROOT
 
 
@@ -28,6 +29,12 @@ def folder_hash(record: dict[str, Any], folder: str) -> str:
     ]
     text = json.dumps(sorted(listed, key=lambda entry: entry["relpath"]), sort_keys=True)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def test_the_published_ledger_is_what_its_tables_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `bnblind verify` asks of a finished run, whose seeds judge."""
+    monkeypatch.chdir(ROOT)
+    assert ledger_problems(Path("published/quick")) == []
 
 
 RECEIPTS = sorted((ROOT / "receipts").glob("*.json"))
@@ -81,8 +88,11 @@ CALLED = {"test.eval.accuracy": "test accuracy"}
 
 
 def published_table(name: str) -> pd.DataFrame | None:
-    path = ROOT / runs.numbers_of("quick") / Paths(".").table(name)
-    return read_table(path) if path.is_file() else None
+    """With what a profile with a page of its own has published."""
+    places = [Paths(".", beside=own).table(name) for own in ("", "images")]
+    paths = [ROOT / runs.numbers_of("quick") / place for place in places]
+    found = [read_table(path) for path in paths if path.is_file()]
+    return pd.concat(found, ignore_index=True) if found else None
 
 
 def sides(row: dict[str, Any]) -> list[dict[str, Any]]:

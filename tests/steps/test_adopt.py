@@ -152,8 +152,7 @@ def with_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
     (folder / "settings.json").write_text(json.dumps({"profile": images}))
     (folder / "machine.json").write_text(json.dumps({"processor": "a computer"}))
     quick: dict[str, Any] = read_yaml(Path("config/config.yaml"))
-    sections = ["classification", "derivatives", "features", "flows"]
-    return quick | {"shows": quick["shows"] | {"images": sections}}
+    return quick | {"shows": quick["shows"] | {"images": [*experiments()["images"].needs]}}
 
 
 def test_a_profile_with_a_page_of_its_own_is_not_among_the_others(
@@ -168,7 +167,6 @@ def test_a_profile_with_a_page_of_its_own_is_not_among_the_others(
     assert taken.rule == "adopt_images"
     assert taken.taken_from == "published/images/data/results/classification.parquet"
     assert "data/results/images/derivatives/fashion-vgg11-terms.parquet" in made
-    assert "data/results/images/rates.parquet" not in made, "a section that is not shown"
     assert "reports/figures/images/readings.svg" in made
     assert not [path for path in made if path.startswith("reports/figures/classification/fashion")]
     page = declared["images"]
@@ -181,7 +179,9 @@ def test_a_profile_with_a_page_of_its_own_is_not_among_the_others(
 
 def test_a_page_without_a_section_that_it_needs_is_refused(with_images: dict[str, Any]) -> None:
     shows = with_images["shows"] | {"images": ["classification", "flows"]}
-    with pytest.raises(BadInput, match=r"shows\.images: its page needs derivatives, features as"):
+    with pytest.raises(
+        BadInput, match=r"shows\.images: its page needs rates, derivatives, features as"
+    ):
         check_config(with_images | {"shows": shows}, experiments().values())
 
 
@@ -206,3 +206,25 @@ def test_a_section_that_another_one_needs_is_named(profiles: dict[str, dict[str,
     del quick["rates"]
     with pytest.raises(BadInput, match="classification: needs the section 'rates', which is not"):
         check_config(quick, experiments().values())
+
+
+def test_results_on_data_that_are_not_prepared_here_are_refused(
+    with_images: dict[str, Any],
+) -> None:
+    """Pages show the data, too."""
+    others = with_images | {"shows": {"extended": ["flows"]}, "data": {"mnist": {}}}
+    told = r"shows\.extended: its flows is of the data set digits, which is not .*: .*`data`, mnist"
+    with pytest.raises(BadInput, match=told):
+        shown(others, experiments().values())
+
+
+def test_a_page_of_gans_has_figures_for_each_data_set(with_images: dict[str, Any]) -> None:
+    page = experiments()["gan"]
+    grids = read_yaml(Path("config/practice.yaml"))["gan"]
+    (grid,) = grids.values()
+    config = {"root": ".", "gan": {"one": grid, "two": grid | {"dataset": "mnist"}}}
+    assert {"gan/digits-distances", "gan/mnist-distances"} <= {*page.stems(config)}
+    samples = page.page_inputs(config, Paths("."))["samples"]
+    assert {dataset: len(files) for dataset, files in samples.items()} == dict.fromkeys(
+        ("digits", "mnist"), len(grid["norms"])
+    )

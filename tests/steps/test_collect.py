@@ -8,8 +8,9 @@ import pytest
 
 from bnblind import BadInput
 from bnblind.experiments.intervals import t_interval
+from bnblind.experiments.networks import summary
 from bnblind.experiments.networks.cell import NetworkCell
-from bnblind.pipeline.formats.tables import table_bytes
+from bnblind.pipeline.formats.tables import read_table, table_bytes
 from bnblind.pipeline.steps import collect
 from tests.steps.conftest import call, hashes
 
@@ -131,3 +132,21 @@ def test_what_only_some_cells_say_is_the_default_elsewhere() -> None:
         ["cross_entropy", "torch", "prepared"]
     ]
     assert "weight_decay" not in alone  # has no default of its own
+
+
+def test_a_width_that_only_some_networks_have_is_missing_elsewhere(tmp_path: Path) -> None:
+    """And stays an integer, also in a file; the final figures know both networks."""
+    row = {"dataset": "d", "model": "m", "norm": "bn", "batching": "label", "lr": 0.1, "seed": 1}
+    row |= {"epoch": 1, "metric": "test.eval.accuracy", "value": 0.5}
+    narrow = pd.DataFrame([row | {"model": "vgg11", "width": 8, "value": 0.7}])
+    table = collect.joined([pd.DataFrame([row]), narrow], NetworkCell)
+    (tmp_path / "t.parquet").write_bytes(table_bytes(table))
+    for found in (table, read_table(tmp_path / "t.parquet")):
+        assert found["width"].isna().tolist() == [True, False]
+        assert [*found["width"].dropna()] == [8]
+        assert str(found["width"].dtype) == "Int64"
+    figures = collect.metrics(table, NetworkCell, summary)
+    assert [name for name in figures if "width" in name] == [
+        "d-vgg11-bn-label-lr0.1-width8",
+    ]
+    assert len(figures) == 2

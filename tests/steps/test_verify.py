@@ -15,6 +15,7 @@ from bnblind.pipeline.configuration.claims_file import read_claims
 from bnblind.pipeline.formats.tables import table_bytes
 from bnblind.pipeline.ledger import ledger
 from bnblind.pipeline.proofs_record import RECORD, read_proofs
+from bnblind.review.verify import UNREAD
 from tests.conftest import ROOT
 
 PASSING = "data/results/theorems/passing.parquet"
@@ -204,10 +205,35 @@ def test_what_no_longer_matches(run: Path, verify, change, found: str) -> None:
     assert "Traceback" not in printed
 
 
+def test_a_row_of_a_profile_with_a_page_of_its_own_is_read_from_beside(run: Path, verify) -> None:
+    """The tables of both say which profile computed them, or lie where that is said."""
+    folder = run / "data/results"
+    (folder / "images/theorems").mkdir(parents=True)
+    (folder / "images/theorems/passing.parquet").write_bytes((run / PASSING).read_bytes())
+    (run / PASSING).unlink()
+
+    def read(name: str) -> pd.DataFrame | None:
+        path = folder / f"images/{name}.parquet"
+        return pd.read_parquet(path).assign(profile="images") if path.is_file() else None
+
+    claims = read_claims(["theorems/passing", "classification"], run / "config/claims.yaml")
+    rows = ledger(claims, read, read_proofs(run / RECORD), ["images"])
+    (run / "reports/claims.json").write_text(json.dumps(rows))
+    (row,) = (row for row in rows if row["id"] == "C1.shares")
+    assert row["artifact"] == "data/results/images/theorems/passing.parquet"
+    assert row["profiles"] == ["images"]
+    code, printed = verify()
+    assert code == 0, printed
+    (folder / "images/theorems/passing.parquet").unlink()
+    code, printed = verify()
+    assert code == 1
+    assert "there is no data/results/images/theorems/passing.parquet" in printed
+
+
 def test_every_key_that_is_read_is_asked_for(run: Path, verify) -> None:
     """Or a ledger of another version would end in a traceback."""
     rows = json.loads((run / "reports/claims.json").read_text())
-    for key in rows[0]:
+    for key in {*rows[0]} - UNREAD:
         short = [{k: v for k, v in row.items() if k != key} for row in rows]
         (run / "reports/claims.json").write_text(json.dumps(short))
         code, printed = verify("--all")

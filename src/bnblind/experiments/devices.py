@@ -12,8 +12,8 @@ import torch
 
 from bnblind.errors import BadInput
 
-LOCKS = Path(tempfile.gettempdir()) / "bnblind-gpus"
-"""A file for each GPU that a job has held; shared by all folders and users of the machine."""
+LOCKS = Path(tempfile.gettempdir())
+"""Where each GPU that a job has held has a file, for all folders and users of the machine."""
 PAUSE = 1.0
 """Seconds between two looks for a free GPU."""
 
@@ -44,13 +44,19 @@ def claimed(word: str) -> Iterator[torch.device]:
         raise BadInput(
             f"device: found {word}; allowed on this machine: {', '.join(['cpu', *known])}"
         )
-    LOCKS.mkdir(mode=0o1777, exist_ok=True)
-    files = {name: (LOCKS / known[name]).open("a") for name in wanted}
+    files = {name: _opened(LOCKS / f"bnblind-{known[name]}.lock") for name in wanted}
     try:
         yield torch.device(_first_free(files))
     finally:
         for file in files.values():
             file.close()
+
+
+def _opened(path: Path) -> TextIO:
+    """To be locked; another user's file can be read only, which is enough."""
+    if not path.exists():
+        path.touch()
+    return path.open()
 
 
 def _first_free(files: Mapping[str, TextIO]) -> str:

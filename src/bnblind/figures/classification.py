@@ -1,7 +1,6 @@
 """Figures of the classification experiment."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -10,10 +9,12 @@ from matplotlib.ticker import MaxNLocator
 
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.figures.naming import (
+    Network,
     batching_title,
     batchings_in,
-    comparison_in,
     identity_in,
+    in_order,
+    networks_in,
     norms_in,
     rows_in_order,
     spread,
@@ -44,15 +45,11 @@ MODE_TICKS = {
 }
 
 
-def by_model(results: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """What tells data set, model, learning rate and loss apart, and the rows of each, in the order
-    of ``MODEL_NOTES``; other models follow.
-    """
-    keys = comparison_in(results)
-    found = results[keys].drop_duplicates().sort_values(keys)
-    for row in rows_in_order(found, {"model": MODEL_NOTES}).to_dict("records"):
-        named = {str(name): value for name, value in row.items()}
-        yield named, where(results, **named)
+def by_model(results: pd.DataFrame) -> list[tuple[Network, pd.DataFrame]]:
+    """Each network and its runs, in the order of ``MODEL_NOTES``; other models follow."""
+    found = [*networks_in(results, sort=True)]
+    order = in_order((network["model"] for network, _ in found), MODEL_NOTES)
+    return sorted(found, key=lambda own: order.index(own[0]["model"]))
 
 
 def seeds_by_batching(results: pd.DataFrame) -> str:

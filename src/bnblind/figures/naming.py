@@ -1,6 +1,7 @@
 """In what order figures and tables show what was run, by what names, and how they sum it up."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -45,9 +46,31 @@ def identity_in(table: pd.DataFrame) -> list[str]:
     return [field.name for field in NetworkCell.identity_fields() if field.name in table]
 
 
-def comparison_in(table: pd.DataFrame) -> list[str]:
-    """Those of them that are the same in all of a figure."""
-    return [name for name in NetworkCell.comparison_fields() if name in table]
+Network = dict[str, Any]
+"""What tells a network apart, of the columns that are the same in all of a figure; without those
+that it does not have.
+"""
+
+
+def networks_in(
+    table: pd.DataFrame, but: str = "", *, sort: bool = False
+) -> Iterator[tuple[Network, pd.DataFrame]]:
+    """Each network and its runs, without the columns that it does not have; told apart by all
+    those columns ``but`` one. In the order of the table, or sorted.
+    """
+    names = [name for name in NetworkCell.comparison_fields() if name in table and name != but]
+    for key, runs in table.groupby(names, sort=sort, dropna=False):
+        found = dict(zip(names, key, strict=True))
+        lacking = [name for name in names if runs[name].isna().all()]
+        yield (
+            {name: value for name, value in found.items() if name not in lacking},
+            runs.drop(columns=lacking),
+        )
+
+
+def runs_of(network: Network, table: pd.DataFrame) -> pd.DataFrame:
+    """Those of a network in another table; none if it is not there."""
+    return next((runs for own, runs in networks_in(table) if own == network), table.iloc[:0])
 
 
 def rows_in_order(table: pd.DataFrame, orders: Mapping[str, Iterable[str]]) -> pd.DataFrame:

@@ -12,13 +12,13 @@ from bnblind.figures.naming import batchings_in
 
 
 def outcomes(
-    results: pd.DataFrame, chance: float, metric: str = "test.eval.accuracy"
+    results: pd.DataFrame, chance: float, metric: str = "test.eval.accuracy", last: int = LAST
 ) -> pd.DataFrame:
-    """``metric`` of each run, mean of its last three epochs of training.
+    """``metric`` of each run, mean of its last three epochs of training, or of the ``last`` ones.
 
     Args:
         results: runs in long form.
-        chance: what a run that diverged counts as.
+        chance: what a run that diverged counts as, also one that did so before it was measured.
 
     Returns:
         The columns that tell cells apart, seed, value, and diverged (bool).
@@ -26,10 +26,12 @@ def outcomes(
     numbers = ("epoch", "metric", "value", "batch_order")
     run = [name for name in results if name not in numbers]
     rows = results[(results["metric"] == metric) & (results["epoch"] > 0)]
-    late = rows[rows.groupby(run)["epoch"].rank(ascending=False) <= LAST]
-    ended = results.loc[results["metric"] == "diverged", run].assign(diverged=True)
+    late = rows[rows.groupby(run)["epoch"].rank(ascending=False) <= last]
     found = late.groupby(run, sort=False)["value"].mean().reset_index()
-    found = found.merge(ended.drop_duplicates(), on=run, how="left")
+    ended = results.loc[results["metric"] == "diverged", run].drop_duplicates()
+    if len(ended):
+        found = pd.concat([found, ended]).drop_duplicates(run, ignore_index=True)
+    found = found.merge(ended.assign(diverged=True), on=run, how="left")
     diverged = found["diverged"].notna()
     return found.assign(diverged=diverged, value=found["value"].mask(diverged, chance))
 

@@ -1,9 +1,10 @@
 """Figure of the learning-rate ablation."""
 
+from math import nan
+
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnblind.figures.classification import last_epochs
 from bnblind.figures.naming import (
     batching_title,
     batchings_in,
@@ -11,6 +12,7 @@ from bnblind.figures.naming import (
     spread,
     where,
 )
+from bnblind.figures.outcomes import outcomes
 from bnblind.figures.panels import (
     draw_against,
     legend_below,
@@ -25,13 +27,7 @@ def final_values(results: pd.DataFrame, metric: str, settings: list[str]) -> pd.
     """``metric`` after each run's last epoch, one row per run; NaN for a run that diverged. With
     norm and seed, the columns ``settings`` tell the runs apart.
     """
-    run = [*settings, "norm", "seed"]
-    last = last_epochs(results[results["metric"] == metric])[[*run, "value"]]
-    lost = results.loc[results["metric"] == "diverged", run].assign(diverged=True)
-    joined = last.merge(lost, on=run, how="left")
-    return joined.assign(value=joined["value"].where(joined["diverged"].isna())).drop(
-        columns="diverged"
-    )
+    return outcomes(results, nan, metric, last=1)[[*settings, "norm", "seed", "value"]]
 
 
 def accuracy_by_rate(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:

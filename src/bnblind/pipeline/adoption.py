@@ -105,8 +105,13 @@ def shown(config: Config, experiments: Collection[Experiment]) -> Shown:
             hidden = {*known} - {*sections}
             apart[profile] = {key: value for key, value in settings.items() if key not in hidden}
             continue
-        whole["data"] = {**settings["data"], **whole["data"]}
         for section in sections:
+            used = {grid.get("dataset") for grid in settings[section].values()} - {None}
+            if unknown := sorted(used - {*config["data"]}):
+                raise BadInput(
+                    f"shows.{profile}: its {section} is of the data set {unknown[0]}, which is not "
+                    f"prepared here; allowed: those of `data`, {', '.join(sorted(config['data']))}"
+                )
             there = whole.get(section, {})
             if twice := sorted({*there} & {*settings[section]}):
                 raise BadInput(

@@ -5,7 +5,7 @@ with a tolerance. Nothing here knows a particular claim.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -235,7 +235,13 @@ def predicate(row: Mapping[str, Any]) -> tuple[str, float]:
     return f"{what} {sign} {row[bound]:g}", row[bound]
 
 
-def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: ReadTable) -> Row:
+def judge(
+    name: str,
+    claim: Mapping[str, Any],
+    row: Mapping[str, Any],
+    read: ReadTable,
+    beside: Collection[str] = (),
+) -> Row:
     """One row of the ledger; ``name`` such as ``C5.head``. Raises BadInput if the row names a
     column or condition that does not exist.
     """
@@ -274,9 +280,15 @@ def judge(name: str, claim: Mapping[str, Any], row: Mapping[str, Any], read: Rea
         "verdict": verdict,
         "p": p,
         "scope": scope,
-        "artifact": Paths(".").table(row["table"]),
+        "artifact": _place(row["table"], found, beside),
         "figure": Paths(".").figure(row["figure"])[0],
     }
+
+
+def _place(table: str, found: Measured | None, beside: Collection[str]) -> str:
+    """Where the table of a row lies, below the run's root."""
+    owner = found.profiles[0] if found and len(found.profiles) == 1 else ""
+    return replace(Paths("."), beside=owner if owner in beside else "").table(table)
 
 
 def counts(rows: Iterable[Row]) -> str:
@@ -356,14 +368,18 @@ def _proof(row: Row, proofs: Proofs) -> str | None:
         raise BadInput(f"claim {row['id']}: {error}") from error
 
 
-def ledger(claims: Mapping[str, Any], read: ReadTable, proofs: Proofs) -> list[Row]:
+def ledger(
+    claims: Mapping[str, Any], read: ReadTable, proofs: Proofs, beside: Collection[str] = ()
+) -> list[Row]:
     """Every claim's row, followed by the rows that refine it; raises BadInput if one names a
-    column, condition or theorem that does not exist.
+    column, condition or theorem that does not exist. The tables of the profiles ``beside`` lie in
+    folders of their own.
     """
 
     def rows() -> Iterator[Row]:
         for name, claim in claims.items():
-            own = [judge(f"{name}.{part}", claim, row, read) for part, row in claim["rows"].items()]
+            parts = claim["rows"].items()
+            own = [judge(f"{name}.{part}", claim, row, read, beside) for part, row in parts]
             together = corrected(own)
             for row in (_summary(name, claim, own), *own):
                 yield {**row, "corrected": together.get(row["id"]), "proof": _proof(row, proofs)}

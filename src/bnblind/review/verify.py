@@ -6,6 +6,7 @@ number in the ledger no longer matches the table it was read from.
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from bnblind.pipeline.formats.ledger import read_ledger
 
 SAME = 1e-6
 """Relative difference that other processors' rounding may make."""
+UNREAD = {"profiles"}
+"""What the configuration says of a row, and no table."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +52,7 @@ def discrepancies(written: list[dict[str, Any]], found: list[dict[str, Any]]) ->
         if any(line.startswith(f"{name}.") for line in lines):
             continue  # the claim's rows say it
         gone = new[name]["verdict"] == "not run" != old[name]["verdict"]
-        for key in ["verdict"] if gone else new[name]:
+        for key in ["verdict"] if gone else [key for key in new[name] if key not in UNREAD]:
             ours, theirs = new[name][key], old[name].get(key)
             if not _same(ours, theirs):
                 lines.append(f"{name}: the ledger says {key} {theirs}, found now {ours}")
@@ -107,19 +110,25 @@ def ledger_problems(root: Path) -> list[str]:
     from bnblind.pipeline.paths import Paths
     from bnblind.pipeline.proofs_record import read_proofs
 
-    paths = Paths(str(root))
+    paths, declared = Paths(str(root)), experiments().values()
     rows = read_ledger(Path(paths.ledger()))
+    beside = [own.of_profile for own in declared if own.of_profile]
 
     def read(name: str) -> pd.DataFrame | None:
-        path = Path(paths.table(name))
-        return read_table(path) if path.is_file() else None
+        places = {owner: replace(paths, beside=owner).table(name) for owner in ("", *beside)}
+        found = {owner: Path(place) for owner, place in places.items() if Path(place).is_file()}
+        tables = [
+            (table := read_table(path)).assign(profile=table.get("profile", owner))
+            for owner, path in found.items()
+        ]
+        return pd.concat(tables, ignore_index=True) if tables else None
 
-    claims = read_claims(judged_tables(experiments().values()))
+    claims = read_claims(judged_tables(declared))
     used = sorted({root / row["artifact"] for row in rows if row["seeds"] and "." in row["id"]})
     problems = [
         f"there is no {path}; `make reproduce` makes it" for path in used if not path.is_file()
     ]
-    return problems + discrepancies(rows, ledger(claims, read, read_proofs()))
+    return problems + discrepancies(rows, ledger(claims, read, read_proofs(), beside))
 
 
 def run(args: argparse.Namespace) -> None:

@@ -7,7 +7,9 @@ import pandas as pd
 
 def final(table: pd.DataFrame, cell: Sequence[str]) -> pd.DataFrame:
     """The rows of each run's last epoch; ``cell`` are the columns that tell cells apart."""
-    return table[table["epoch"] == table.groupby(list(cell))["epoch"].transform("max")]
+    return table[
+        table["epoch"] == table.groupby(list(cell), dropna=False)["epoch"].transform("max")
+    ]
 
 
 def spread(values: pd.Series) -> dict[str, float]:

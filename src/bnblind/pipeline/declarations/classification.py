@@ -56,9 +56,7 @@ SECTION = keys.grids(
         ),
         "jobs": keys.jobs(),
         "device": keys.device(),
-        "chunk": keys.default(
-            keys.integer("samples at once where nothing is trained", CHUNK), CHUNK
-        ),
+        "chunk": keys.default(keys.integer("samples at once where nothing is trained"), CHUNK),
         "seeds": keys.seeds("of initialization and batches"),
     },
 )

@@ -48,19 +48,19 @@ TRAINING = Training(
 
 
 def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
-    for grid in config["gan"]:
+    for dataset in dict.fromkeys(cell.dataset for cell in TRAINING.all_cells(config)):
         for figure in ("distances", "blocked", "samples"):
-            yield figure, {"grid": grid}
+            yield figure, {"dataset": dataset}
 
 
 def inputs(config: Config, paths: Paths) -> dict[str, Any]:
-    return {
-        "results": paths.table("gan"),
-        "samples": {
-            grid: [paths.trained("samples", "gan", grid, job) for job in jobs]
-            for grid, jobs in TRAINING.jobs(config).items()
-        },
-    }
+    samples: dict[str, list[str]] = {}
+    for grid, jobs in TRAINING.jobs(config).items():
+        for job, cells in jobs.items():
+            samples.setdefault(cells[0].dataset, []).append(
+                paths.trained("samples", "gan", grid, job)
+            )
+    return {"results": paths.table("gan"), "samples": samples}
 
 
 EXPERIMENT = Experiment(
@@ -71,7 +71,7 @@ EXPERIMENT = Experiment(
     contradictions=contradictions,
     training=TRAINING,
     page=Page(
-        figures={name: f"{{grid}}-{name}" for name in ("distances", "blocked", "samples")},
+        figures={name: f"{{dataset}}-{name}" for name in ("distances", "blocked", "samples")},
         captions={
             "distances": "Frechet distance of generated from test images in a classifier's "
             "features (lower is better) for each norm of the discriminator; small: each seed, "

@@ -24,7 +24,7 @@ def table_bytes(table: pd.DataFrame | list[dict[str, Any]]) -> bytes:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A table, as :func:`table_bytes` wrote it.
+    """A table, as :func:`table_bytes` wrote it; integers, some of which are missing, stay integers.
 
     Raises:
         BadInput: there is none, or it was altered.
@@ -34,6 +34,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise BadInput(f"there is no table {path}")
     check_seal(path)
     try:
-        return pd.read_parquet(path)
+        stored = pq.read_table(path)
     except pa.ArrowInvalid as error:
         raise BadInput(f"{path} is not a table: {error}; delete it") from error
+    whole = [field.name for field in stored.schema if pa.types.is_integer(field.type)]
+    partly = [name for name in whole if stored[name].null_count]
+    return stored.to_pandas().astype(dict.fromkeys(partly, "Int64"))

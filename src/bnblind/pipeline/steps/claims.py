@@ -32,11 +32,14 @@ def main(argv: list[str]) -> None:
         name = str(path.relative_to(args.results).with_suffix(""))
         return name.removeprefix(f"{owner}/"), table.assign(profile=table.get("profile", owner))
 
+    places = {owner: args.results / owner for owner in args.owners.values()}
+    beside = [owner for owner, own in places.items() if any(own in p.parents for p in args.tables)]
     parts: dict[str, list[pd.DataFrame]] = {}
     for name, table in map(table_of, args.tables):
         parts.setdefault(name, []).append(table)
     tables = {name: pd.concat(own, ignore_index=True) for name, own in parts.items()}
-    rows = ledger(read_claims(args.kinds, args.claims), tables.get, read_proofs(args.proofs))
+    claims, proofs = read_claims(args.kinds, args.claims), read_proofs(args.proofs)
+    rows = ledger(claims, tables.get, proofs, beside)
     page = fill("claims.html.j2", profile=args.profile, rows=rows)
     verdicts = {row["id"]: {key: row[key] for key in ("value", "verdict")} for row in rows}
     publish({args.ledger: json_bytes(rows), args.verdicts: json_bytes(verdicts), args.page: page})

@@ -21,7 +21,7 @@ def joined(tables: list[pd.DataFrame], cell: type[Cell]) -> pd.DataFrame:
     """The tables of all cells as one, sorted by the columns that tell rows apart.
 
     A column that no table or only some have holds the cell's default elsewhere, so that claims may
-    name it of any run.
+    name it of any run; where that is None, it is missing there.
 
     Raises:
         BadInput: two tables hold the same row.
@@ -31,6 +31,8 @@ def joined(tables: list[pd.DataFrame], cell: type[Cell]) -> pd.DataFrame:
     defaults = {f.name: f.default for f in fields if f.default not in (MISSING, None)}
     table = table.assign(**{name: d for name, d in defaults.items() if name not in table})
     table = table.fillna(defaults)
+    partly = [f.name for f in fields if f.name in table and table[f.name].isna().any()]
+    table = table.assign(**{name: table[name].convert_dtypes() for name in partly})
     names = [field.name for field in fields if field.name in table]
     rest = [name for name in table.columns if name not in names]
     order = [*names, *(name for name in rest if name not in ("value", "batch_order", "profile"))]
@@ -45,8 +47,10 @@ def metrics(table: pd.DataFrame, cell: type[Cell], kind: ModuleType) -> dict[str
     """The kind's final figures over the seeds, nested by cell, then metric."""
     columns = [field.name for field in cell.identity_fields() if field.name in table]
     nested: dict[str, Any] = {}
-    for (*values, metric), rows in kind.final(table, columns).groupby([*columns, "metric"]):
-        name = cell.named(dict(zip(columns, values, strict=True)))
+    final = kind.final(table, columns).groupby([*columns, "metric"], dropna=False)
+    for (*values, metric), rows in final:
+        told = dict(zip(columns, values, strict=True))
+        name = cell.named({key: value for key, value in told.items() if not pd.isna(value)})
         nested.setdefault(name, {})[metric] = kind.spread(rows["value"])
     return nested
 
