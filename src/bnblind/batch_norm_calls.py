@@ -1,15 +1,15 @@
 """Batch-norm calls in the autograd graph: where they are, and what reaches and leaves them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import inf, nan, sqrt
+from math import nan, sqrt
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bnblind.errors import BadInput
-from bnblind.shares import Blocked, blocked
+from bnblind.shares import blocked
 from bnblind.standardization import per_channel, pooled_axes
 
 # The autograd nodes of torch.batch_norm: on the CPU and in evaluation mode, by cuDNN, by MIOpen.
@@ -26,7 +26,7 @@ Node = Any
 """A node of the autograd graph; the saved tensors of torch's own nodes are not in its type."""
 
 
-def _graph(roots: Iterable[Node]) -> Iterator[Node]:
+def _nodes(roots: Iterable[Node]) -> Iterator[Node]:
     """Every node of the autograd graph behind the roots, each once."""
     pending, seen = list(roots), set()
     while pending:
@@ -44,54 +44,61 @@ def _is_checkpointed(node: Node) -> bool:
     return unpack is not None and unpack.__module__ == "torch.utils.checkpoint"
 
 
-def batch_norm_calls(roots: Iterable[Node]) -> list[Node]:
-    """The batch-norm nodes behind the roots, in the order of the forward pass; raises BadInput if
-    the graph hides batch norms, or holds one of several processes.
+@dataclass(frozen=True)
+class Graph:
+    """What lies behind the roots: the batch-norm nodes in the order of the forward pass, and the
+    identities of the leaves whose gradients are asked for.
     """
-    found = []
-    for node in _graph(roots):
-        hidden = _OPAQUE.get(node.name())
-        if node.name() in _BATCH_NORMS:
+
+    calls: list[Node]
+    leaves: set[int]
+
+
+def graph_behind(roots: Iterable[Node]) -> Graph:
+    """Raises BadInput if the graph hides batch norms, or holds one of several processes."""
+    found, leaves = [], set()
+    for node in _nodes(roots):
+        name = node.name()
+        if name == "torch::autograd::AccumulateGrad":
+            leaves.add(id(node.variable))
+        hidden = _OPAQUE.get(name)
+        if name in _BATCH_NORMS:
             found.append(node)
             hidden = _OPAQUE["CheckpointFunctionBackward"] if _is_checkpointed(node) else None
         if hidden:
             raise BadInput(f"BlindnessProbe cannot look into this backward pass: found {hidden}")
-    return sorted(found, key=lambda node: node._sequence_nr())
+    return Graph(sorted(found, key=lambda node: node._sequence_nr()), leaves)
 
 
-@dataclass
-class Reading:
-    """A layer's calls so far; energies are squared Frobenius norms, summed over the calls.
+ENERGIES = ("blocked_by_mean", "blocked_by_scale", "passing", "total", "energy_in", "energy_out")
+"""Squared Frobenius norms: the first three are the parts of the fourth, the energy of the gradient
+with respect to the standardized features; the others are of the layer's input and output.
+"""
 
-    ``blocked_by_mean``, ``blocked_by_scale`` and ``passing`` add to ``total``, the energy of the
-    gradient with respect to the standardized features. ``channels`` and ``pooled`` are those of
-    the last call.
+
+FAINT = 1e-33
+"""An energy in float32 below which squares of entries, at 1e-19 each, begin to be lost."""
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What is kept of one call until the backward pass has ended; nothing of it is read before.
+
+    Attributes:
+        channels: C.
+        pooled: how many values a channel's statistics pool; 0 in evaluation mode.
+        energies: (7, C) float64, those of ``ENERGIES`` and 0; None: to be made of the rest.
+        lengths: (2, n, C) norms over the positions of the gradients of the output and of the input.
+        vectors: (4, C) weight, its gradient, that of the bias, and 1 / sigma.
+        eps: of the layer.
     """
 
-    channels: int = 0
-    pooled: int | None = None
-    blocked_by_mean: float = 0.0
-    blocked_by_scale: float = 0.0
-    passing: float = 0.0
-    total: float = 0.0
-    energy_in: float = 0.0
-    energy_out: float = 0.0
-    backward_calls: int = 0
-
-    def add(self, call: "Reading") -> None:
-        self.channels, self.pooled = call.channels, call.pooled
-        for name in _ENERGIES:
-            setattr(self, name, getattr(self, name) + getattr(call, name))
-
-    def share(self, energy: float) -> float:
-        return energy / self.total if self.total != 0 else nan
-
-    def norm(self, energy: float) -> float:
-        """Root mean square over the backward calls."""
-        return sqrt(energy / self.backward_calls) if self.backward_calls else nan
-
-
-_ENERGIES = ("blocked_by_mean", "blocked_by_scale", "passing", "total", "energy_in", "energy_out")
+    channels: int
+    pooled: int
+    energies: Tensor | None = None
+    lengths: tuple[Tensor, Tensor] | None = None
+    vectors: Tensor | None = None
+    eps: float = 0.0
 
 
 def _eps(node: Node) -> float:
@@ -116,89 +123,134 @@ def _weight(node: Node, like: Tensor) -> Tensor:
     return like.new_ones(like.shape[1]) if weight is None else weight.to(like.dtype)
 
 
+def _lengths(v: Tensor) -> Tensor:
+    """(n, C, *spatial) -> (n, C): in two steps, of which this is the first, the norm of a channel
+    takes a fraction of the time that it takes over all axes at once.
+    """
+    return torch.linalg.vector_norm(v.reshape(*v.shape[:2], -1), dim=2)
+
+
 def _energy(v: Tensor) -> Tensor:
     """Squared norm of each channel of (n, C, *spatial): (C,) float64."""
-    # In two steps, several times as fast as over all axes at once.
-    samples = torch.linalg.vector_norm(v.reshape(*v.shape[:2], -1), dim=2)
-    return samples.double().square().sum(0)
+    return _lengths(v).double().square().sum(0)
 
 
-def _unit(gradient: Tensor) -> float:
-    """What to divide by so that squares stay within floating point; 1 where they do anyway."""
-    if 1e-10 < torch.linalg.vector_norm(gradient).item() < 1e10:
-        return 1.0
-    largest = gradient.abs().max().item()
-    return largest if 0 < largest < inf else 1.0
-
-
-def _from_gradients(node: Node, gradients: tuple[Tensor, ...], gradient: Tensor) -> Blocked:
-    """T4's shares from what the backward pass has computed anyway, so that few passes are needed.
-
-    For weight 1, the gradients of weight and bias are ``sum(y G)`` and ``sum(G)``.
+def arrived(node: Node, gradients: tuple[Tensor | None, ...], gradient: Tensor) -> Arrived:
+    """What has to be kept of a call for :func:`energies`.
 
     Args:
-        gradients: of the loss with respect to the call's input, weight and bias.
+        gradients: with respect to the call's input, weight and bias; None where autograd had no
+            need of them.
         gradient: with respect to its output.
     """
-    n = gradient.numel() // gradient.shape[1]
-    weight, to_weight, to_bias, inverse_scale = (
-        v.double() for v in (node._saved_weight, *gradients[1:], node._saved_result2)
-    )
-    total = weight.square() * _energy(gradient)
-    y_squared = n * (1 - _eps(node) * inverse_scale.square())
+    channels, training = gradient.shape[1], bool(node._saved_training)
+    pooled, half = gradient.numel() // channels if training else 0, gradient.dtype in _HALF
+    gradient = gradient.float() if half else gradient
+    computed = [g for g in gradients if g is not None]
+    if training and len(computed) == 3 and not half:
+        # For weight 1, the gradients of weight and bias are sum(y G) and sum(G).
+        vectors = torch.stack([node._saved_weight, *computed[1:], node._saved_result2])
+        lengths = (_lengths(gradient), _lengths(computed[0]))
+        return Arrived(channels, pooled, None, lengths, vectors, _eps(node))
+    return Arrived(channels, pooled, _of_features(node, gradient))
+
+
+def _of_features(node: Node, gradient: Tensor) -> Tensor:
+    """The energies (7, C) from the features themselves; in evaluation mode, in which constants
+    standardize, nothing is blocked.
+    """
+    mean, inverse_scale = _moments(node)
+    weight = _weight(node, gradient)
+    # In units of the largest entry: squares may lie beyond floating point.
+    unit = gradient.abs().amax().clamp_min(torch.finfo(gradient.dtype).tiny)
+    gradient = gradient / unit
+    out = _energy(gradient)
+    if node._saved_training:
+        x = node._saved_input.to(gradient.dtype)
+        y = (x - per_channel(mean, x)) * per_channel(inverse_scale, x)
+        shares = blocked(per_channel(weight, x) * gradient, y)
+        total = shares.total.double()
+        parts = torch.stack([shares.mean, shares.scale, shares.passing]).double()
+        parts = torch.where(total == 0, 0, parts * total)
+    else:
+        total = weight.double().square() * out
+        parts = torch.stack([torch.zeros_like(total), torch.zeros_like(total), total])
+    before = parts[2] * inverse_scale.double().square()
+    rest = torch.stack([total, before, out, torch.zeros_like(out)])
+    return torch.cat([parts, rest]) * unit.double().square()
+
+
+def _of_gradients(calls: Sequence[Arrived]) -> Tensor:
+    """T4's energies of the channels of all calls from what the backward pass has computed anyway,
+    and how large the gradients of weight and bias are: (7, channels).
+    """
+    vectors = torch.cat([call.vectors for call in calls if call.vectors is not None], 1).double()
+    weight, to_weight, to_bias, inverse_scale = vectors
+    sides = zip(*(call.lengths for call in calls if call.lengths is not None), strict=True)
+    out, before = (torch.cat(side, 1).double().square().sum(0) for side in sides)
+
+    def by_channel(values: list[float]) -> Tensor:
+        repeated = [v for v, call in zip(values, calls, strict=True) for _ in range(call.channels)]
+        return torch.tensor(repeated, dtype=torch.float64, device=vectors.device)
+
+    n, eps = by_channel([call.pooled for call in calls]), by_channel([call.eps for call in calls])
+    y_squared = n * (1 - eps * inverse_scale.square())
     mean = (weight * to_bias).square() / n
     scale = (weight * to_weight / n).square() * (2 * n - y_squared)
-    passing = _energy(gradients[0]) / inverse_scale.square()
-    return Blocked(mean / total, scale / total, passing / total, total)
+    passing = before / inverse_scale.square()
+    parameters = to_weight.abs() + to_bias.abs()
+    return torch.stack([mean, scale, passing, weight.square() * out, before, out, parameters])
 
 
-def _from_features(node: Node, gradient: Tensor) -> Blocked:
-    """T4's shares from the standardized features themselves."""
-    x, (mean, inverse_scale) = node._saved_input.to(gradient.dtype), _moments(node)
-    y = (x - per_channel(mean, x)) * per_channel(inverse_scale, x)
-    return blocked(per_channel(_weight(node, gradient), x) * gradient, y)
+def energies(calls: Sequence[Arrived]) -> Tensor:
+    """The energies (calls, 6) float64 of a backward pass's calls, in as few operations as there are
+    kinds of them; nothing waits for the device. NaN for a call with infinity or NaN, or whose
+    gradient is too small to be squared.
 
-
-def _nothing_blocked(node: Node, gradient: Tensor) -> Blocked:
-    """Evaluation mode: standardized with constants."""
-    total = _weight(node, gradient).double().square() * _energy(gradient)
-    zero = torch.zeros_like(total)
-    return Blocked(zero, zero, zero + 1, total)
-
-
-def read(node: Node, gradients: tuple[Tensor | None, ...], gradient: Tensor) -> Reading:
-    """Split the gradient that has arrived at a batch-norm call (T4 in docs/theory.md).
-
-    Args:
-        gradients: with respect to the call's input, weight and bias; None where autograd had
-            no need of them.
-        gradient: with respect to its output.
+    Source: T4 in docs/theory.md.
     """
-    training, half = bool(node._saved_training), gradient.dtype in _HALF
-    gradient = gradient.float() if half else gradient
-    unit = _unit(gradient)
-    gradient = gradient if unit == 1 else gradient / unit
-    computed = tuple(g for g in gradients if g is not None)
-    if not training:
-        shares = _nothing_blocked(node, gradient)
-    elif len(computed) == 3 and not half and unit == 1:
-        shares = _from_gradients(node, computed, gradient)
-    else:
-        shares = _from_features(node, gradient)
-    layer, passed = shares.layer(), shares.passing * shares.total
-    energy_in = torch.where(shares.total == 0, 0, passed) * _moments(node)[1].square()
-    total = layer.total.item()
-    mean, scale, passing = (
-        share.item() * total if total != 0 else 0.0
-        for share in (layer.mean, layer.scale, layer.passing)
-    )
-    return Reading(
-        channels=gradient.shape[1],
-        pooled=gradient.numel() // gradient.shape[1] if training else 0,
-        blocked_by_mean=mean * unit**2,
-        blocked_by_scale=scale * unit**2,
-        passing=passing * unit**2,
-        total=total * unit**2,
-        energy_in=energy_in.sum().item() * unit**2,
-        energy_out=_energy(gradient).sum().item() * unit**2,
-    )
+    groups: dict[Any, list[int]] = {}
+    for place, call in enumerate(calls):
+        like = call.energies if call.lengths is None else call.lengths[0]
+        assert like is not None
+        key = (like.device, call.lengths is None or (len(like), like.dtype))
+        groups.setdefault(key, []).append(place)
+    found: dict[int, Tensor] = {}
+    for (device, _), places in groups.items():
+        own = [calls[place] for place in places]
+        ready = [call.energies for call in own if call.energies is not None]
+        table = torch.cat(ready, 1) if ready else _of_gradients(own)
+        of = [row for row, call in enumerate(own) for _ in range(call.channels)]
+        sums = torch.zeros(len(own), len(table), dtype=torch.float64, device=device)
+        sums.index_add_(0, torch.tensor(of, device=device), table.T)
+        lost = (sums[:, -2:-1] < FAINT) & (sums[:, -1:] > 0)
+        told = torch.where(lost | ~sums.isfinite().all(1, keepdim=True), nan, sums[:, :-1])
+        found |= dict(zip(places, told, strict=True))
+    return torch.stack([found[place].to(found[0].device) for place in range(len(calls))])
+
+
+@dataclass
+class Reading:
+    """A layer's calls so far, as numbers.
+
+    Attributes:
+        channels, pooled: of the last call.
+        energies: those of ``ENERGIES``, summed over the calls.
+        backward_calls: that reached the layer, and gave finite numbers.
+        not_finite: calls that did not, and are left out of all else.
+    """
+
+    channels: int = 0
+    pooled: int | None = None
+    energies: tuple[float, ...] = (0.0,) * len(ENERGIES)
+    backward_calls: int = 0
+    not_finite: int = 0
+
+    def share(self, name: str) -> float:
+        total = self.energies[ENERGIES.index("total")]
+        return self.energies[ENERGIES.index(name)] / total if total != 0 else nan
+
+    def norm(self, name: str) -> float:
+        """Root mean square over the backward calls."""
+        energy = self.energies[ENERGIES.index(name)]
+        return sqrt(energy / self.backward_calls) if self.backward_calls else nan

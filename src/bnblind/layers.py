@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from bnblind.errors import BadInput
 from bnblind.norms import BatchStatistics, Norm, is_variant
@@ -163,6 +164,15 @@ def require_module(model: object) -> None:
     """Raise BadInput for a model that is no ``nn.Module``."""
     if not isinstance(model, nn.Module):
         raise BadInput(f"model must be a torch.nn.Module; found {type(model).__name__}")
+
+
+def require_channels(name: str, layer: nn.Module) -> None:
+    """Raise BadInput for a lazy layer that has seen no features yet."""
+    if isinstance(layer, LazyModuleMixin) and layer.has_uninitialized_params():
+        raise BadInput(
+            f"layer {name}: found a {type(layer).__name__} without number of channels; run the "
+            "model once before"
+        )
 
 
 def normalization_layers(model: nn.Module) -> list[str]:

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.lazy import LazyModuleMixin
 
 from bnblind.errors import BadInput
-from bnblind.layers import agree, plain, require_module
+from bnblind.layers import agree, plain, require_channels, require_module
 from bnblind.norms import (
     BatchStatistics,
     FrozenStatistics,
@@ -75,11 +74,7 @@ def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
             f"allowed: BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm"
         )
     for name, layer in layers.items():
-        if isinstance(layer, LazyModuleMixin) and layer.has_uninitialized_params():
-            raise BadInput(
-                f"layer {name}: found a {type(layer).__name__} without number of channels; "
-                f"run the model once before swapping"
-            )
+        require_channels(name, layer)
     return layers
 
 

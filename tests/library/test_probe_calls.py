@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bnblind import BlindnessProbe
-from bnblind.batch_norm_calls import read
+from bnblind.batch_norm_calls import arrived
 from tests.helpers.cases import normal
 from tests.helpers.probing import (
     IMAGES,
@@ -97,7 +97,7 @@ def test_every_way_to_call_backward_is_seen(backward):
             torch.autograd.backward(edge, torch.ones((), dtype=torch.float64), inputs=[x])
         else:
             torch.autograd.backward(loss if backward == "function" else [loss])
-    check(probe.table().iloc[0], reference.table().iloc[0, 3:].to_dict())
+    check(probe.table().iloc[0], reference.table().iloc[0, 3:8].to_dict())
 
 
 def test_gradients_of_gradients(monkeypatch):
@@ -106,9 +106,9 @@ def test_gradients_of_gradients(monkeypatch):
 
     def watched_read(*args):
         recording.append(torch.is_grad_enabled())
-        return read(*args)
+        return arrived(*args)
 
-    monkeypatch.setattr("bnblind.probe.read", watched_read)
+    monkeypatch.setattr("bnblind.probe.arrived", watched_read)
     layer, x = initialized(nn.BatchNorm1d(4)), normal(6, 4).requires_grad_()
 
     def penalty():
@@ -132,12 +132,15 @@ def test_the_table_names_every_layer_in_the_models_order():
     assert table["pooled"].astype(object).where(table["pooled"].notna(), None).tolist() == [
         32, None, 8, 8,
     ]  # fmt: skip
-    assert table.iloc[1, 3:].isna().all()
+    assert table.loc[1, [*SHARES, "grad_norm_in", "grad_norm_out"]].isna().all()
+    assert table["found"].tolist() == ["measured", "not reached", "measured", "measured"]
     assert {name: str(kind) for name, kind in table.dtypes.items()} == {
         "layer": "str",
         "channels": "int64",
         "pooled": "Int64",
         **dict.fromkeys([*SHARES, "grad_norm_in", "grad_norm_out"], "float64"),
+        "found": "str",
+        "not_finite": "int64",
     }
 
 

@@ -68,8 +68,9 @@ def test_a_gradient_of_zero_has_no_shares(training):
     assert (row["grad_norm_in"], row["grad_norm_out"]) == (0, 0)
 
 
-@pytest.mark.parametrize("scale", [1e-25, 1e-15, 1e15])
-@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(
+    ("scale", "frozen"), [(1e-25, True), (1e-15, False), (1e-15, True), (1e15, False), (1e15, True)]
+)
 def test_float32_gradients_of_any_size_have_their_shares(scale, frozen):
     layer, x = nn.BatchNorm2d(4).requires_grad_(not frozen), normal(5, 4, 3, 2).float()
     reference, _, _ = probed(layer, x)
@@ -79,6 +80,16 @@ def test_float32_gradients_of_any_size_have_their_shares(scale, frozen):
     check(row, expected[SHARES].to_dict(), 1e-5)
     for name in ("grad_norm_in", "grad_norm_out"):
         assert row[name] == pytest.approx(scale * expected[name], rel=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-19, 1e25])
+def test_what_cannot_be_squared_is_no_gradient_of_0(scale):
+    """Where the shares are read off what the backward pass computed."""
+    layer, x = nn.BatchNorm2d(4), normal(5, 4, 3, 2).float()
+    probe, _, _ = probed(layer, x, lambda z: scale * loss_of(z))
+    (row,) = probe.table().to_dict("records")
+    assert (row["found"], row["not_finite"]) == ("not finite", 1)
+    assert all(math.isnan(row[name]) for name in SHARES)
 
 
 def test_channels_without_gradient_leave_the_layers_shares_defined():

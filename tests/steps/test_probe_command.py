@@ -1,6 +1,7 @@
 """``bnblind probe``: the table, the page, and every refusal on one line."""
 
 import itertools
+import math
 import sys
 import tomllib
 from argparse import Namespace
@@ -11,13 +12,12 @@ from importlib.abc import MetaPathFinder
 import pandas as pd
 import pytest
 import torch
-from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from torch import nn
 
 from bnblind.__main__ import main
-from bnblind.figures.probe import share_bars
-from bnblind.figures.style import COLUMN, SHARES, use_style
+from bnblind.figures.style import COLUMN, use_style
+from bnblind.probe_figures import SHARES, bars
 from bnblind.review.probe_command import measure
 from tests.conftest import ROOT
 
@@ -326,20 +326,19 @@ def test_the_bars_are_the_tables_shares_in_its_order(count):
     )
     table["passing"] = 0.5 - table["scale_share"]
     table.loc[1, list(SHARES)] = float("nan")
-    figure, drawn = share_bars(table)
-    pd.testing.assert_frame_equal(drawn, table)
+    table["found"] = ["gradient 0" if i == 1 else "measured" for i in range(count)]
+    figure = bars(table)
     (axes,) = figure.axes
     assert axes.yaxis_inverted()
     assert [label.get_text() for label in axes.get_yticklabels()] == table["layer"].tolist()
-    for name, bars in zip(SHARES, axes.containers, strict=True):
-        widths = [bar.get_width() for bar in bars]
-        assert widths == pytest.approx(table[name].fillna(0).tolist())
+    for name, drawn in zip(SHARES, axes.containers, strict=True):
+        widths = [bar.get_width() for bar in drawn]
+        assert widths == pytest.approx(table[name].tolist(), nan_ok=True)
     ends = [bar.get_x() + bar.get_width() for bar in axes.containers[-1]]
-    assert ends == pytest.approx([0.0 if i == 1 else 1.0 for i in range(count)])
-    assert [text.get_text() for text in axes.texts] == ["no gradient"]
+    assert ends == pytest.approx([math.nan if i == 1 else 1.0 for i in range(count)], nan_ok=True)
+    assert [text.get_text() for text in axes.texts] == ["gradient 0"]
     assert figure.get_figwidth() <= 2 * COLUMN
     assert figure.get_figheight() / count > 0.15  # inches a layer: room for its name
-    plt.close(figure)
 
 
 def test_the_parts_are_apart_without_colour():

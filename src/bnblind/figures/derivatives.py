@@ -24,7 +24,8 @@ from bnblind.figures.naming import (
 )
 from bnblind.figures.outcomes import draw_interval
 from bnblind.figures.panels import draw_shares, legend_below, panel_grid, title_columns
-from bnblind.figures.style import COLUMN, FLOOR, LOOKS, SHARES, TERM_LABELS
+from bnblind.figures.style import COLUMN, FLOOR, LOOKS, TERM_LABELS
+from bnblind.probe_figures import SHARES
 
 PROBED = ("label", "random")
 """Batchings that were probed, in the order of the panels; others follow."""

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from bnblind.figures.naming import norms_in, where
-from bnblind.figures.style import COLUMN, LOOKS, SHARES
+from bnblind.figures.style import COLUMN, LOOKS
+from bnblind.probe_figures import SHARES
 
 
 def panel_grid(

@@ -79,13 +79,6 @@ TERM_LABELS = {
 }
 """Names of the Taylor terms, of the second order as one and of the sum of all, in order."""
 
-SHARES = {
-    "mean_share": ("blocked by centering", "#0072B2"),
-    "scale_share": ("blocked by scaling", "#E69F00"),
-    "passing": ("passes", "#DDDDDD"),
-}
-"""Label and colour of the shares into which a layer divides a gradient (T4)."""
-
 FLOOR = 1e-18
 """What an exact zero is drawn as on a logarithmic scale."""
 

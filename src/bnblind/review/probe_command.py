@@ -150,13 +150,13 @@ def explanation(args: argparse.Namespace, batches: int) -> str:
 
 
 def _page(table: "pd.DataFrame", args: argparse.Namespace, batches: int) -> bytes:
-    from bnblind.figures.probe import share_bars
     from bnblind.figures.style import use_style
     from bnblind.pipeline.formats.pages import fill
     from bnblind.pipeline.formats.publishing import figure_bytes
+    from bnblind.probe_figures import bars
 
     use_style()
-    figure, _ = share_bars(table)
+    figure = bars(table)
     return fill(
         "probe.html.j2",
         model=args.model,

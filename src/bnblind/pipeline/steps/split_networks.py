@@ -35,7 +35,7 @@ def blocked_rows(model: nn.Module, images: Tensor, labels: Tensor, loss: str) ->
     model = copy.deepcopy(model)
     with BlindnessProbe(model) as probe:
         training_loss(loss)(model(images), labels, "mean").backward()
-    for row in probe.table().to_dict("records"):
+    for row in probe.table().drop(columns=["found", "not_finite"]).to_dict("records"):
         yield {str(name): value for name, value in row.items()}
 
 
