@@ -292,8 +292,8 @@ def _place(table: str, found: Measured | None, beside: Collection[str]) -> str:
 
 
 def counts(rows: Iterable[Row]) -> str:
-    """How many of a claim's rows hold, such as "2 of 2 theorem rows; 3 of 8 measured, 1 undecided, 2
-    not run"; those that a theorem settles apart, and those without a number beside the others.
+    """How many of a claim's rows hold, such as "2 of 2 theorem rows; 3 of 8 measured, 1 undecided,
+    2 not run"; those that a theorem settles apart, and those without a number beside the others.
     """
     rows = list(rows)
     told = []
