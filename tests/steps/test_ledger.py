@@ -170,10 +170,11 @@ def test_the_verdict_on_a_claim(verdicts, expected):
 
 def test_rows_that_a_theorem_settles_are_counted_apart():
     proved = {"verdict": "reproduced", "theorem": ["T1"]}
-    held, missed, open_ = (
+    held, missed, open_, waiting = (
         {"verdict": verdict, "theorem": []}
-        for verdict in ("reproduced", "not reproduced", "undecided")
+        for verdict in ("reproduced", "not reproduced", "undecided", "not run")
     )
+    assert counts([held, missed, waiting, waiting]) == "1 of 2 measured, 2 not run"
     assert counts([proved, proved]) == "2 of 2 theorem rows"
     assert counts([held, missed]) == "1 of 2 measured"
     assert counts([proved, held, open_, open_]) == (

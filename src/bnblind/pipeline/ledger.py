@@ -292,8 +292,8 @@ def _place(table: str, found: Measured | None, beside: Collection[str]) -> str:
 
 
 def counts(rows: Iterable[Row]) -> str:
-    """How many of a claim's rows hold, such as "2 of 2 theorem rows; 3 of 8 measured, 1 undecided";
-    those that a theorem settles apart.
+    """How many of a claim's rows hold, such as "2 of 2 theorem rows; 3 of 8 measured, 1 undecided,
+    2 not run"; those that a theorem settles apart, and those without a number beside the others.
     """
     rows = list(rows)
     told = []
@@ -301,10 +301,14 @@ def counts(rows: Iterable[Row]) -> str:
         ("theorem rows", [row for row in rows if row["theorem"]]),
         ("measured", [row for row in rows if not row["theorem"]]),
     ):
-        held, undecided = (sum(row["verdict"] == v for row in own) for v in (REPRODUCED, UNDECIDED))
+        held, undecided, missing = (
+            sum(row["verdict"] == verdict for row in own)
+            for verdict in (REPRODUCED, UNDECIDED, NOT_RUN)
+        )
         if own:
             also = f", {undecided} undecided" if undecided else ""
-            told.append(f"{held} of {len(own)} {kind}{also}")
+            also += f", {missing} not run" if missing else ""
+            told.append(f"{held} of {len(own) - missing} {kind}{also}")
     return "; ".join(told)
 
 
