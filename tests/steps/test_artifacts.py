@@ -141,7 +141,7 @@ declared = experiments()
 check_config(config, declared.values())
 read_claims(judged_tables(declared.values()))
 found = artifacts(config, declared.values(), schema.datasets())
-by_job(declared["flows"].training.all_cells(config))
+declared["flows"].training.jobs(config)
 whole = shown(config, declared.values()).config
 for experiment in declared.values():
     if experiment.page and experiment.runs_in(whole):
