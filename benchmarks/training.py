@@ -3,7 +3,8 @@
     python -m bnblind.numerics x86-64-v3 1 python benchmarks/training.py [SECTION ...]
 
 ``step``: the pipeline's training step against a bare PyTorch loop; ``levels``: a step under
-``x86-64-v3`` against ``fast``; ``augmentation``: an epoch of crops and flips against the transforms
+``x86-64-v3`` against ``fast``; ``words``: a step in bfloat16, compiled, or with channels first
+against the plain one; ``augmentation``: an epoch of crops and flips against the transforms
 of torchvision, image by image, as the authors use them; ``memory``: at full width.
 """
 
@@ -11,6 +12,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -120,6 +122,27 @@ def levels() -> None:
         print(f"| {name} | {told} |", flush=True)
 
 
+def words() -> None:
+    """Each in place of what the pipeline does if nothing is said."""
+    print("| network | bfloat16 | compiled | channels first |\n| --- | --- | --- | --- |")
+    for name, cell in cells().items():
+        data = noise((1, 28, 28), BATCHES * cell.batch_size)
+        changes = {"bfloat16": {"precision": "bfloat16"}, "compiled": {"execution": "compiled"}}
+        trainers = {
+            word: NetworkTrainer(replace(cell, **changes.get(word, {})), 0, data)
+            for word in ("plain", *changes, "channels first")
+        }
+        trainers["channels first"].model.to(memory_format=torch.contiguous_format)
+        calls: dict[str, Call] = {}
+        for word, trainer in trainers.items():
+            trainer.model.train()
+            calls[word] = partial(trainer.train_on, trainer.epoch_batches())
+        times = rounds(calls, ROUNDS, times=1)
+        spreads = [ratio(times[word], times["plain"]) for word in list(trainers)[1:]]
+        told = [f"{own.median:.2f} ({own.low:.2f} to {own.high:.2f})" for own in spreads]
+        print(f"| {name} | {' | '.join(told)} |", flush=True)
+
+
 def augmentation() -> None:
     data = noise((3, 32, 32), EPOCH).train
     ours = Augmented(data, crop_flip, torch.Generator().manual_seed(0))
@@ -184,7 +207,7 @@ def memory() -> None:
         print(f"| {model} | {used[0]:.0f} | {used[1]:.0f} |", flush=True)
 
 
-SECTIONS = {f.__name__: f for f in (step, levels, augmentation, memory)}
+SECTIONS = {f.__name__: f for f in (step, levels, words, augmentation, memory)}
 
 
 def main(names: list[str]) -> None:

@@ -13,8 +13,12 @@ from bnblind.experiments import devices
 from bnblind.experiments.cells import Cell
 from bnblind.experiments.datasets import Dataset, split_anew
 from bnblind.experiments.devices import claimed
+from bnblind.experiments.federations.cell import FederatedCell
+from bnblind.experiments.federations.training import FederatedTrainer
 from bnblind.experiments.flows.cell import FlowCell
 from bnblind.experiments.flows.training import FlowTrainer
+from bnblind.experiments.gans.cell import GanCell
+from bnblind.experiments.gans.training import GanTrainer
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.training import NetworkTrainer
 from bnblind.experiments.trainer import Trainer
@@ -41,6 +45,12 @@ CELLS: dict[str, tuple[type[Trainer], Cell]] = {
             coupling_norm="bn", scale_regularization=1e-4, patience=0, mixtures=8, samples=2,
             **COMMON,
         ),
+    ),
+    "gans": (
+        GanTrainer, GanCell(feed="apart", width=8, latent=4, interval=1, samples=2, **COMMON),
+    ),
+    "federations": (
+        FederatedTrainer, FederatedCell(model="mlp", classes_per_client=2, clients=10, **COMMON),
     ),
 }  # fmt: skip
 

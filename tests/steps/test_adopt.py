@@ -97,12 +97,12 @@ def test_grids_of_another_profile_stand_beside_the_own_ones(
         *extended["classification"],
     }
     assert whole.owner("classification", "digits-resnet") == "extended"
-    assert whole.owner("classification", "digits-head") == ""
+    assert whole.owner("classification", "digits-head-judged") == ""
     made = {a.path: a for a in made_by(quick)}
-    assert "data/results/classification/digits-head/bn.parquet" in made
+    assert "data/results/classification/digits-head-judged/bn.parquet" in made
     assert "data/results/classification/digits-resnet/bn.parquet" not in made
     assert made["data/results/derivatives/digits-conv-terms.parquet"].rule == "adopt_extended"
-    assert made["data/results/derivatives/digits-head-terms.parquet"].rule == "derivatives"
+    assert made["data/results/derivatives/digits-head-judged-terms.parquet"].rule == "derivatives"
     assert "reports/figures/classification/digits-resnet-lr0.005-final.svg" in made
     assert not [a for a in made.values() if a.kind == "weights" and "resnet" in a.path]
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_shown_is_refused(
     profiles: dict[str, dict[str, Any]], shows: dict[str, list[str]], message: str
 ) -> None:
     quick = profiles["config"] | {"shows": shows}
-    quick["classification"]["digits-resnet"] = quick["classification"]["digits-head"] | {
+    quick["classification"]["digits-resnet"] = quick["classification"]["digits-head-judged"] | {
         "seeds": [99]
     }
     with pytest.raises(BadInput, match=message):

@@ -39,19 +39,19 @@ def cells_of(name: str, config: dict[str, Any]) -> dict[str, list[Cell]]:
 
 def test_rates_vary_the_rate_and_nothing_else(quick: dict[str, Any]) -> None:
     quick["rates"] = {
-        "digits-head": {
+        "digits-head-judged": {
             **{"norms": ["bn", "ln"], "batchings": ["label", "random"]},
             **{"learning_rates": [0.5, 1], "seeds": [7]},
         }
     }
     check_config(quick, experiments().values())
-    found = by_job(cells_of("rates", quick)["digits-head"])["ln"]
+    found = by_job(cells_of("rates", quick)["digits-head-judged"])["ln"]
     assert [(c.norm, c.batching, c.lr) for c in found] == [
         ("ln", batching, lr) for batching in ("label", "random") for lr in (0.5, 1.0)
     ]
     (grids_own,) = (
         cell
-        for cell in cells_of("classification", quick)["digits-head"]
+        for cell in cells_of("classification", quick)["digits-head-judged"]
         if (cell.norm, cell.batching, cell.lr) == ("ln", "label", 0.01)
     )
     swept = {"lr": 0.5, "seeds": (7,), "snapshots": (), "may_diverge": True, "course": False}
@@ -60,14 +60,14 @@ def test_rates_vary_the_rate_and_nothing_else(quick: dict[str, Any]) -> None:
 
 def test_purities_vary_the_batches_and_nothing_else(quick: dict[str, Any]) -> None:
     purity = {"norms": ["bn"], "purities": [0.1, 0.95, 1.0], "batches": 3, "seeds": [7]}
-    quick["purity"] = {"digits-head": purity}
+    quick["purity"] = {"digits-head-judged": purity}
     check_config(quick, experiments().values())
-    found = cells_of("purity", quick)["digits-head"]
+    found = cells_of("purity", quick)["digits-head-judged"]
     assert [cell.batching for cell in found] == ["purity-0.1", "purity-0.95", "purity-1"]
     assert {(cell.norm, cell.seeds) for cell in found} == {("bn", (7,))}
     (grids_own,) = (
         cell
-        for cell in cells_of("classification", quick)["digits-head"]
+        for cell in cells_of("classification", quick)["digits-head-judged"]
         if (cell.norm, cell.batching) == ("bn", "label")
     )
     swept = {"seeds": (7,), "snapshots": (), "may_diverge": True, "course": False, "probed": 3}
@@ -78,30 +78,33 @@ def test_purities_vary_the_batches_and_nothing_else(quick: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        ("rates/digits-head/learning_rates", [math.inf], "allowed: finite number"),
-        ("rates/digits-head/batchings", ["purity-0.05"], "allowed purities: 0.1 (1 / classes)"),
+        ("rates/digits-head-judged/learning_rates", [math.inf], "allowed: finite number"),
         (
-            "purity/digits-head/purities",
+            *("rates/digits-head-judged/batchings", ["purity-0.05"]),
+            "allowed purities: 0.1 (1 / classes)",
+        ),
+        (
+            "purity/digits-head-judged/purities",
             [0.05, 0.5],
             ".purities: found ['purity-0.05']; all",
         ),
-        ("purity/digits-head/purities", [1.5], "1.5 is greater than the maximum of 1"),
-        ("rates/other", None, "rates.other: no such grid; allowed: digits-head"),
-        ("purity/other", None, "purity.other: no such grid; allowed: digits-head"),
+        ("purity/digits-head-judged/purities", [1.5], "1.5 is greater than the maximum of 1"),
+        ("rates/other", None, "rates.other: no such grid; allowed: digits-head-judged"),
+        ("purity/other", None, "purity.other: no such grid; allowed: digits-head-judged"),
     ],
 )
 def test_a_mistake_in_a_sweep_is_named(
     quick: dict[str, Any], place: str, value: Any, message: str
 ) -> None:
     sweep_name, grid, *rest = place.split("/")
-    quick["rates"]["digits-head"] = {
+    quick["rates"]["digits-head-judged"] = {
         **{"norms": ["bn", "ln"], "batchings": ["label"]},
         **{"learning_rates": [0.5], "seeds": [7]},
     }
     if rest:
         quick[sweep_name][grid][rest[0]] = value
     else:
-        quick[sweep_name][grid] = quick[sweep_name]["digits-head"]
+        quick[sweep_name][grid] = quick[sweep_name]["digits-head-judged"]
     with pytest.raises(BadInput) as caught:
         check_config(quick, experiments().values())
     assert message in str(caught.value)

@@ -68,9 +68,10 @@ class FederatedTrainer(Trainer):
         self.cell, self.data = cell, data
         labels = data.train.labels
         dealt = stream(seed, "clients")
-        self.clients = deal(labels, cell.clients, cell.classes_per_client, dealt)
+        self.clients = deal(labels.cpu(), cell.clients, cell.classes_per_client, dealt)
         with global_stream(seed, "init"):
             model = build_model(cell.model, cell.norm, data.input_shape, data.classes)
+        model = model.to(data.device)
         freeze_statistics(model, data.train.chunks(CHUNK))
         super().__init__(cell, seed, labels, model)
 
@@ -90,7 +91,7 @@ class FederatedTrainer(Trainer):
             self.model.train()
             self.optimizers = self.new_optimizers()
             order = stream(self.run.seed, "batches", self.epoch, client)
-            own = make_batches(cell.batching, self.labels[rows], cell.batch_size, order)
+            own = make_batches(cell.batching, self.labels[rows].cpu(), cell.batch_size, order)
             batches = [rows[batch] for batch in own]
             self.run.batch_order = order_hash(self.run.batch_order, batches)
             total += self.train_on(batches, client)["loss"] * len(rows)

@@ -25,8 +25,8 @@ def classifier(data: Dataset) -> nn.Module:
 
 
 def features(classifier: nn.Module, images: Tensor) -> Tensor:
-    """The 32 inputs of its last layer, (n, 32) float64."""
-    return features_before(classifier, [images])
+    """The 32 inputs of its last layer, (n, 32) float64, on the processor."""
+    return features_before(classifier, [images]).cpu()
 
 
 def _symmetric_root(matrix: Tensor) -> Tensor:

@@ -60,6 +60,7 @@ class GanTrainer(Trainer):
         with global_stream(seed, "init"):
             networks = {"generator": generator(inputs, cell)}
             networks["discriminator"] = discriminator(inputs, cell)
+        networks = {name: network.to(data.device) for name, network in networks.items()}
         self.shape = shape
         self.mean, self.std = data.scale.mean.float(), data.scale.std.float()
         freeze_statistics(networks["discriminator"], data.train.images)
@@ -76,7 +77,7 @@ class GanTrainer(Trainer):
 
     def generated(self, count: int, noise: torch.Generator) -> Tensor:
         """Images as the data's: scaled pixels, (count, C, H, W)."""
-        z = torch.randn(count, self.cell.latent, generator=noise)
+        z = torch.randn(count, self.cell.latent, generator=noise).to(self.mean.device)
         return (self.pixels(z) - self.mean[:, None, None]) / self.std[:, None, None]
 
     def pixels(self, z: Tensor) -> Tensor:
@@ -107,17 +108,21 @@ class GanTrainer(Trainer):
 
     def train_on(self, batches: Batches, *part: int) -> dict[str, float]:
         """For each batch a step of the discriminator, then one of the generator."""
-        images, totals = self.inputs(), dict.fromkeys(self.optimizers, 0.0)
+        images, losses = self.inputs(), list[dict[str, Tensor]]()
         self.noise = stream(self.run.seed, "latent", self.epoch, *part)
-        for step, batch in enumerate(batches):
+        for batch in batches:
+            losses.append({})
             for self.turn in ("discriminator", "generator"):
-                loss, _ = self.loss(images, batch)
-                value = loss.item()
-                self._check_finite(value, f"step {step}: the loss of the {self.turn}")
+                loss, recorded = self.loss(images, batch)
                 self.zero_grad()
                 loss.backward()
                 self.optimizers[self.turn].step()
-                totals[self.turn] += value / len(batches)
+                losses[-1] |= recorded
+        totals = dict.fromkeys(self.optimizers, 0.0)
+        for step, recorded in enumerate(losses):
+            for turn, loss in recorded.items():
+                self._check_finite(loss.item(), f"step {step}: the loss of the {turn}")
+                totals[turn] += loss.item() / len(batches)
         return totals
 
     def record_steps(self, means: dict[str, float]) -> None:

@@ -9,6 +9,12 @@ from bnblind.experiments.cells import LAST, Cell, identity
 CHUNK = 2048
 """Samples that go through a network at once where nothing is trained."""
 
+PRECISIONS = ("float32", "bfloat16")
+"""In which a training step multiplies matrices and convolves; weights and norms are float32."""
+
+EXECUTIONS = ("eager", "compiled")
+"""How a training step runs: operation by operation, or as torch's compiler fuses it."""
+
 MODES = ("eval", "random", "label")
 """Of measuring a classifier, see :mod:`bnblind.experiments.networks.evaluation`."""
 
@@ -25,6 +31,8 @@ class NetworkCell(Cell):
         width, dropout: of the network, where it has them; its own if None.
         split: which samples are in which part, a name of ``SPLITTINGS``.
         augment: random changes of the training images, a name of ``AUGMENTATIONS``.
+        precision: of the training steps, of ``PRECISIONS``; all is measured in float32.
+        execution: of the training steps, of ``EXECUTIONS``.
         snapshots: epochs whose weights are kept, besides the initial and the last ones.
         probed: training batches on which to measure, before and after training, what batch norm
             blocks.
@@ -45,6 +53,8 @@ class NetworkCell(Cell):
     width: int | None = identity(11, default=None)
     dropout: float | None = identity(12, default=None)
     augment: str = identity(13, default="none")
+    precision: str = identity(14, default=PRECISIONS[0])
+    execution: str = identity(15, default=EXECUTIONS[0])
     snapshots: tuple[int, ...]
     probed: int = 0
     features: bool = False

@@ -21,7 +21,7 @@ from bnblind.experiments.networks.models import build_model, kept_model
 from bnblind.experiments.randomness import global_stream, stream
 from bnblind.experiments.runs import Run
 from bnblind.experiments.trainer import Row, Samples, Trainer
-from bnblind.norms import freeze_statistics
+from bnblind.norms import Norm, freeze_statistics
 
 
 def own_data(cell: NetworkCell, seed: int, data: Dataset) -> Dataset:
@@ -40,6 +40,13 @@ def initial_model(cell: NetworkCell, seed: int, data: Dataset) -> nn.Module:
     return model
 
 
+def keep_norms_exact(model: nn.Module) -> None:
+    """Give the norms float32, whatever the layers before them yield."""
+    for layer in model.modules():
+        if isinstance(layer, Norm):
+            layer.register_forward_pre_hook(lambda _, args: (args[0].float(),))
+
+
 class NetworkTrainer(Trainer):
     """One seed of a classifier.
 
@@ -51,7 +58,12 @@ class NetworkTrainer(Trainer):
     def __init__(self, cell: NetworkCell, seed: int, data: Dataset) -> None:
         self.cell, self.of_logits = cell, training_loss(cell.loss)
         self.data = data = own_data(cell, seed, data)
-        super().__init__(cell, seed, data.train.labels, initial_model(cell, seed, data))
+        model = initial_model(cell, seed, data)
+        self.low_precision = cell.precision != NetworkCell.precision
+        if self.low_precision:
+            keep_norms_exact(model)
+        self.forward = torch.compile(model) if cell.execution == "compiled" else model
+        super().__init__(cell, seed, data.train.labels, model)
 
     def inputs(self) -> Samples:
         if self.cell.augment == NetworkCell.augment:
@@ -61,8 +73,9 @@ class NetworkTrainer(Trainer):
 
     def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         labels = self.labels[batch]
-        logits = self.model(inputs[batch])
-        loss = self.of_logits(logits, labels, "mean")
+        with torch.autocast(labels.device.type, torch.bfloat16, enabled=self.low_precision):
+            logits = self.forward(inputs[batch])
+        loss = self.of_logits(logits.float(), labels, "mean")
         correct = (logits.argmax(1) == labels).sum()
         return loss, {"loss": loss.detach(), "accuracy": correct}
 

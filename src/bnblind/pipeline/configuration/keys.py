@@ -3,6 +3,7 @@
 The check of a profile and the tables of ``config/README.md`` are both made of them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from bnblind.experiments.cells import JOBS, Cell
@@ -70,9 +71,14 @@ def seeds(of: str) -> Schema:
     return several(integer(of, 0, SEED))
 
 
+def word(words: Sequence[str], meaning: str) -> Schema:
+    """One of ``words``; the first if not given."""
+    return default({"enum": [*words], "description": meaning}, words[0])
+
+
 def jobs() -> Schema:
     meaning = "what a job trains: all cells of a norm, a cell, or a seed of one; changes no result"
-    return default({"enum": [*JOBS], "description": meaning}, JOBS[0])
+    return word(JOBS, meaning)
 
 
 def device() -> Schema:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bnblind.experiments.networks.cell import CHUNK, NetworkCell
+from bnblind.experiments.networks.cell import CHUNK, EXECUTIONS, PRECISIONS, NetworkCell
 from bnblind.norm_facts import has_controls
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import unfit, unprepared
@@ -53,6 +53,12 @@ SECTION = keys.grids(
         ),
         "evaluated": keys.default(
             keys.integer("samples of a part that are measured before the last epoch"), None, "all"
+        ),
+        "precision": keys.word(
+            PRECISIONS, "of the products in training steps; weights and norms stay float32"
+        ),
+        "execution": keys.word(
+            EXECUTIONS, "of training steps: one operation after the other, or by torch's compiler"
         ),
         "jobs": keys.jobs(),
         "device": keys.device(),

@@ -20,6 +20,7 @@ SECTION = keys.grids(
         "lr": keys.positive("step size"),
         "optimizer": keys.optimizer(),
         "batch_size": keys.integer("samples per batch", 2),
+        "device": keys.device(),
         "epochs": keys.integer("rounds: each client passes once over its samples"),
         "seeds": keys.seeds("of initialization, clients and batches"),
     },

@@ -26,6 +26,7 @@ SECTION = keys.grids(
         "epochs": keys.integer("passes over the training images"),
         "interval": keys.integer("passes from one measurement to the next"),
         "samples": keys.integer("images to draw"),
+        "device": keys.device(),
         "seeds": keys.seeds("of initialization, batches and the generator's inputs"),
     },
 )

@@ -1,0 +1,63 @@
+"""How a training step runs: in which precision, and compiled or not."""
+
+import dataclasses
+import shutil
+
+import pytest
+import torch
+
+from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.training import NetworkTrainer
+from bnblind.norms import Norm
+
+CELL = NetworkCell(
+    dataset="digits", model="mini_vgg", norm="bn", batching="random", lr=0.01, batch_size=64,
+    optimizer={"name": "sgd"}, epochs=1, seeds=(0,), snapshots=(), init="he",
+)  # fmt: skip
+
+
+def after_one_step(cell: NetworkCell, data: Dataset) -> dict[str, torch.Tensor]:
+    trainer = NetworkTrainer(cell, 0, data)
+    trainer.model.train()
+    trainer.train_on(trainer.epoch_batches()[:1])
+    return trainer.copied_weights()
+
+
+def test_bfloat16_multiplies_and_nothing_else(digits: Dataset) -> None:
+    trainer = NetworkTrainer(dataclasses.replace(CELL, precision="bfloat16"), 0, digits)
+    seen: dict[str, list[torch.dtype]] = {"norms": [], "products": []}
+    for layer in trainer.model.modules():
+        if isinstance(layer, Norm):
+            layer.register_forward_pre_hook(lambda _, x: seen["norms"].append(x[0].dtype))
+        elif isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+            layer.register_forward_hook(lambda *x: seen["products"].append(x[-1].dtype))
+    loss, _ = trainer.loss(trainer.inputs(), trainer.epoch_batches()[0])
+    assert {*seen["norms"]} == {torch.float32} == {loss.dtype}
+    assert {*seen["products"]} == {torch.bfloat16}
+    loss.backward()
+    assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
+    assert {p.grad.dtype for p in trainer.model.parameters() if p.grad is not None} == {
+        torch.float32
+    }
+
+
+def test_a_step_in_bfloat16_is_near_the_plain_one(digits: Dataset) -> None:
+    plain = after_one_step(CELL, digits)
+    other = after_one_step(dataclasses.replace(CELL, precision="bfloat16"), digits)
+    assert 1e-7 < max((plain[name] - other[name]).abs().max().item() for name in plain) < 1e-2
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++")
+@pytest.mark.starts_interpreter  # the compiler of C++, given Python's headers
+def test_a_compiled_step_is_compiled_and_the_plain_one(digits: Dataset) -> None:
+    plain = after_one_step(CELL, digits)
+    trainer = NetworkTrainer(dataclasses.replace(CELL, execution="compiled"), 0, digits)
+    called: list[str] = []
+    next(trainer.model.children()).register_forward_hook(
+        lambda *_: None if torch.compiler.is_compiling() else called.append("plain")
+    )
+    trainer.train_on(trainer.epoch_batches()[:1])
+    assert not called
+    for name, tensor in trainer.copied_weights().items():
+        assert torch.allclose(tensor, plain[name], atol=1e-5), name
