@@ -127,18 +127,20 @@ def words() -> None:
     print("| network | bfloat16 | compiled | channels first |\n| --- | --- | --- | --- |")
     for name, cell in cells().items():
         data = noise((1, 28, 28), BATCHES * cell.batch_size)
-        changes = {"bfloat16": {"precision": "bfloat16"}, "compiled": {"execution": "compiled"}}
-        trainers = {
-            word: NetworkTrainer(replace(cell, **changes.get(word, {})), 0, data)
-            for word in ("plain", *changes, "channels first")
+        ways = {
+            "plain": cell,
+            "bfloat16": replace(cell, precision="bfloat16"),
+            "compiled": replace(cell, execution="compiled"),
+            "channels first": cell,
         }
+        trainers = {way: NetworkTrainer(own, 0, data) for way, own in ways.items()}
         trainers["channels first"].model.to(memory_format=torch.contiguous_format)
         calls: dict[str, Call] = {}
-        for word, trainer in trainers.items():
+        for way, trainer in trainers.items():
             trainer.model.train()
-            calls[word] = partial(trainer.train_on, trainer.epoch_batches())
+            calls[way] = partial(trainer.train_on, trainer.epoch_batches())
         times = rounds(calls, ROUNDS, times=1)
-        spreads = [ratio(times[word], times["plain"]) for word in list(trainers)[1:]]
+        spreads = [ratio(times[way], times["plain"]) for way in list(ways)[1:]]
         told = [f"{own.median:.2f} ({own.low:.2f} to {own.high:.2f})" for own in spreads]
         print(f"| {name} | {' | '.join(told)} |", flush=True)
 
