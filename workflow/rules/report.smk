@@ -50,13 +50,18 @@ rule claims:
         code=code_of("claims"),
         templates=templates("claims.html.j2"),
         claims="config/claims.yaml",
-        schema="workflow/schemas/claims.schema.yaml",
+        findings="config/findings.yaml",
+        schema=[
+            f"workflow/schemas/{name}.schema.yaml" for name in ("claims", "findings")
+        ],
         proofs="proofs/record.json",
         sources=[*PROOFS, *PROOFS_CHECK],
         tables=[*TABLES],
     output:
         ledger=kept(PATHS.ledger()),
         verdicts=kept(PATHS.verdicts()),
+        told=kept(PATHS.findings()),
+        macros=kept(PATHS.macros()),
         page=reported(PATHS.page("claims"), CLAIMS, "page"),
     log:
         PATHS.log("claims"),
@@ -99,12 +104,10 @@ SECTIONS = [
     {
         "page": name,
         "title": e.title,
-        "figure": e.page.shown,
         "sentence": e.page.sentence,
         "of": "" if name in RUNNING else ", ".join(WHOLE.marks(e)),
     }
     for name, e in SHOWN.items()
-    if e.page.shown
 ]
 
 
@@ -114,6 +117,7 @@ rule index:
         code=code_of("index"),
         templates=templates("index.html.j2"),
         ledger=PATHS.ledger(),
+        findings=PATHS.findings(),
         figures=[
             PATHS.figure(stem)[0]
             for e in SHOWN.values()

@@ -8,7 +8,13 @@ from matplotlib.lines import Line2D
 
 from bnblind.figures.naming import batch_title, rows_in_order, where
 from bnblind.figures.outcomes import draw_interval, interval_text, outcomes, pure_first
-from bnblind.figures.panels import panel_grid, title_columns
+from bnblind.figures.panels import (
+    LEVEL,
+    grouped_places,
+    name_groups,
+    panel_grid,
+    title_columns,
+)
 
 PASSES = {
     "none": ("identity", "passes"),
@@ -30,16 +36,6 @@ def _color(norm: str) -> str:
     return COLORS.get(PASSES[norm][1], BLOCKS)
 
 
-def _places(norms: list[str]) -> dict[str, float]:
-    """Heights of the norms, a gap between forward passes."""
-    places, height, before = {}, 0.0, ""
-    for norm in norms:
-        forward = PASSES[norm][0]
-        height += 1 if forward == before else 1.9
-        places[norm], before = height, forward
-    return places
-
-
 def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
     """Test accuracy of every forward and backward pass; a panel for each batching.
 
@@ -50,12 +46,13 @@ def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
     drawn = outcomes(results, 1 / classes)
     norms = [norm for norm in PASSES if norm in set(drawn["norm"])]
     decays = sorted(drawn["weight_decay"].unique(), reverse=True)
-    places, batchings = _places(norms), pure_first(drawn)
+    places = grouped_places([(f"forward: {PASSES[norm][0]}", norm) for norm in norms])
+    batchings = pure_first(drawn)
     height = 0.9 + 0.27 * max(places.values())
     figure, panels = panel_grid(1, len(batchings), height, sharey=True, sharex=True)
     for axes, batching in zip(panels[0], batchings, strict=True):
         for number, decay in enumerate(decays):
-            for norm, place in places.items():
+            for (_, norm), place in places.items():
                 own = where(drawn, batching=batching, norm=norm, weight_decay=decay)
                 marks: dict[str, Any] = {"color": _color(norm), "marker": "Do"[number == 0]}
                 face = None if number == 0 else "white"
@@ -63,22 +60,14 @@ def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
                 marks |= {"mfc": face or marks["color"]}
                 draw_interval(axes, [*own["value"]], at, 0.16, [*own["diverged"]], **marks)
         axes.set(xlim=(0, 1.02), xlabel="test accuracy")
-        axes.axvline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
-        axes.tick_params(axis="y", length=0)
+        axes.axvline(1 / classes, **LEVEL)
         axes.grid(axis="x", color="#EEEEEE", lw=0.6)
         axes.set_axisbelow(True)
     first = panels[0][0]
-    first.set_yticks([*places.values()], [f"gradient: {PASSES[norm][1]}" for norm in norms])
+    name_groups(first, places, lambda norm: f"gradient: {PASSES[norm][1]}")
     for label, norm in zip(first.get_yticklabels(), norms, strict=True):
         label.set_color(_color(norm))
-    for forward in dict.fromkeys(PASSES[norm][0] for norm in norms):
-        top = min(place for norm, place in places.items() if PASSES[norm][0] == forward)
-        first.text(
-            0, top - 0.72, f"forward: {forward}", transform=first.get_yaxis_transform(),
-            ha="right", va="center", weight="bold", fontsize=7.5,
-        )  # fmt: skip
     first.text(1 / classes + 0.015, 0.75, "chance", va="top", fontsize=7, color="grey")
-    first.set_ylim(max(places.values()) + 0.7, 0.7)
     title_columns(panels, [batch_title(b).replace(", ", ",\n") for b in batchings])
     handles = [
         Line2D(

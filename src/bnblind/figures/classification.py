@@ -1,28 +1,43 @@
 """Figures of the classification experiment."""
 
 import math
+import textwrap
+from itertools import product
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.figures.naming import (
+    SHORT_BATCHES,
     Network,
+    batch_title,
     batching_title,
     batchings_in,
     identity_in,
     in_order,
+    model_title,
     networks_in,
     norms_in,
     rows_in_order,
+    specialities,
     spread,
     where,
     with_labels,
 )
-from bnblind.figures.panels import draw_band, mark_level, panel_grid, title_columns
-from bnblind.figures.style import COLUMN, LOOKS
+from bnblind.figures.outcomes import draw_interval, outcomes
+from bnblind.figures.panels import (
+    LEVEL,
+    draw_band,
+    grouped_places,
+    name_groups,
+    panel_grid,
+    title_columns,
+)
+from bnblind.figures.style import LOOKS, with_controls
 
 MODEL_NOTES = {
     "head": "One norm, right before the linear classifier.",
@@ -38,18 +53,13 @@ MODE_TITLES = {
     "random": "training mode, random batches",
     "label": "training mode, label-pure batches",
 }
-MODE_TICKS = {
-    "eval": "evaluation\nmode",
-    "random": "training,\nrandom",
-    "label": "training,\nlabel-pure",
-}
 
 
 def by_model(results: pd.DataFrame) -> list[tuple[Network, pd.DataFrame]]:
     """Each network and its runs, in the order of ``MODEL_NOTES``; other models follow."""
     found = [*networks_in(results, sort=True)]
     order = in_order((network["model"] for network, _ in found), MODEL_NOTES)
-    return sorted(found, key=lambda own: order.index(own[0]["model"]))
+    return sorted(found, key=lambda own: (order.index(own[0]["model"]), specialities(own[0])))
 
 
 def seeds_by_batching(results: pd.DataFrame) -> str:
@@ -69,6 +79,11 @@ def last_epochs(results: pd.DataFrame) -> pd.DataFrame:
     return results[results["epoch"] == results.groupby(run)["epoch"].transform("max")]
 
 
+def titled(network: Network) -> str:
+    """What a network is called, and what is special in its training."""
+    return f"{model_title(network['model'])}{specialities(network)}"
+
+
 def _legend(figure: Figure) -> None:
     """One entry per norm, in whichever panels it is shown."""
     named: dict[str, Any] = {}
@@ -76,72 +91,85 @@ def _legend(figure: Figure) -> None:
         handles, names = axes.get_legend_handles_labels()
         named |= dict(zip(names, handles, strict=True))
     labels = [look.label for look in LOOKS.values() if look.label in named]
-    columns = min(len(labels), 4)
     handles = [named[label] for label in labels]
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
 
 
 def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
-    """Training loss above, test accuracy in evaluation mode below, against the epoch.
+    """Training loss (left) and test accuracy in evaluation mode (right) against the epoch: a row of
+    panels for each network, its controls of BN in one of their own, a column for each batching.
 
     Args:
-        results: one grid in long form, columns norm, batching, seed, epoch, metric, value.
+        results: runs of one data set in long form.
         classes: of the data set, for the lines at chance and, of cross-entropy, at a guess's loss.
     """
-    entropy = set(results.get("loss", ())) <= {NetworkCell.loss}
-    unit = "\n(nats)" if entropy else ""
-    metrics = {"train.loss": f"training loss{unit}", "test.eval.accuracy": "test accuracy"}
+    rows = [
+        (titled(network) + (", controls" if group else ""), own)
+        for network, runs in by_model(results)
+        for group, own in with_controls(runs).items()
+    ]
     batchings = batchings_in(results)
-    figure, panels = panel_grid(
-        len(metrics), len(batchings), 1.25 * COLUMN, sharex=True, sharey="row"
-    )
-    for row, (metric, label) in zip(panels, metrics.items(), strict=True):
-        for axes, batching in zip(row, batchings, strict=True):
-            rows = where(results, metric=metric, batching=batching)
-            for norm in norms_in(rows):
-                draw_band(axes, norm, where(rows, norm=norm), "epoch", "mean", alpha=0.25)
-        row[0].set_ylabel(label)
+    metrics = [*product(("train.loss", "test.eval.accuracy"), batchings)]
+    figure, panels = panel_grid(len(rows), len(metrics), 0.8 + 0.95 * len(rows))
+    for line, (title, runs) in zip(panels, rows, strict=True):
+        for axes, (metric, batching) in zip(line, metrics, strict=True):
+            found = where(runs, metric=metric, batching=batching)
+            axes.set_visible(len(found) > 0)
+            for norm in norms_in(found):
+                own = where(found, norm=norm)
+                draw_band(axes, norm, own, "epoch", "mean", alpha=0.2, markersize=2, linewidth=0.9)
+            _scale(axes, metric, runs, classes)
+            axes.tick_params(labelleft=batching == batchings[0])
+        line[0].set_ylabel(textwrap.fill(title, 11), weight="bold", fontsize=7)
+    for axes, (metric, batching) in zip(panels[0], metrics, strict=True):
+        axes.set_visible(True)
+        what = "training loss" if metric == "train.loss" else "test accuracy"
+        axes.set_title(f"{what}\n{textwrap.fill(SHORT_BATCHES.get(batching, batching), 12)}")
     for axes in panels[-1]:
-        axes.set(xlabel="epoch", ylim=(0, 1.03))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in panels[0]:
-        axes.set_yscale("log")
-        axes.margins(y=0.12)
-    if entropy:
-        mark_level(panels[0], math.log(classes), f"log {classes}")
-    mark_level(panels[-1], 1 / classes, "chance")
-    title_columns(panels, map(batching_title, batchings))
+        axes.set_xlabel("epoch")
     _legend(figure)
-    drawn = results[results["metric"].isin(list(metrics))]
-    return figure, drawn
+    return figure, results[results["metric"].isin({metric for metric, _ in metrics})]
+
+
+def _scale(axes: Axes, metric: str, runs: pd.DataFrame, classes: int) -> None:
+    """The axes that all panels of a metric share, with the level of a guess."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+    if metric != "train.loss":
+        axes.set(ylim=(0, 1.03))
+        axes.axhline(1 / classes, **LEVEL)
+        return
+    lowest, highest = where(runs, metric=metric)["value"].agg(["min", "max"])
+    axes.set(yscale="log", ylim=(0.7 * lowest, 1.4 * highest))
+    axes.minorticks_off()
+    if set(runs.get("loss", ())) <= {NetworkCell.loss}:
+        axes.axhline(math.log(classes), **LEVEL)
 
 
 def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
-    """Final test accuracy of every seed, in the three modes of evaluation; ``results`` as in
-    :func:`training_curves`.
+    """Test accuracy at the end of training under every norm: a group of rows for each network, a
+    panel for each batching; arguments as of :func:`training_curves`. A run that diverged counts as
+    chance.
     """
-    last = last_epochs(results)
-    batchings = batchings_in(results)
-    norms = norms_in(results)
-    figure, panels = panel_grid(1, len(batchings), 0.8 * COLUMN, sharey=True)
-    step = min(0.22, 0.8 / len(norms))
+    drawn = outcomes(results, 1 / classes)
+    networks = [(titled(network), runs) for network, runs in by_model(drawn)]
+    rows = [(title, norm) for title, runs in networks for norm in norms_in(runs)]
+    places, batchings = grouped_places(rows), batchings_in(drawn)
+    height = 0.8 + 0.17 * max(places.values())
+    figure, panels = panel_grid(1, len(batchings), height, sharey=True)
     for axes, batching in zip(panels[0], batchings, strict=True):
-        for i, norm in enumerate(norms):
-            look, shift = LOOKS[norm], (i - (len(norms) - 1) / 2) * step
-            for position, mode in enumerate(MODE_TITLES):
-                metric = f"test.{mode}.accuracy"
-                values = where(last, metric=metric, norm=norm, batching=batching)["value"]
-                label = look.label if position == 0 else None
-                axes.plot(
-                    [position + shift] * len(values), values, **look.points, alpha=0.7, label=label
-                )
-        axes.set_xticks(range(len(MODE_TICKS)), list(MODE_TICKS.values()))
-        axes.set(ylim=(0, 1.03), xlim=(-0.5, len(MODE_TITLES) - 0.5))
-    mark_level(panels[0], 1 / classes, "chance", "left")
-    panels[0][0].set_ylabel("final test accuracy, each seed")
-    _legend(figure)
-    title_columns(panels, map(batching_title, batchings))
-    drawn = last[last["metric"].isin([f"test.{mode}.accuracy" for mode in MODE_TITLES])]
+        for title, runs in networks:
+            for norm in norms_in(runs):
+                own, look = where(runs, norm=norm, batching=batching), LOOKS[norm]
+                if len(own):
+                    marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
+                    lost = [*own["diverged"]]
+                    draw_interval(axes, [*own["value"]], places[title, norm], 0.3, lost, **marks)
+        axes.axvline(1 / classes, **LEVEL)
+        axes.set(xlim=(0, 1.02), xlabel="test accuracy")
+        axes.grid(axis="x", color="#EEEEEE", lw=0.6)
+        axes.set_axisbelow(True)
+    name_groups(panels[0][0], places, lambda norm: LOOKS[norm].label)
+    title_columns(panels, map(batch_title, batchings))
     return figure, drawn
 
 

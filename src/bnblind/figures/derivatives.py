@@ -29,7 +29,8 @@ from bnblind.probe_figures import SHARES
 
 PROBED = ("label", "random")
 """Batchings that were probed, in the order of the panels; others follow."""
-TERM_COLORS = {"first": "#0072B2", "diag": "#D55E00", "offdiag": "#009E73", "remainder": "#999999"}
+TERM_COLORS = {"first": "#4477AA", "diag": "#EE6677", "offdiag": "#228833", "remainder": "#CCBB44"}
+"""No norm has them; Tol's bright scheme, which is safe for colour-blind readers."""
 
 
 READ_FROM = 1e-6
@@ -157,9 +158,9 @@ WHERE = ("norm", "batching", "probed", "layer", "epoch")
 """What tells splits of one grid apart, but for the batch and the seed."""
 
 READINGS = {
-    "passing.second": ("of their sum", "#D55E00", "o"),
-    "passing.parts": ("of both, counted separately", "#009E73", "s"),
-    "of_whole.second": ("of the whole gradient", "#0072B2", "D"),
+    "passing.second": ("of their sum", "#EE6677", "o"),
+    "passing.parts": ("of both, counted separately", "#228833", "s"),
+    "of_whole.second": ("of the whole gradient", "#4477AA", "D"),
 }
 """Three readings of what passes of the second-order terms: label, colour and marker."""
 

@@ -16,6 +16,17 @@ BATCH_TITLES = {
 """What the batches of a batching are called, in the order in which they are shown."""
 SHORT_TITLES = {"label_shuffled": "label-pure, shuffled order"}
 """Of training on a batching whose title would be wider than a panel."""
+SHORT_BATCHES = {name: title.replace(" batches", "") for name, title in BATCH_TITLES.items()}
+MODEL_TITLES = {
+    "head_relu": "head with ReLU",
+    "mlp": "MLP",
+    "mini_vgg": "mini-VGG",
+    "resnet": "ResNet",
+    "vgg11": "VGG-11",
+    "resnet18": "ResNet-18",
+    "densenet121": "DenseNet-121",
+}
+"""Names of the networks, where the configuration spells them otherwise."""
 
 
 def in_order(found: Iterable[str], order: Iterable[str]) -> list[str]:
@@ -82,6 +93,10 @@ def rows_in_order(table: pd.DataFrame, orders: Mapping[str, Iterable[str]]) -> p
     return table.sort_values(
         list(orders), key=lambda c: c.map(places[str(c.name)]), kind="stable", ignore_index=True
     )
+
+
+def model_title(model: str) -> str:
+    return MODEL_TITLES.get(model, model)
 
 
 def batch_title(batching: str) -> str:

@@ -1,6 +1,6 @@
 """Parts that several figures have: panels, seeds, levels, legends."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,34 @@ def panel_grid(
 ) -> tuple[Figure, np.ndarray]:
     """A figure of that size in inches, and its panels, (rows, columns)."""
     return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **shared)
+
+
+LEVEL: dict[str, Any] = {"color": "grey", "lw": 0.8, "ls": ":", "zorder": 0}
+"""The look of a line at the level of chance."""
+
+
+def grouped_places(rows: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """Heights of the rows, each a group's and its own name, a gap before each group."""
+    places, height, before = {}, 0.0, ""
+    for group, name in rows:
+        height += 1 if group == before else 1.9
+        places[group, name], before = height, group
+    return places
+
+
+def name_groups(
+    axes: Axes, places: dict[tuple[str, str], float], label: Callable[[str], str]
+) -> None:
+    """The rows' names at the y axis, which starts at the top, and in the gaps the groups'."""
+    axes.set_yticks([*places.values()], [label(name) for _, name in places])
+    axes.tick_params(axis="y", length=0)
+    for group in dict.fromkeys(group for group, _ in places):
+        top = min(place for (own, _), place in places.items() if own == group)
+        axes.text(
+            0, top - 0.72, group, transform=axes.get_yaxis_transform(),
+            ha="right", va="center", weight="bold", fontsize=7.5,
+        )  # fmt: skip
+    axes.set_ylim(max(places.values()) + 0.7, 0.7)
 
 
 def title_columns(panels: np.ndarray, titles: Iterable[str]) -> None:
@@ -81,7 +109,7 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 def mark_level(panels: Sequence[Axes], level: float, name: str, side: str = "right") -> None:
     """A dotted line across the panels, behind all marks, named below it in the first panel."""
     for axes in panels:
-        axes.axhline(level, color="grey", lw=0.8, ls=":", zorder=0)
+        axes.axhline(level, **LEVEL)
     panels[0].annotate(
         name, (1 if side == "right" else 0.01, level), xycoords=("axes fraction", "data"),
         xytext=(0, -2.5), ha=side, va="top", textcoords="offset points", fontsize=7, color="grey",

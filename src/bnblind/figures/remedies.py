@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from bnblind.experiments.words import foreign_of
 from bnblind.figures.naming import batch_title, norms_in, where
 from bnblind.figures.outcomes import draw_interval, interval_text, outcomes, pure_first
-from bnblind.figures.panels import panel_grid, title_columns
+from bnblind.figures.panels import LEVEL, panel_grid, title_columns
 from bnblind.figures.style import LOOKS
 from bnblind.norms import Identity, RunningAverages, norm_class
 
@@ -55,7 +55,7 @@ def remedies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
             own, look = where(drawn, norm=norm, batching=batching), LOOKS[norm]
             marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
             draw_interval(axes, [*own["value"]], place, diverged=[*own["diverged"]], **marks)
-        axes.axvline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
+        axes.axvline(1 / classes, **LEVEL)
         axes.set(xlim=(0, 1.02), xlabel="test accuracy")
         axes.grid(axis="x", color="#EEEEEE", lw=0.6)
         axes.set_axisbelow(True)

@@ -1,5 +1,6 @@
 """Figures of the theorem check."""
 
+import textwrap
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
@@ -10,6 +11,7 @@ import seaborn
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
 
 from bnblind.figures.naming import in_order, norms_in
 from bnblind.figures.style import COLUMN, FLOOR, LOOKS, TERM_LABELS
@@ -100,6 +102,47 @@ def _pivoted(drawn: pd.DataFrame, group: str, labels: dict[str, str]) -> pd.Data
         # A loss's only term is the whole.
         rows += [(name, term) for term in terms if term != "total" or len(terms) > 2]
     return table.loc[rows][norms_in(drawn)]
+
+
+CELLS = {"blocked": "#222222", "leaks": "#7A5195", "passes in part": "#DCCFE3", "passes": "#FFFFFF"}
+"""The ground of a cell of each category."""
+
+
+def _share(value: float) -> str:
+    return "0" if value <= BLOCKED else f"{value:.1g}" if value < LEAKS else f"{value:.2g}"
+
+
+def term_categories(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """What becomes of each term at each norm, whatever the loss: the smallest and the largest share
+    that passes; y0 = 0 and the largest eps in ``passing``, whose columns are those of
+    :func:`passing_categories`.
+    """
+    rows = passing[(passing["y0"] == "zero") & (passing["eps"] == passing["eps"].max())]
+    drawn = rows.groupby(["term", "norm"], sort=False)["passing"].agg(["min", "max"]).reset_index()
+    terms, norms = in_order(drawn["term"], TERM_LABELS), norms_in(drawn)
+    figure, axes = plt.subplots(figsize=(2 * COLUMN, 0.9 + 0.27 * len(terms)))
+    for case in drawn.itertuples():
+        found = category(case.min, case.max)
+        at = norms.index(case.norm), terms.index(case.term)
+        axes.add_patch(Rectangle(at, 1, 1, fc=CELLS[found], ec="#BBBBBB", lw=0.6))
+        least, most = _share(case.min), _share(case.max)
+        told = most if least == most or found == "blocked" else f"{least} to {most}"
+        dark = found in ("blocked", "leaks")
+        axes.text(
+            at[0] + 0.5, at[1] + 0.5, f"up to {most}" if found == "leaks" else told,
+            ha="center", va="center", fontsize=5.5, color="white" if dark else "black",
+        )  # fmt: skip
+    names = [textwrap.fill(LOOKS[norm].label, 11) for norm in norms]
+    axes.set_xticks([place + 0.5 for place in range(len(norms))], names, fontsize=6.5)
+    axes.set_yticks([place + 0.5 for place in range(len(terms))], [*map(_term_label, terms)])
+    axes.set(xlim=(0, len(norms)), ylim=(len(terms), 0))
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    looks = [
+        Patch(facecolor=color, edgecolor="#BBBBBB", label=name) for name, color in CELLS.items()
+    ]
+    figure.legend(handles=looks, loc="outside lower center", ncols=len(looks))
+    return figure, drawn
 
 
 def passing_categories(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:

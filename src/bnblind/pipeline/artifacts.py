@@ -129,7 +129,8 @@ def _of_experiment(experiment: Experiment, whole: Shown, paths: Paths) -> Iterat
 def _of_report(paths: Paths, *, weights: bool) -> Iterator[Artifact]:
     if weights:
         yield Artifact(paths.listing(), "weights", "trained", "list_weights")
-    for path in (paths.ledger(), paths.verdicts(), paths.page("claims")):
+    told = paths.findings(), paths.macros()
+    for path in (paths.ledger(), paths.verdicts(), *told, paths.page("claims")):
         yield Artifact(path, "page", "reported", "claims")
     yield Artifact(paths.page("pipeline"), "page", "reported", "about")
     yield Artifact(paths.index(), "page", "reported", "index")

@@ -100,21 +100,19 @@ class Page:
     Attributes:
         figures: name -> stem below ``reports/figures/NAME``, with fields in braces.
         captions: name -> what to see, on the page after what the figure is of.
+        sentence: what it is about, on the first page.
         drawn: the figures of a configuration: a name, and the values of its stem's fields.
         inputs: the notebook's parameters that are files: a path, a list or a mapping of them. If
             not given, the experiment's tables by their options, those of a grid by its name.
         parameters: its further ones, but ``numerics`` and ``figures``, which all have.
-        shown: patterns of stems; the first page shows the first that fits. Empty: none.
-        sentence: what to see in it.
     """
 
     figures: Mapping[str, str]
     captions: Mapping[str, str]
+    sentence: str
     drawn: Callable[[Config], Iterable[tuple[str, Mapping[str, Any]]]]
     inputs: Callable[[Config, Paths], Mapping[str, Any]] | None = None
     parameters: Callable[[Config], Mapping[str, Any]] = lambda config: {}
-    shown: tuple[str, ...] = ()
-    sentence: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,8 +23,6 @@ def _lacking(name: str, experiment: Experiment) -> Iterator[str]:
     if experiment.page and {*experiment.page.captions} != {*experiment.page.figures}:
         figures = ", ".join(experiment.page.figures)
         yield f"has captions of {', '.join(experiment.page.captions)}; allowed: of {figures}"
-    if experiment.page and bool(experiment.page.shown) != bool(experiment.page.sentence):
-        yield "declares one of `shown` and `sentence`; allowed: both or neither"
     if experiment.tables and not experiment.section:
         yield "has tables without a `section` of the configuration"
     if bool(experiment.tables) != bool(experiment.training or experiment.computing):

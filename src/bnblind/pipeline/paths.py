@@ -80,6 +80,14 @@ class Paths:
         """The ledger for ``dvc metrics``."""
         return self.at("reports/verdicts.json")
 
+    def findings(self) -> str:
+        """What was found, in sentences."""
+        return self.at("reports/findings.json")
+
+    def macros(self) -> str:
+        """The ledger for LaTeX."""
+        return self.at("reports/numbers.tex")
+
     def index(self) -> str:
         """The report's first page."""
         return self.at("reports/index.html")

@@ -4,7 +4,7 @@ as they are.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,11 @@ PROVED = "proved in Coq"
 
 @dataclass(frozen=True)
 class Proofs:
-    """The theorems of a record, and the files that are not as they were when Coq checked them."""
+    """The theorems of a record by name, as Coq states them, and the files that are not as they were
+    when it checked them.
+    """
 
-    theorems: tuple[str, ...]
+    theorems: Mapping[str, str]
     changed: tuple[str, ...]
 
     def standing(self, names: Iterable[str]) -> str:
@@ -61,4 +63,4 @@ def read_proofs(record: Path = RECORD) -> Proofs:
         for name, statement in theorems.items():
             if f"Definition {name} : Prop := {statement}. " not in f"{stated} ":
                 raise BadInput(f"{record}: {STATEMENTS} does not state {name} as it is listed")
-    return Proofs((*theorems,), (*changed,))
+    return Proofs(theorems, (*changed,))

@@ -44,7 +44,6 @@ EXPERIMENT = Experiment(
             for cell in TRAINING.all_cells(config)
         ],
         parameters=class_counts,
-        shown=("causes/digits-head-*", "causes/*"),
         sentence="Test accuracy under every combination of a forward pass (groups) and a backward "
         "pass (rows), by kind of batch. Within a group only the gradient differs: how far BN's "
         "backward pass lies from one that passes is what the blocked gradient costs.",

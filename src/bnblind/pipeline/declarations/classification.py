@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from bnblind.experiments.networks.cell import CHUNK, EXECUTIONS, PRECISIONS, NetworkCell
-from bnblind.norm_facts import has_controls
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import unfit, unprepared
 from bnblind.pipeline.configuration.schema import class_counts
@@ -88,16 +87,11 @@ def ablated(config: Config) -> Iterator[str]:
 
 
 def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
-    """Curves and final accuracies of each network and rate, those of the controls apart; and of
-    each network that the ablation trains at other rates.
+    """Curves and final accuracies of each data set's networks; and each network that the ablation
+    trains at other rates.
     """
-    compared: dict[str, set[str]] = {}
-    for cell in TRAINING.all_cells(config):
-        compared.setdefault(cell.comparison(cell.identity), set()).add(cell.norm)
-    for comparison, norms in compared.items():
-        for group in ("", "-controls") if has_controls(norms) else ("",):
-            for figure in ("curves", "final"):
-                yield figure, {"comparison": comparison, "group": group}
+    for dataset in dict.fromkeys(cell.dataset for cell in TRAINING.all_cells(config)):
+        yield from ((figure, {"dataset": dataset}) for figure in ("accuracies", "curves"))
     for network in ablated(config):
         yield "rates", {"network": network}
 
@@ -118,18 +112,17 @@ EXPERIMENT = Experiment(
     training=TRAINING,
     page=Page(
         figures={
-            "curves": "{comparison}{group}-curves",
-            "final": "{comparison}{group}-final",
+            "accuracies": "{dataset}-accuracies",
+            "curves": "{dataset}-curves",
             "rates": "{network}-rates",
         },
         captions={
+            "accuracies": "test accuracy in evaluation mode, mean of the last three epochs; small: "
+            "each seed, large: mean and 95 % t interval. Between panels: what label-pure batches "
+            "in training cost each norm.",
             "curves": "training loss, and test accuracy in evaluation mode, against the epoch; "
-            "line: mean over seeds, band: their range. Whether a norm learns from random batches "
-            "(left) and from label-pure batches.",
-            "final": "final test accuracy of every seed in the three modes of evaluation. Between "
-            "panels: what label-pure batches in training cost each norm. Between modes: what the "
-            "statistics do, as the weights are the same; norms without batch statistics score the "
-            "same in all three.",
+            "line: mean over seeds, band: their range. Whether a norm learns from random and from "
+            "label-pure batches. Dotted: a guess.",
             "rates": "final test accuracy in evaluation mode against the learning rate. Whether "
             "the order of the norms stays the same.",
         },
@@ -139,10 +132,7 @@ EXPERIMENT = Experiment(
             "rates": paths.table("rates"),
         },
         parameters=class_counts,
-        shown=("classification/digits-head-lr0.01-curves", "classification/*-curves"),
-        sentence="Training loss and test accuracy of the network whose norm feeds the classifier; "
-        "line: mean over seeds, band: their range. Compare a norm's curves across "
-        "columns to see whether it still learns from batches of one label. The dotted line is the "
-        "loss of a guess.",
+        sentence="Test accuracy under each norm, network by network. BN keeps up with the others "
+        "on random batches and fails on label-pure ones.",
     ),
 )

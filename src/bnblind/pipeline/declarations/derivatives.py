@@ -89,7 +89,6 @@ EXPERIMENT = Experiment(
             "(head) and images (conv).",
         },
         drawn=drawn,
-        shown=("derivatives/digits-head-norms", "derivatives/*-norms"),
         sentence="Networks trained on label-pure batches: each Taylor term's gradient after the "
         "first norm (dotted) and before it (line). On label-pure batches the first-order term "
         "reaches BN and does not pass it.",

@@ -69,7 +69,6 @@ EXPERIMENT = Experiment(
             "colour and number per class.",
         },
         drawn=drawn,
-        shown=("features/digits-mini_vgg-*-measures", "features/*-measures"),
         sentence="Silhouette, nearest class mean and linear probe of the penultimate features; "
         "one mark per seed, grey bars before training. Whether training moves a norm's marks to "
         "the right of its own bars, and BN's as far on label-pure batches as on random ones.",

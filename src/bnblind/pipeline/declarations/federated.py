@@ -61,7 +61,6 @@ EXPERIMENT = Experiment(
         },
         drawn=lambda config: [("accuracies", {"grid": grid}) for grid in config["federated"]],
         parameters=class_counts,
-        shown=("federated/*-accuracies",),
         sentence="Test accuracy of federated averaging by norm, if every client has one class, "
         "two, or all.",
     ),

@@ -129,7 +129,6 @@ EXPERIMENT = Experiment(
         },
         drawn=drawn,
         inputs=inputs,
-        shown=("flows/digits-mlp-scalar-interpolation", "flows/*-interpolation"),
         sentence="Log-likelihood of images between two classes: a flow that tells real from "
         "interpolated images falls in the middle.",
     ),

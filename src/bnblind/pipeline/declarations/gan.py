@@ -84,7 +84,6 @@ EXPERIMENT = Experiment(
         },
         drawn=drawn,
         inputs=inputs,
-        shown=("gan/*-distances",),
         sentence="How far a GAN's images end from real ones, by the discriminator's norm, with "
         "real and generated images in batches of their own or mixed.",
     ),

@@ -65,7 +65,6 @@ EXPERIMENT = Experiment(
         drawn=drawn,
         inputs=inputs,
         parameters=class_counts,
-        shown=("images/*-vgg11-*",),
         sentence="Test accuracy of VGG-11 on Fashion-MNIST under each norm, on label-pure batches "
         "and on random ones.",
     ),

@@ -48,7 +48,6 @@ EXPERIMENT = Experiment(
             "the weights move and the loss falls.",
         },
         drawn=lambda config: [("displacement", {})],
-        shown=("linear_signal/displacement",),
         sentence="How far training moves the weights before the norm: BN and centering alone leave "
         "them at rest.",
     ),

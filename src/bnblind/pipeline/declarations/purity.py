@@ -82,7 +82,6 @@ EXPERIMENT = Experiment(
                 for cell in TRAINING.all_cells(config)
             },
         },
-        shown=("purity/digits-head-*", "purity/*"),
         sentence="Test accuracy, and what BN blocks, against the share of a batch's samples that "
         "have one label.",
     ),

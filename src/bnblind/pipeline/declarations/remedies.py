@@ -45,7 +45,6 @@ EXPERIMENT = Experiment(
             "purity": paths.table("purity"),
         },
         parameters=class_counts,
-        shown=("remedies/digits-head-*", "remedies/*"),
         sentence="Test accuracy under each norm on label-pure batches and on random ones.",
     ),
 )

@@ -1,9 +1,16 @@
 """The report's HTML templates."""
 
+import re
 from importlib import resources
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
+
+
+def prose(text: str) -> Markup:
+    """A text of ours as HTML: what is between backticks is code."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 
 def fill(template: str, **values: Any) -> bytes:
@@ -14,4 +21,5 @@ def fill(template: str, **values: Any) -> bytes:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["prose"] = prose
     return environment.get_template(template).render(**values).encode()

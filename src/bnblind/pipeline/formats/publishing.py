@@ -60,7 +60,7 @@ class PublishedFigure:
             for suffix in FIGURE_FORMATS
         )
         return (
-            f'<figure><div class="scroll"><img alt="{escape(self.caption)}" '
+            f'<figure id="{self.stem}"><div class="scroll"><img alt="{escape(self.caption)}" '
             f'style="width: {8 * self.inches:.1f}rem; min-width: {readable_width(self.svg)}" '
             f'src="data:image/svg+xml;base64,{picture}"></div>'
             f"<figcaption>{escape(self.caption)} <small>{links}</small></figcaption></figure>"

@@ -1,16 +1,30 @@
 """Step: judge the claims by this run's results."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from bnblind.pipeline.configuration.claims_file import read_claims
+from bnblind.pipeline.findings import macros, read_findings, told
 from bnblind.pipeline.formats.files import json_bytes, publish
 from bnblind.pipeline.formats.pages import fill
 from bnblind.pipeline.formats.tables import read_table
 from bnblind.pipeline.ledger import ledger
 from bnblind.pipeline.options import parse
 from bnblind.pipeline.proofs_record import read_proofs
+
+
+def against_tolerance(row: Mapping[str, Any]) -> list[float]:
+    """Where the ends of a row's interval and its number lie on a scale from 0 to 100: the tolerance
+    at 50, and where the row holds on the right of it.
+    """
+    sign = 1 if ">=" in row["predicate"] else -1
+    low, high = row["interval"]
+    away = [sign * (value - row["tolerance"]) for value in (low, row["value"], high)]
+    scale = max(map(abs, away)) or 1.0
+    return [round(50 + 46 * distance / scale, 2) for distance in away]
 
 
 def main(argv: list[str]) -> None:
@@ -20,7 +34,7 @@ def main(argv: list[str]) -> None:
         word="profile",
         words="kinds",
         settings="owners",
-        file="claims proofs results ledger verdicts page",
+        file="claims findings proofs results ledger verdicts told macros page",
         files="tables",
     )
 
@@ -40,8 +54,24 @@ def main(argv: list[str]) -> None:
     tables = {name: pd.concat(own, ignore_index=True) for name, own in parts.items()}
     claims, proofs = read_claims(args.kinds, args.claims), read_proofs(args.proofs)
     rows = ledger(claims, tables.get, proofs, beside)
-    page = fill("claims.html.j2", profile=args.profile, rows=rows)
+    named = {name: proofs.theorems[name] for row in rows for name in row["theorem"]}
+    page = fill(
+        "claims.html.j2",
+        profile=args.profile,
+        rows=rows,
+        marks={row["id"]: against_tolerance(row) for row in rows if row["interval"]},
+        theorems=named,
+    )
     verdicts = {row["id"]: {key: row[key] for key in ("value", "verdict")} for row in rows}
-    publish({args.ledger: json_bytes(rows), args.verdicts: json_bytes(verdicts), args.page: page})
+    sentences = told(read_findings(args.findings), tables.get, rows)
+    publish(
+        {
+            args.ledger: json_bytes(rows),
+            args.verdicts: json_bytes(verdicts),
+            args.told: json_bytes(sentences),
+            args.macros: macros(rows).encode(),
+            args.page: page,
+        }
+    )
     for row in rows:
         print(f"{row['id']}: {row['verdict']}")

@@ -1,9 +1,8 @@
-"""Step: the report's first page, the ledger of claims and a picture of each experiment."""
+"""Step: the report's first page: what was found, the ledger of claims, where all else is."""
 
-import fnmatch
+import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.ledger import read_ledger
@@ -13,24 +12,17 @@ from bnblind.pipeline.formats.seal import read_sealed_json
 from bnblind.pipeline.ledger import counts
 from bnblind.pipeline.options import parse
 
+PLACES = ("headline", "abstract", "beyond", "scope")
 
-def illustrated(
-    sections: Iterable[dict[str, Any]], figures: Iterable[Path], folder: Path
-) -> list[dict[str, Any]]:
-    """The sections for which this run has a figure, each with the first one that matches.
 
-    Args:
-        sections: page, title, sentence and figure, patterns of stems below ``folder``.
-        figures: this run's, as SVG; those of an earlier run may lie beside them.
+def pictures(figures: Iterable[Path], folder: Path) -> dict[str, str]:
+    """Of each figure of this run, by its stem below ``folder``: the width at which it is readable.
+    Those of an earlier run may lie beside them.
     """
-    stems = sorted(str(path.relative_to(folder).with_suffix("")) for path in figures)
-    shown = []
-    for section in sections:
-        found = [stem for pattern in section["figure"] for stem in fnmatch.filter(stems, pattern)]
-        if found:
-            readable = readable_width((folder / f"{found[0]}.svg").read_bytes())
-            shown.append({**section, "figure": found[0], "readable": readable})
-    return shown
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): readable_width(path.read_bytes())
+        for path in figures
+    }
 
 
 def main(argv: list[str]) -> None:
@@ -39,11 +31,12 @@ def main(argv: list[str]) -> None:
         argv,
         word="profile",
         settings="sections",
-        file="ledger folder index",
+        file="ledger findings folder index",
         files="figures manifests",
     )
 
     rows = read_ledger(args.ledger)
+    findings = json.loads(args.findings.read_text(encoding="utf-8"))
     parts = {
         claim["id"]: [row for row in rows if row["id"].startswith(f"{claim['id']}.")]
         for claim in rows
@@ -52,9 +45,11 @@ def main(argv: list[str]) -> None:
     page = fill(
         "index.html.j2",
         profile=args.profile,
+        told={place: [one for one in findings if one["place"] == place] for place in PLACES},
         claims=[row | {"counts": counts(parts[row["id"]])} for row in rows if row["id"] in parts],
         parts=parts,
-        sections=illustrated(args.sections, args.figures, args.folder),
+        pictures=pictures(args.figures, args.folder),
+        sections=args.sections,
         datasets=[read_sealed_json(path) for path in args.manifests],
     )
     publish({args.index: page})
