@@ -17,6 +17,7 @@ from bnblind.figures.naming import (
     batching_title,
     batchings_in,
     in_order,
+    model_title,
     norms_in,
     rows_in_order,
     where,
@@ -165,15 +166,27 @@ READINGS = {
 """Three readings of what passes of the second-order terms: label, colour and marker."""
 
 
+def called(splits: Mapping[str, pd.DataFrame], models: Mapping[str, str]) -> dict[str, str]:
+    """What the network of each grid is called, with its seeds where two grids have the same one."""
+    names = {grid: model_title(models[grid]) for grid in splits}
+    ends = {grid: table["seed"].agg(["min", "max"]) for grid, table in splits.items()}
+    return {
+        grid: f"{name}, seeds {ends[grid]['min']} to {ends[grid]['max']}"
+        if [*names.values()].count(name) > 1
+        else name
+        for grid, name in names.items()
+    }
+
+
 def places_in(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The splits at batch norms of label-pure batches, before training and after it on each kind of
-    batch, with a column ``place`` that says so: ``digits-head, norm 1, random``.
+    batch, with a column ``place`` that says so: ``head, norm 1, trained on random batches``.
 
     Args:
-        splits: those of each grid.
+        splits: those of each network, by what it is called.
     """
     places = []
-    for grid, table in splits.items():
+    for network, table in splits.items():
         bn = where(table, norm="bn", probed="label")
         names = list(dict.fromkeys(bn["layer"]))
         for batching in batchings_in(bn)[::-1]:
@@ -182,7 +195,7 @@ def places_in(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             for epoch in [*start, own["epoch"].max()]:
                 stage = batching_title(batching) if epoch else "before training"
                 rows = where(own, epoch=epoch)
-                named = {name: f"{grid}, norm {k}, {stage}" for k, name in enumerate(names, 1)}
+                named = {name: f"{network}, norm {k}, {stage}" for k, name in enumerate(names, 1)}
                 places.append(rows.assign(place=rows["layer"].map(named)))
     return pd.concat(places, ignore_index=True)
 

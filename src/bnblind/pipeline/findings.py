@@ -24,7 +24,10 @@ class Number:
 
     def __format__(self, how: str) -> str:
         def told(value: float) -> str:
-            return f"{100 * value:.0f} %" if how.startswith("%") else f"{value:{how.rstrip('+')}}"
+            if how.startswith("%"):
+                return f"{100 * value:.0f} %"
+            text = f"{value:{how.rstrip('+')}}"
+            return text if float(text) else text.lstrip("-")
 
         if not how.endswith("+"):
             return told(self.value)

@@ -59,6 +59,13 @@ def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
         yield "blocked", {"grid": grid}
 
 
+def models(config: Config) -> Config:
+    """The network of each grid that is analysed."""
+    return {
+        "models": {grid: config["classification"][grid]["model"] for grid in config["derivatives"]}
+    }
+
+
 EXPERIMENT = Experiment(
     name="derivatives",
     title="What passes in trained networks",
@@ -89,6 +96,7 @@ EXPERIMENT = Experiment(
             "(head) and images (conv).",
         },
         drawn=drawn,
+        parameters=models,
         sentence="Networks trained on label-pure batches: each Taylor term's gradient after the "
         "first norm (dotted) and before it (line). On label-pure batches the first-order term "
         "reaches BN and does not pass it.",

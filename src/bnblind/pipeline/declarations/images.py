@@ -6,6 +6,7 @@ from typing import Any
 from bnblind.pipeline.configuration.schema import class_counts
 from bnblind.pipeline.declaration import Config, Experiment, Page
 from bnblind.pipeline.declarations import classification, flows
+from bnblind.pipeline.declarations.derivatives import models
 from bnblind.pipeline.paths import Paths
 
 TABLES = {"terms": "derivatives", "measures": "features", "plane": "features"}
@@ -64,7 +65,7 @@ EXPERIMENT = Experiment(
         },
         drawn=drawn,
         inputs=inputs,
-        parameters=class_counts,
+        parameters=lambda config: {**class_counts(config), **models(config)},
         sentence="Test accuracy of VGG-11 on Fashion-MNIST under each norm, on label-pure batches "
         "and on random ones.",
     ),
