@@ -96,16 +96,16 @@ lock: env
 documents: env
 	python scripts/documents.py
 
-# Refresh the pictures and numbers of the README from a finished run.
+# Refresh the pictures and numbers of README.md and docs/results.md from a finished run.
 pictures: env
 	mkdir -p docs/images
 	snakemake --rulegraph --quiet all | python scripts/rulegraph.py docs/images/rulegraph.svg
-	cp reports/figures/classification/digits-head-lr0.01-curves.svg docs/images/classification.svg
+	cp reports/figures/classification/digits-accuracies.svg docs/images/classification.svg
 	cp reports/figures/causes/digits-head-lr0.01.svg docs/images/causes.svg
-	cp reports/figures/derivatives/digits-head-norms.svg docs/images/derivatives.svg
+	cp reports/figures/derivatives/digits-head-judged-norms.svg docs/images/derivatives.svg
 	python scripts/documents.py results
 
-# Whether the README says what the last run found.
+# Whether README.md and docs/results.md say what the last run found.
 numbers: env
 	python scripts/documents.py results --check
 

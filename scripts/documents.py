@@ -10,6 +10,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ from bnblind.pipeline.adoption import shown
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.check import DATASETS_SCHEMA, config_schema
 from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
-from bnblind.pipeline.configuration.schema import read_yaml, violations
+from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.discovery import experiments
 from bnblind.pipeline.formats.tables import read_table
-from bnblind.pipeline.ledger import Measured, counts, measure
+from bnblind.pipeline.ledger import REPRODUCED
 from bnblind.pipeline.paths import Paths
 from bnblind.review.comparison import IDENTICAL, compared, flips
 from bnblind.review.runs import (
@@ -42,7 +43,7 @@ from bnblind.review.runs import (
 README, CONFIG, DVC = Path("README.md"), Path("config/README.md"), Path("dvc.yaml")
 MACHINES, RECEIPTS = Path("docs/machines.md"), Path("receipts")
 SCALE = Path("docs/scale.md")
-FINDINGS = Path("config/findings.yaml")
+RESULTS, RUNNING = Path("docs/results.md"), Path("docs/running.md")
 PATHS = Paths(".")
 NORMS = {"none": "no norm", "bn": "BN", "ln": "LN"}
 BATCHES = {
@@ -57,13 +58,15 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in lines] + [""]
 
 
-def verdicts() -> list[str]:
+def verdicts() -> str:
     ledger = json.loads(Path(PATHS.ledger()).read_text())
     rows = []
     for claim in (row for row in ledger if "." not in row["id"]):
         own = [row for row in ledger if row["id"].startswith(f"{claim['id']}.")]
-        rows.append([claim["id"], claim["claim"], f"**{claim['verdict']}**", counts(own)])
-    return table(["", "claim", "verdict", "rows that hold"], rows)
+        run = [row for row in own if row["value"] is not None]
+        held = f"{sum(row['verdict'] == REPRODUCED for row in run)} of {len(run)}"
+        rows.append([claim["id"], claim["claim"], f"**{claim['verdict']}**", held])
+    return "\n".join(table(["", "claim", "verdict", "rows that hold"], rows))
 
 
 def interval(values: pd.Series, digits: int) -> str:
@@ -103,9 +106,8 @@ def gaps() -> list[str]:
 
 
 def results() -> str:
-    """What the last run found: verdicts, accuracies, the flows' gaps."""
+    """What the last run found: accuracies, the flows' gaps."""
     lines = [
-        *verdicts(),
         "Final test accuracy on scikit-learn's digits, evaluation mode, mean over the seeds",
         "(smallest to largest):",
         "",
@@ -119,40 +121,15 @@ def results() -> str:
     return "\n".join(lines)
 
 
-class Number:
-    """A measured number in a sentence: ``{x:.2f}``, as a whole percentage ``{x:%}``, and with its
-    interval ``{x:.2f+}``.
-    """
-
-    def __init__(self, found: Measured) -> None:
-        self.value, self.interval = found.value, found.interval
-
-    def __format__(self, how: str) -> str:
-        def told(value: float) -> str:
-            return f"{100 * value:.0f} %" if how.startswith("%") else f"{value:{how.rstrip('+')}}"
-
-        if not how.endswith("+"):
-            return told(self.value)
-        return "{} ({} to {})".format(*map(told, (self.value, *self.interval)))
-
-
-def findings() -> str:
-    """The sentences of config/findings.yaml, each number measured in the last run's tables."""
-    schema, lines = read_yaml(CLAIMS_SCHEMA), []
-    of_row = schema["additionalProperties"]["properties"]["rows"]["additionalProperties"]
-    number = {**of_row, "required": ["table", "where"], "$defs": schema["$defs"]}
-    for finding in read_yaml(FINDINGS):
-        numbers = {}
-        for name, row in finding["numbers"].items():
-            if wrong := violations(row, number):
-                raise SystemExit(f"error: {FINDINGS}, {finding['title']}, {name}: {wrong[0]}")
-            if (found := measure(row, read_table(Path(PATHS.table(row["table"]))))) is None:
-                raise SystemExit(f"error: {FINDINGS}, {finding['title']}: no number for {name}")
-            numbers[name] = Number(found)
-        text = f"- **{finding['title']}.** {finding['text'].format(**numbers).strip()}"
-        lines += textwrap.wrap(
-            text, 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-        )
+def told(place: str) -> str:
+    """What the last run found, of one place of the report's first page."""
+    lines = []
+    for one in json.loads(Path(PATHS.findings()).read_text()):
+        if one["place"] == place:
+            text = f"- **{one['title']}.** {one['big']} {one['text']}".replace("  ", " ")
+            lines += textwrap.wrap(
+                text, 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+            )
     return "\n".join([*lines, ""])
 
 
@@ -326,7 +303,7 @@ def run_costs() -> str:
 
 PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
     "declared": {
-        "experiments": (README, experiments_table),
+        "experiments": (RUNNING, experiments_table),
         "profile": (CONFIG, profile_keys),
         "claims": (CONFIG, claims_keys),
         "datasets": (CONFIG, datasets_keys),
@@ -335,7 +312,12 @@ PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
         "costs": (SCALE, costs),
         "run costs": (SCALE, run_costs),
     },
-    "results": {"results": (README, results), "findings": (README, findings)},
+    "results": {
+        "headline": (README, partial(told, "headline")),
+        "ledger": (README, verdicts),
+        "results": (RESULTS, results),
+        "findings": (RESULTS, partial(told, "beyond")),
+    },
 }
 
 

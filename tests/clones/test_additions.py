@@ -55,9 +55,9 @@ def test_an_experiment_is_its_own_files_and_one_declaration(finished: Clone) -> 
     documents = ("env", "PYTHONPATH=src", "python", "scripts/documents.py")
     code, printed = finished.attempt(*documents, "--check")
     assert code == 1
-    assert "README.md does not say what it should of its experiments" in printed
+    assert "docs/running.md does not say what it should of its experiments" in printed
     finished.run(*documents)
-    assert "| How far labels lie apart |" in (finished.path / "README.md").read_text()
+    assert "| How far labels lie apart |" in (finished.path / "docs/running.md").read_text()
     assert "**`spread`**" in (finished.path / "config/README.md").read_text()
 
 
