@@ -15,9 +15,7 @@ from bnblind.pipeline.findings import FINDINGS, read_findings, slots
 from tests.conftest import ROOT
 from tests.helpers.scripts import import_script
 
-FILES = (
-    *("config/README.md", "dvc.yaml", "docs/machines.md", "docs/running.md", "docs/scale.md"),
-)
+FILES = (*("config/README.md", "dvc.yaml", "docs/machines.md", "docs/running.md", "docs/scale.md"),)
 
 
 @pytest.fixture(scope="module")

@@ -34,18 +34,36 @@ def claim(name: str, **changes: Any) -> dict[str, Any]:
     return {"id": name, **row, **found, "theorem": [], "proof": None, "scope": "here", **changes}
 
 
-def text_of(folder: Path, rows: list[dict[str, Any]]) -> str:
-    """What the page says of the ledger's rows, without its tags."""
+def page_of(
+    folder: Path,
+    rows: list[dict[str, Any]],
+    findings: list[dict[str, Any]] | None = None,
+    data: dict[str, Any] = DATA,
+) -> str:
     (folder / "claims.json").write_text(json.dumps(rows))
-    (folder / "data.json").write_bytes(sealed_json(DATA))
+    (folder / "findings.json").write_text(json.dumps(findings or []))
+    (folder / "data.json").write_bytes(sealed_json(data))
+    figure = folder / "figures/causes/a.svg"
+    figure.parent.mkdir(parents=True, exist_ok=True)
+    figure.write_text('<svg width="100pt">')
     call(
         index,
-        **{"profile": "quick", "ledger": folder / "claims.json", "folder": folder},
-        **{"sections": "[]", "figures": folder / "a.svg", "manifests": folder / "data.json"},
-        index=folder / "index.html",
+        **{"profile": "quick", "ledger": folder / "claims.json", "folder": folder / "figures"},
+        **{"sections": "[]", "figures": figure, "manifests": folder / "data.json"},
+        **{"findings": folder / "findings.json", "index": folder / "index.html"},
     )
-    page = (folder / "index.html").read_text()
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", page.partition("<main>")[2])).split())
+    return (folder / "index.html").read_text()
+
+
+def text_of(folder: Path, rows: list[dict[str, Any]], **more: Any) -> str:
+    """What the page says, without its tags."""
+    page = page_of(folder, rows, **more).partition("<main")[2].partition(">")[2]
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", page)).split())
+
+
+def finding(place: str, **changes: Any) -> dict[str, Any]:
+    found = {"place": place, "title": "A title", "text": "A `text`.", "big": "0.71", "row": None}
+    return {**found, "verdict": None, "claims": [], "figure": "causes/a", **changes}
 
 
 @pytest.mark.parametrize(
@@ -74,8 +92,8 @@ def test_the_answer_counts_the_verdicts(
 ) -> None:
     rows = [claim(f"C{i}", verdict=verdict) for i, verdict in enumerate(verdicts, 1)]
     page = text_of(tmp_path, rows)
-    assert f"Was the paper reproduced? {short}. {counts} Beyond the paper" in page
-    assert "The claims are the paper's, in our words. The paper" in page
+    assert f"Was the paper reproduced? {short}. {counts}" in page
+    assert "The claims are the paper's, in our words. Profile" in page
 
 
 @pytest.mark.parametrize(
@@ -100,24 +118,40 @@ def test_the_proof_is_said_of_the_theorem(
     assert f"C1 a claim{text} reproduced {kinds}" in page
 
 
-def test_the_experiments_shown_are_this_runs(tmp_path: Path) -> None:
-    """Not those of an earlier run, whose files may lie beside them; the first pattern that fits."""
-    stems = ["features/digits-mini_vgg-lr0.003-measures", "purity/digits-head-lr0.01"]
-    for stem in [*stems, "features/digits-mini_vgg-lr0.001-measures", "flows/digits-mlp-curves"]:
-        path = tmp_path / f"{stem}.svg"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text('<svg width="100pt">')
-    patterns = {
-        "purity": ["purity/digits-mlp-*", "purity/*"],
-        "features": ["features/digits-mini_vgg-*-measures"],
-        "flows": ["flows/*"],
-    }
-    sections = [{"page": page, "figure": figure} for page, figure in patterns.items()]
-    shown = index.illustrated(sections, [tmp_path / f"{stem}.svg" for stem in stems], tmp_path)
-    assert [(section["page"], section["figure"]) for section in shown] == [
-        ("purity", stems[1]),
-        ("features", stems[0]),
+def test_a_finding_stands_in_its_place_with_the_figure_that_this_run_has(tmp_path: Path) -> None:
+    """One that an earlier run left, or that this run has not, is not shown."""
+    rows = [claim("C1", verdict=PARTLY), claim("C1.a", verdict=REFUTED)]
+    stale = tmp_path / "figures/causes/b.svg"
+    stale.parent.mkdir(parents=True)
+    stale.write_text('<svg width="100pt">')
+    findings = [
+        finding("headline", title="The theorems hold"),
+        finding("abstract", row="C1.a", verdict=REFUTED, claims=["C1"], figure="causes/b"),
+        finding("beyond", title="Beyond", claims=["C1"]),
+        finding("scope", title="What was easy"),
     ]
+    page = page_of(tmp_path, rows, findings)
+    assert page.count('src="figures/causes/a.svg"') == 2
+    assert "causes/b" not in page
+    text = text_of(tmp_path, rows, findings=findings)
+    assert "The theorems hold 0.71 A text." in text
+    assert "A title C1 partly decided by C1.a" in text
+    assert text.index("The theorems hold") < text.index("What the paper claims")
+    assert text.index("Beyond A text. Rows: C1.") < text.index("What was easy. A text.")
+    assert "<code>text</code>" in page
+
+
+def test_rows_that_do_not_hold_are_listed(tmp_path: Path) -> None:
+    refuted = {"value": 0.75, "interval": [0.5, 1.0], "predicate": "largest <= 0.25"}
+    rows = [
+        claim("C1", verdict=PARTLY),
+        claim("C1.a", verdict=REFUTED, scope="there", **refuted),
+        claim("C1.b", verdict=NOT_RUN, scope="nowhere"),
+    ]
+    text = text_of(tmp_path, rows)
+    assert "What does not hold: 1 row C1.a there: 0.75 (0.5 to 1), must be <= 0.25" in text
+    assert "What was not run: 1 row C1.b nowhere" in text
+    assert "What is undecided" not in text
 
 
 def test_the_answer_is_of_the_papers_claims_alone(tmp_path: Path) -> None:
@@ -130,22 +164,14 @@ def test_the_answer_is_of_the_papers_claims_alone(tmp_path: Path) -> None:
     ]
     page = text_of(tmp_path, rows)
     assert "Yes. Of its 2 claims: 2 reproduced." in page
-    assert "The claims are the paper's, in our words, except C8, which is ours. The paper" in page
+    assert "The claims are the paper's, in our words, except C8, which is ours. Profile" in page
     assert "C8 a claim not reproduced 0 of 1" in page
 
 
-def test_text_of_claims_and_data_is_escaped(tmp_path: Path) -> None:
+def test_text_of_claims_findings_and_data_is_escaped(tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>"
-    (tmp_path / "claims.json").write_text(
-        json.dumps([claim("C1", claim=hostile), claim("C1.a", scope=hostile)])
-    )
-    (tmp_path / "data.json").write_bytes(sealed_json({**DATA, "licence": hostile}))
-    call(
-        index,
-        **{"profile": "quick", "ledger": tmp_path / "claims.json", "folder": tmp_path},
-        **{"sections": "[]", "figures": tmp_path / "a.svg", "manifests": tmp_path / "data.json"},
-        index=tmp_path / "index.html",
-    )
-    page = (tmp_path / "index.html").read_text()
+    rows = [claim("C1", claim=hostile), claim("C1.a", scope=hostile)]
+    findings = [finding("beyond", text=hostile), finding("headline", title=hostile)]
+    page = page_of(tmp_path, rows, findings, {**DATA, "licence": hostile})
     assert hostile not in page
-    assert page.count(html.escape(hostile)) >= 2
+    assert page.count(html.escape(hostile)) >= 5
