@@ -41,7 +41,7 @@ def test_an_experiment_is_its_own_files_and_one_declaration(finished: Clone) -> 
     index = (finished.path / "reports/index.html").read_text()
     assert "How far labels lie apart" in index
     assert "Distances grow with the seed." in index
-    assert "figures/spread/distances.svg" in index
+    assert "pages/spread.html" in index
 
     # A claim may read its table; before, no row could.
     row = "{ scope: s, table: spread, where: {}, largest: distance, at_most: 9, figure: f }"

@@ -65,11 +65,10 @@ def test_every_reference_is_a_file_of_the_report(first: Clone, page: str) -> Non
         assert known or (folder / target.partition("#")[0]).is_file(), target
 
 
-def test_the_index_shows_every_claim_and_a_figure_of_every_experiment(first: Clone) -> None:
+def test_the_index_shows_every_claim_and_leads_to_every_experiment(first: Clone) -> None:
     found = references(first, "reports/index.html")
-    shown = {src.split("/")[1] for src in found.loaded if src.startswith("figures/")}
-    topics = {path.name for path in (first.path / "reports/figures").iterdir()}
-    assert shown == topics
+    pages = {f"pages/{path.name}" for path in (first.path / "reports/pages").glob("*.html")}
+    assert pages <= {target.partition("#")[0] for target in found.linked}
     rows = json.loads((first.path / "reports/claims.json").read_text())
     text = " ".join(found.texts)
     for row in rows:

@@ -67,7 +67,6 @@ EXPERIMENT = Experiment(
         captions={"distances": "by seed."},
         drawn=lambda config: [("distances", {})],
         inputs=lambda config, paths: {"table": paths.table("spread")},
-        shown=("spread/distances",),
         sentence="Distances grow with the seed.",
     ),
 )

@@ -117,7 +117,9 @@ def test_two_that_claim_one_file_are_refused(
     name: str, figure: str, tables: dict[str, str], said: str, published: dict[str, Any]
 ) -> None:
     """By their names, and the file's."""
-    page = Page(figures={"x": figure}, captions={"x": "x"}, drawn=lambda config: [("x", {})])
+    page = Page(
+        figures={"x": figure}, captions={"x": "x"}, sentence="x", drawn=lambda config: [("x", {})]
+    )
     more = Experiment(name=name, title="t", order=1, page=page, tables=tables)
     with pytest.raises(BadInput) as caught:
         made_by(published, more)

@@ -33,7 +33,6 @@ EXPERIMENT = Experiment(
         figures={"distances": "distances"},
         captions={"distances": "by seed."},
         drawn=lambda config: [("distances", {})],
-        shown=("spread/distances",),
         sentence="Distances grow.",
     ),
 )
@@ -119,16 +118,6 @@ def test_experiments_are_found_and_put_in_order(declare: Declare) -> None:
             '    computing=Computing("measure_spread"),\n',
             "",
             "has `tables`, `training` or `computing` alone",
-        ),
-        (
-            '        sentence="Distances grow.",\n',
-            "",
-            "declares one of `shown` and `sentence`; allowed: both or neither",
-        ),
-        (
-            '        shown=("spread/distances",),\n',
-            "",
-            "declares one of `shown` and `sentence`; allowed: both or neither",
         ),
         (
             '"measure_spread"',
