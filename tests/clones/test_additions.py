@@ -124,14 +124,14 @@ def test_the_recipes_lead_to_the_report(workspace: Clone) -> None:
     targets = ("reports/pages/classification.html", "reports/figures/data/wine.svg")
     workspace.run("snakemake", "--cores", "2", "--quiet", "all", "--", *targets)
 
-    stem = "reports/figures/classification/wine-shallow-lr0.01-squared_error"
-    drawn = pd.read_csv(workspace.path / f"{stem}-final.csv")
+    stem = "reports/figures/classification/wine"
+    drawn = pd.read_csv(workspace.path / f"{stem}-accuracies.csv")
     assert set(drawn["norm"]) == {"bn", "peak"}
     assert set(drawn["batching"]) == {"sorted"}
     assert set(drawn["loss"]) == {"squared_error"}
     assert (workspace.path / f"{stem}-curves.svg").is_file()
     page = (workspace.path / "reports/pages/classification.html").read_text()
-    assert "shallow on wine" in page
+    assert "shallow, training loss squared error on wine" in page
     assert "peak" in page
     results = pd.read_parquet(workspace.path / "data/results/classification.parquet")
     assert set(results["loss"]) == {"cross_entropy", "squared_error"}

@@ -30,7 +30,7 @@ def whence(clone: Clone, file: str) -> dict[str, Any]:
 
 
 def test_a_figure_is_traced_to_the_raw_data(first: Clone) -> None:
-    file = "reports/figures/classification/digits-head-lr0.01-curves.svg"
+    file = "reports/figures/classification/digits-curves.svg"
     told = whence(first, file)
     files = told["files"]
     for path, node in files.items():

@@ -103,7 +103,7 @@ def test_grids_of_another_profile_stand_beside_the_own_ones(
     assert "data/results/classification/digits-resnet/bn.parquet" not in made
     assert made["data/results/derivatives/digits-conv-terms.parquet"].rule == "adopt_extended"
     assert made["data/results/derivatives/digits-head-judged-terms.parquet"].rule == "derivatives"
-    assert "reports/figures/classification/digits-resnet-lr0.005-final.svg" in made
+    assert "reports/figures/classification/digits-accuracies.svg" in made
     assert not [a for a in made.values() if a.kind == "weights" and "resnet" in a.path]
 
 

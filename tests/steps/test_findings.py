@@ -59,7 +59,7 @@ def test_what_a_run_cannot_tell_is_left_out() -> None:
     [
         ({"place": "elsewhere"}, "place: found 'elsewhere'"),
         ({"text": "two\nlines"}, "text"),
-        ({"numbers": {"x": {"table": "t"}}}, "A, x: 'where' is a required property"),
+        ({"numbers": {"x": {"table": "t"}}}, "A, x: top level: 'where' is a required property"),
         ({"colour": 1}, "unknown key 'colour'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
@@ -79,9 +80,16 @@ def last_epochs(results: pd.DataFrame) -> pd.DataFrame:
     return results[results["epoch"] == results.groupby(run)["epoch"].transform("max")]
 
 
-def titled(network: Network) -> str:
-    """What a network is called, and what is special in its training."""
-    return f"{model_title(network['model'])}{specialities(network)}"
+def titles(networks: Iterable[Network]) -> list[str]:
+    """What each network is called: its name, what is special in its training and, where several
+    would be called the same, its learning rate.
+    """
+    networks = list(networks)
+    names = [f"{model_title(network['model'])}{specialities(network)}" for network in networks]
+    return [
+        f"{name}, rate {network['lr']:g}" if names.count(name) > 1 else name
+        for network, name in zip(networks, names, strict=True)
+    ]
 
 
 def _legend(figure: Figure) -> None:
@@ -103,9 +111,10 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
         results: runs of one data set in long form.
         classes: of the data set, for the lines at chance and, of cross-entropy, at a guess's loss.
     """
+    networks, tables = zip(*by_model(results), strict=True)
     rows = [
-        (titled(network) + (", controls" if group else ""), own)
-        for network, runs in by_model(results)
+        (title + (", controls" if group else ""), own)
+        for title, runs in zip(titles(networks), tables, strict=True)
         for group, own in with_controls(runs).items()
     ]
     batchings = batchings_in(results)
@@ -151,13 +160,14 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
     chance.
     """
     drawn = outcomes(results, 1 / classes)
-    networks = [(titled(network), runs) for network, runs in by_model(drawn)]
-    rows = [(title, norm) for title, runs in networks for norm in norms_in(runs)]
+    networks, tables = zip(*by_model(drawn), strict=True)
+    groups = [*zip(titles(networks), tables, strict=True)]
+    rows = [(title, norm) for title, runs in groups for norm in norms_in(runs)]
     places, batchings = grouped_places(rows), batchings_in(drawn)
     height = 0.8 + 0.17 * max(places.values())
     figure, panels = panel_grid(1, len(batchings), height, sharey=True)
     for axes, batching in zip(panels[0], batchings, strict=True):
-        for title, runs in networks:
+        for title, runs in groups:
             for norm in norms_in(runs):
                 own, look = where(runs, norm=norm, batching=batching), LOOKS[norm]
                 if len(own):
