@@ -99,3 +99,16 @@ def test_a_seed_gives_the_same_batches_at_every_call(digits):
     model = network("bn")
     first, again, other = (evaluate(model, digits.test, "random", 16, seed=s) for s in (0, 0, 1))
     assert first == again != other
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_is_dropped_out_of_what_is_measured(mode, digits):
+    """Or it would hang on the random numbers that were drawn before, and differ in a run that was
+    interrupted."""
+    torch.manual_seed(0)
+    dropping = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
+    dropping.train()
+    plain = nn.Sequential(nn.Flatten(), nn.Identity(), dropping[2])
+    found = evaluate(dropping, digits.test, mode, 16, 0)
+    assert found == evaluate(plain, digits.test, mode, 16, 0)
+    assert dropping[1].training

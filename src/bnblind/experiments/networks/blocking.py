@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Part
 from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.evaluation import measured_in_training
 from bnblind.experiments.networks.losses import training_loss
 from bnblind.experiments.randomness import stream
 from bnblind.norms.bn import BatchNorm
@@ -39,7 +40,7 @@ def blocked_shares(model: nn.Module, part: Part, cell: NetworkCell, seed: int) -
     """
     if not any(isinstance(layer, BatchNorm) for layer in model.modules()):
         return {}
-    model, loss = copy.deepcopy(model).double().train(), training_loss(cell.loss)
+    model, loss = measured_in_training(copy.deepcopy(model).double()), training_loss(cell.loss)
     with BlindnessProbe(model) as probe:
         for batch in whole_batches(part, cell, seed):
             loss(model(part[batch].double()), part.labels[batch], "mean").backward()
@@ -68,7 +69,7 @@ def mixture_shares(model: nn.Module, part: Part, cell: NetworkCell, seed: int) -
     norms = [layer for layer in model.modules() if isinstance(layer, BatchNorm)]
     if len(norms) != 1:
         return {}
-    model, loss = copy.deepcopy(model).double().train(), training_loss(cell.loss)
+    model, loss = measured_in_training(copy.deepcopy(model).double()), training_loss(cell.loss)
     (norm,) = (layer for layer in model.modules() if isinstance(layer, BatchNorm))
     points: list[Tensor] = []
 

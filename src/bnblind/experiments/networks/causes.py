@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bnblind.experiments.datasets import Part
 from bnblind.experiments.networks.blocking import whole_batches
 from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.evaluation import measured_in_training
 from bnblind.experiments.networks.losses import training_loss
 from bnblind.norms import Norm
 from bnblind.shares import blocked
@@ -97,7 +98,7 @@ def blocked_share(model: nn.Module, part: Part, cell: NetworkCell, seed: int) ->
         cell: its batching, batch size and loss; ``cell.probed`` batches, shorter ones left out.
         seed: of the batches, the same for every model.
     """
-    model = copy.deepcopy(model).double().train()
+    model = measured_in_training(copy.deepcopy(model).double())
     layer = first_norm(model)
     if not layer.blocks_as_bn:
         return None

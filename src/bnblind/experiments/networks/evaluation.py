@@ -1,7 +1,8 @@
 """Loss and accuracy of a classifier in the three modes of the experiments.
 
 ``eval``: evaluation mode. ``random`` and ``label``: training mode, so that batch norm takes its
-statistics from the batch, on random and on label-pure batches. The model is left as found.
+statistics from the batch, on random and on label-pure batches; nothing is dropped out. The model is
+left as found.
 """
 
 from collections.abc import Iterator
@@ -32,6 +33,15 @@ def preserved(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def measured_in_training(model: nn.Module) -> nn.Module:
+    """The model in training mode, but for its dropout: what is measured there is not random."""
+    model.train()
+    for layer in model.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.eval()
+    return model
+
+
 def batches_of(part: Part, mode: str, batch_size: int, seed: int, chunk: int = CHUNK) -> Batches:
     """The batches in which ``mode`` shows ``part`` to a model; arguments as of :func:`evaluate`."""
     if mode == "eval":
@@ -59,7 +69,7 @@ def evaluate(
     """
     of_logits, total, correct = training_loss(loss), 0.0, 0.0
     with preserved(model), torch.no_grad():
-        model.train(mode != "eval")
+        model.eval() if mode == "eval" else measured_in_training(model)
         for batch in batches_of(part, mode, batch_size, seed, chunk):
             logits, labels = model(part[batch]), part.labels[batch]
             total += of_logits(logits, labels, "sum").item()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Dataset, Part
 from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.evaluation import measured_in_training
 from bnblind.experiments.networks.losses import split_loss_of
 from bnblind.experiments.networks.models import kept_model
 from bnblind.experiments.randomness import stream
@@ -52,14 +53,14 @@ class Probing:
 
 
 def trained_model(cell: NetworkCell, data: Dataset, weights: Mapping[str, Tensor]) -> nn.Module:
-    """The network with the weights of some epoch, in training mode; its running statistics are
+    """The network with the weights of some epoch, in training mode without dropout; its running statistics are
     those of the training images.
 
     The running averages of training lag behind, and at initialization say nothing.
     """
     built = kept_model(cell, data, weights)
     average_statistics(built, data.train.chunks(cell.chunk))
-    return built.train()
+    return measured_in_training(built)
 
 
 def split_at(
