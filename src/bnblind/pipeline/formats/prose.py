@@ -99,7 +99,7 @@ def glossary_of(text: str) -> tuple[str, Contents, dict[str, str]]:
 
 def with_terms(body: str, terms: Mapping[str, str]) -> str:
     """The text in which the first use of each term leads to the glossary."""
-    left = {anchor: True for anchor in terms.values()}
+    left = dict.fromkeys(terms.values(), True)
     words = "|".join(re.escape(term) for term in sorted(terms, key=len, reverse=True))
     # Headings, captions, code and formulas stay as they are.
     other = r"<(a|code|pre|math|h\d|table|figure)\b.*?</\1>|<[^>]*>"
