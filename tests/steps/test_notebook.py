@@ -99,7 +99,9 @@ def test_the_first_use_of_a_term_leads_to_the_glossary(tmp_path: Path) -> None:
     found = re.findall('<a class="term" href="glossary.html#([a-z-]*)">(.*?)</a>', page)
     assert found == [("mean-share", "mean shares"), ("purity-label-pure", "label-pure")]
     glossary = (tmp_path / "glossary.html").read_text()
-    assert '<li id="purity-label-pure"><dfn>Purity, label-pure</dfn>: a share, theory.md.' in glossary
+    assert (
+        '<li id="purity-label-pure"><dfn>Purity, label-pure</dfn>: a share, theory.md.' in glossary
+    )
     assert "<math " in glossary
 
 
