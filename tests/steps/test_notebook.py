@@ -94,8 +94,8 @@ TERMS = """# Glossary
 
 def test_the_first_use_of_a_term_leads_to_the_glossary(tmp_path: Path) -> None:
     """In running text, whatever its case and number; not in headings, code or other links."""
-    prose = "## Purity\n\n`purity` [purity](https://a.org) Purities, mean shares; label-pure mean share row"
-    page = page_of(tmp_path, written(prose), glossary=TERMS)
+    uses = "`purity` [purity](https://a.org) Purities, mean shares; label-pure mean share row"
+    page = page_of(tmp_path, written(f"## Purity\n\n{uses}"), glossary=TERMS)
     found = re.findall('<a class="term" href="glossary.html#([a-z-]*)">(.*?)</a>', page)
     assert found == [("mean-share", "mean shares"), ("purity-label-pure", "label-pure")]
     glossary = (tmp_path / "glossary.html").read_text()
