@@ -262,6 +262,4 @@ def code_of_page(name):
     """
     executing = code_of("notebook")
     norms = code_of_norms(schema.registered_names("norm"))
-    return sorted(
-        {*executing, *norms, *import_closure([f"notebooks/{name}.ipynb"])}
-    )
+    return sorted({*executing, *norms, *import_closure([f"notebooks/{name}.ipynb"])})

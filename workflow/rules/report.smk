@@ -29,7 +29,9 @@ for name, experiment in SHOWN.items():
             captions=experiment.page.captions,
             parameters=json.dumps({"numerics": NUMERICS, **page_inputs, **settings}),
         shell:
-            step("notebook --rule {params.made_by:q} --parameters {params.parameters:q}")
+            step(
+                "notebook --rule {params.made_by:q} --parameters {params.parameters:q}"
+            )
 
 
 rule pages:
