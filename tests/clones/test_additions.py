@@ -28,13 +28,14 @@ def test_an_experiment_is_its_own_files_and_one_declaration(finished: Clone) -> 
     add(finished, {name: text for name, text in toy.FILES.items() if name != step})
     config = finished.path / "config/config.yaml"
     config.write_text(config.read_text() + toy.SECTION)
-    assert finished.planned() == {"spread": 1, "spread_page": 1, **SHOWN}
+    assert finished.planned() == {"spread": 1, "spread_page": 1, "pages": 1, **SHOWN}
     assert finished.planned("--snakefile", "workflow/Snakefile") == finished.planned()
 
     finished.run("snakemake", "--cores", "2", "--quiet", "all")
     after = finished.hashes()
     changed = {name for name, found in before.items() if after[name] != found}
-    assert changed == {"reports/index.html", "reports/pages/pipeline.html"}
+    neighbours = {f"reports/pages/{name}.html" for name in ("linear_signal", "derivatives")}
+    assert changed == {"reports/index.html", "reports/pages/pipeline.html", *neighbours}
     figure = [f"reports/figures/spread/distances.{s}" for s in ("svg", "pdf", "png", "csv")]
     pages = ["reports/pages/spread.html", "reports/pages/spread.ipynb"]
     assert set(after) - set(before) == {*figure, *pages, "data/results/spread.parquet"}

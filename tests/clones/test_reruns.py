@@ -6,6 +6,8 @@ from tests.helpers.clones import PAGES, Clone, copy_of
 
 JUDGED = {"claims": 1, "index": 1}
 """What reads every table of results, and what reads that."""
+SHOWN = {"pages": 1, "index": 1}
+"""What shows an executed notebook."""
 ABOUT = {"about": 1}
 """The page that shows the whole configuration."""
 SWEPT = {
@@ -17,12 +19,12 @@ SWEPT = {
 ONE_GRID = {
     **{"train_classification": 2, "list_weights": 1, "collect_classification": 1},
     **{"classification_page": 1, "derivatives": 1, "derivatives_page": 1},
-    **{"features": 1, "features_page": 1},
+    **{"features": 1, "features_page": 1, "pages": 1},
     **SWEPT,
     **JUDGED,
 }
 TRAINING = {**ONE_GRID, "train_classification": 5, "derivatives": 2}
-FLOWS = {"train_flows": 3, "collect_flows": 1, "flows_page": 1}
+FLOWS = {"train_flows": 3, "collect_flows": 1, "flows_page": 1, "pages": 1}
 GANS = {"train_gan": 1, "collect_gan": 1, "gan_page": 1}
 ADOPTED = {"adopt_practice": 1, "collect_federated": 1, "federated_page": 1}
 DATA = {
@@ -31,8 +33,8 @@ DATA = {
     **FLOWS,
     **GANS,
 }
-TOY = {"linear_signal": 1, "linear_signal_page": 1}
-THEOREMS = {"theorems": 1, "theorems_page": 1}
+TOY = {"linear_signal": 1, "linear_signal_page": 1, "pages": 1}
+THEOREMS = {"theorems": 1, "theorems_page": 1, "pages": 1}
 EVERYTHING = {**DATA, **TOY, **THEOREMS, **ADOPTED, **ABOUT}
 CHANGES = {
     "the optimizer's momentum": (
@@ -52,13 +54,13 @@ CHANGES = {
         "config/config.yaml",
         "digits-head: { batchings: [label, random], batch_size: 32,",
         "digits-head: { batchings: [label, random], batch_size: 16,",
-        {"derivatives": 1, "derivatives_page": 1, **JUDGED, **ABOUT},
+        {"derivatives": 1, "derivatives_page": 1, "pages": 1, **JUDGED, **ABOUT},
     ),
     "which features are drawn": (
         "config/config.yaml",
         "samples: 40",
         "samples: 50",
-        {"features": 1, "features_page": 1, **JUDGED, **ABOUT},
+        {"features": 1, "features_page": 1, "pages": 1, **JUDGED, **ABOUT},
     ),
     "the toy task's step size": (
         "config/config.yaml",
@@ -76,7 +78,7 @@ CHANGES = {
         "src/bnblind/figures/theorems.py",
         "ms=4.5",
         "ms=4.6",
-        {"theorems_page": 1, "index": 1},
+        {"theorems_page": 1, **SHOWN},
     ),
     "the training loop": (
         "src/bnblind/experiments/networks/training.py",
@@ -107,7 +109,7 @@ CHANGES = {
         "src/bnblind/pipeline/declarations/purity.py",
         "between random and label-pure.",
         "from random to label-pure.",
-        {"purity_page": 1, "index": 1},
+        {"purity_page": 1, **SHOWN},
     ),
     "the flows' learning rate": (
         "config/config.yaml",
@@ -124,8 +126,15 @@ CHANGES = {
         "notebooks/classification.ipynb",
         "# Classification",
         "# The classification",
-        {"classification_page": 1, "index": 1},
+        {"classification_page": 1, **SHOWN},
     ),
+    "the pages' style": (
+        "src/bnblind/pipeline/formats/templates/style.css",
+        "font-size: 1.7rem",
+        "font-size: 1.8rem",
+        {"pages": 1, "about": 1, **JUDGED},
+    ),
+    "the glossary": ("docs/glossary.md", "# Glossary\n", "# The glossary\n", SHOWN),
     "a claim's tolerance": ("config/claims.yaml", "at_most: 0.999", "at_most: 0.998", JUDGED),
     "a data set's registered licence": (
         "config/datasets.yaml",

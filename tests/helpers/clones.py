@@ -19,8 +19,8 @@ PAGES = {
     f"{name}_page": 1
     for name, experiment in experiments().items()
     if experiment.page and name in SMOKE | dict.fromkeys(*SMOKE["shows"].values())
-}
-"""Rule -> jobs of the experiments' pages."""
+} | {"pages": 1}
+"""Rule -> jobs of the experiments' notebooks, and of all pages."""
 
 
 def user_environment(**extra: str) -> dict[str, str]:

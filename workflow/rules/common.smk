@@ -140,10 +140,10 @@ def code_of_norms(norms):
     return import_closure([file_of(norm_module(norm)) for norm in norms])
 
 
-def templates(name):
-    """A page's template and the files that all templates share."""
+def templates(*names):
+    """Templates of pages and the files that all of them share."""
     folder = "src/bnblind/pipeline/formats/templates"
-    return [f"{folder}/{file}" for file in (name, "base.html.j2", "style.css")]
+    return [f"{folder}/{file}" for file in (*names, "base.html.j2", "style.css")]
 
 
 def asked(name):
@@ -261,8 +261,5 @@ def code_of_page(name):
     what is drawn together.
     """
     executing = code_of("notebook")
-    shown = templates("page.html.j2")
     norms = code_of_norms(schema.registered_names("norm"))
-    return sorted(
-        {*executing, *shown, *norms, *import_closure([f"notebooks/{name}.ipynb"])}
-    )
+    return sorted({*executing, *norms, *import_closure([f"notebooks/{name}.ipynb"])})

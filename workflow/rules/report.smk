@@ -1,6 +1,7 @@
 # The pages: a notebook of each experiment that has one, the ledger of claims, the first page.
 
 SHOWN = {name: e for name, e in EXPERIMENTS.items() if e.page}
+READING = "To read along"
 
 for name, experiment in SHOWN.items():
     page_rule = experiment.makes_page
@@ -18,7 +19,6 @@ for name, experiment in SHOWN.items():
         output:
             *figures_of(experiment),
             executed=kept(PATHS.notebook(name)),
-            page=reported(PATHS.page(name), experiment.title, "page"),
         log:
             PATHS.log(page_rule),
         resources:
@@ -26,15 +26,38 @@ for name, experiment in SHOWN.items():
         params:
             **shared(page_rule),
             made_by=page_rule,
-            captions={"page": "all figures of the experiment, with tables and text."}
-            | experiment.page.captions,
+            captions=experiment.page.captions,
             parameters=json.dumps({"numerics": NUMERICS, **page_inputs, **settings}),
-            adopted=json.dumps(WHOLE.marks(experiment)),
         shell:
             step(
-                "notebook --rule {params.made_by:q} --parameters {params.parameters:q} "
-                "--adopted {params.adopted:q}"
+                "notebook --rule {params.made_by:q} --parameters {params.parameters:q}"
             )
+
+
+rule pages:
+    input:
+        code=code_of("pages"),
+        templates=templates("page.html.j2", "explore.html.j2", "glossary.html.j2"),
+        executed=[PATHS.notebook(name) for name in SHOWN],
+        terms="docs/glossary.md",
+    output:
+        pages=[reported(PATHS.page(n), e.title, "page") for n, e in SHOWN.items()],
+        glossary=reported(PATHS.page("glossary"), READING, "glossary"),
+        explorable=reported(PATHS.page("explore"), READING, "a batch to try"),
+    log:
+        PATHS.log("pages"),
+    resources:
+        **asked("pages"),
+    params:
+        **shared("pages"),
+        captions={
+            "page": "all figures of the experiment, with tables and text.",
+            "glossary": "the words that the pages use.",
+            "a batch to try": "what batch norm blocks of a gradient that one chooses.",
+        },
+        adopted=json.dumps({name: WHOLE.marks(e) for name, e in SHOWN.items()}),
+    shell:
+        step("pages --adopted {params.adopted:q}")
 
 
 TABLES = {
@@ -86,6 +109,7 @@ rule about:
         code=code_of("about"),
         templates=templates("about.html.j2"),
         graph="docs/images/rulegraph.svg",
+        citation="CITATION.cff",
     output:
         page=reported(PATHS.page("pipeline"), CLAIMS, "rules and configuration"),
     log:

@@ -122,8 +122,8 @@ def _of_experiment(experiment: Experiment, whole: Shown, paths: Paths) -> Iterat
         for stem in experiment.stems(whole.view(experiment, paths)[0]):
             for path in paths.figure(stem):
                 yield Artifact(path, "figure", "reported", page_rule, name)
-        for path in (paths.page(name), paths.notebook(name)):
-            yield Artifact(path, "page", "reported", page_rule, name)
+        yield Artifact(paths.notebook(name), "page", "reported", page_rule, name)
+        yield Artifact(paths.page(name), "page", "reported", "pages", name)
 
 
 def _of_report(paths: Paths, *, weights: bool) -> Iterator[Artifact]:
@@ -132,6 +132,8 @@ def _of_report(paths: Paths, *, weights: bool) -> Iterator[Artifact]:
     told = paths.findings(), paths.macros()
     for path in (paths.ledger(), paths.verdicts(), *told, paths.page("claims")):
         yield Artifact(path, "page", "reported", "claims")
+    for page in ("glossary", "explore"):
+        yield Artifact(paths.page(page), "page", "reported", "pages")
     yield Artifact(paths.page("pipeline"), "page", "reported", "about")
     yield Artifact(paths.index(), "page", "reported", "index")
 

@@ -1,4 +1,4 @@
-"""Step: the page that says how the results came about."""
+"""Step: the page that says how the results came about, and how to cite them."""
 
 import base64
 
@@ -11,7 +11,7 @@ from bnblind.pipeline.options import parse
 
 
 def main(argv: list[str]) -> None:
-    args = parse(__name__, argv, settings="settings", file="graph page")
+    args = parse(__name__, argv, settings="settings", file="graph citation page")
     graph = args.graph.read_bytes()
     page = fill(
         "about.html.j2",
@@ -20,5 +20,6 @@ def main(argv: list[str]) -> None:
         settings=yaml.safe_dump(args.settings, sort_keys=False, default_flow_style=None, width=96),
         graph=base64.b64encode(graph).decode(),
         readable=readable_width(graph),
+        citation=yaml.safe_load(args.citation.read_text(encoding="utf-8")),
     )
     publish({args.page: page})

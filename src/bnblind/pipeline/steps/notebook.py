@@ -1,26 +1,22 @@
-"""Step: execute a parameterized notebook and render it to a page, the same bytes every time."""
+"""Step: execute a parameterized notebook, the same bytes every time."""
 
 import json
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
 import nbformat
 import papermill
-from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from traitlets.config import Config
 
 from bnblind.errors import BadInput
 from bnblind.pipeline.formats.files import publish
-from bnblind.pipeline.formats.pages import fill
 from bnblind.pipeline.formats.publishing import SOURCE, source_text
 from bnblind.pipeline.options import parse
 
@@ -124,37 +120,9 @@ def normalize(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def render(
-    notebook: NotebookNode, title: str, adopted: Mapping[str, Any] = MappingProxyType({})
-) -> bytes:
-    """A self-contained page: prose and results, without the code, in the report's own style.
-
-    Args:
-        adopted: what is shown of other profiles, ``Shown.marks``.
-    """
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
-    body, _ = exporter.from_notebook_node(notebook)
-    body = re.sub(r"[ \t]+\n", "\n", body)
-    return fill("page.html.j2", title=title, body=body, adopted=adopted)
-
-
-def title_of(notebook: NotebookNode) -> str:
-    """The first heading."""
-    return next(
-        line.removeprefix("# ")
-        for cell in notebook.cells
-        if cell.cell_type == "markdown"
-        for line in cell.source.splitlines()
-        if line.startswith("# ")
-    )
-
-
 def main(argv: list[str]) -> None:
-    args = parse(
-        __name__, argv, word="rule", settings="parameters adopted", file="notebook executed page"
-    )
+    args = parse(__name__, argv, word="rule", settings="parameters", file="notebook executed")
     source = source_of(args.rule, args.parameters)
     executed = normalize(execute(args.notebook, args.parameters, source))
-    page = render(executed, title_of(executed), args.adopted)
-    publish({args.executed: nbformat.writes(executed).encode(), args.page: page})
-    print(f"{args.page}: {len(executed.cells)} cells")
+    publish({args.executed: nbformat.writes(executed).encode()})
+    print(f"{args.executed}: {len(executed.cells)} cells")
