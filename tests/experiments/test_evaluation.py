@@ -104,7 +104,8 @@ def test_a_seed_gives_the_same_batches_at_every_call(digits):
 @pytest.mark.parametrize("mode", MODES)
 def test_nothing_is_dropped_out_of_what_is_measured(mode, digits):
     """Or it would hang on the random numbers that were drawn before, and differ in a run that was
-    interrupted."""
+    interrupted.
+    """
     torch.manual_seed(0)
     dropping = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
     dropping.train()

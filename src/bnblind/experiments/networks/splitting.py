@@ -53,8 +53,8 @@ class Probing:
 
 
 def trained_model(cell: NetworkCell, data: Dataset, weights: Mapping[str, Tensor]) -> nn.Module:
-    """The network with the weights of some epoch, in training mode without dropout; its running statistics are
-    those of the training images.
+    """The network with the weights of some epoch, in training mode without dropout; its running
+    statistics are those of the training images.
 
     The running averages of training lag behind, and at initialization say nothing.
     """
