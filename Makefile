@@ -67,6 +67,7 @@ lint: env
 	mypy
 	python scripts/documents.py --check
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 # Needs Coq, and no Python package; COQCHK=1 also runs Coq's second checker.
 proofs:

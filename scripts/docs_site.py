@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 sys.path.insert(0, "src")
 
@@ -145,7 +145,7 @@ def page_of_source(file: str) -> str:
     """A source file as a page."""
     language = LANGUAGES.get(PurePosixPath(file).suffix, "text")
     text = Path(file).read_text(encoding="utf-8")
-    unsearched = "---\nsearch: { exclude: true }\n---\n"
+    unsearched = "---\nsearch: { exclude: true }\nhide: [navigation, toc]\n---\n"
     return (
         f"{unsearched}# {PurePosixPath(file).name}\n\n`{file}`\n\n~~~~~ {language}\n{text}\n~~~~~\n"
     )
@@ -270,7 +270,7 @@ MADE = {
 def on_config(config: "MkDocsConfig") -> None:
     """Where the site is published, the report lies above it."""
     if config.site_url and config.nav:
-        config.nav.append({"Report": posixpath.join(config.site_url, "../index.html")})
+        config.nav.append({"Report": urljoin(config.site_url, "../")})
 
 
 def on_files(files: "Files", config: "MkDocsConfig") -> None:
@@ -318,13 +318,17 @@ def with_formulas(content: str) -> str:
 
 
 def with_references(content: str, root: str) -> str:
-    """The page with the roles of docstrings, and the documents that these name, as links."""
+    """The page with the roles of docstrings, and the documents that these name, as links; without
+    the colons that introduce a docstring's code.
+    """
 
     def reference(match: re.Match[str]) -> str:
         if not match[1].startswith("bnblind."):
             return f"<code>{match[1]}</code>"
         return f'<autoref identifier="{match[1]}" optional><code>{match[1]}</code></autoref>'
 
+    content = re.sub(r"<p>::</p>\n", "", content)
+    content = re.sub(r'::(?=</p>\n<div class="highlight)', ":", content)
     content = re.sub(r":(?:func|class|mod|meth):<code>([\w.]+)</code>", reference, content)
     return re.sub(
         r"(?<![\w/])docs/(\w+)\.md(?![^<]*</(?:code|a)>)",
