@@ -8,20 +8,22 @@ every link of every page is followed, and no page may ask another host for anyth
 
 import ast
 import html
+import io
 import os
 import posixpath
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout, suppress
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 from urllib.parse import unquote, urljoin, urlsplit
 
 sys.path.insert(0, "src")
 
-from bnblind.__main__ import COMMANDS
+from bnblind.__main__ import COMMANDS, main
 from bnblind.norm_facts import norm_facts, norm_files
 
 if TYPE_CHECKING:
@@ -240,11 +242,11 @@ def modules_page() -> str:
 
 
 def help_of(*words: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": "src", "COLUMNS": "88"}
-    command = [sys.executable, "-m", "bnblind", *words, "--help"]
-    return subprocess.run(
-        command, env=environment, check=True, capture_output=True, text=True
-    ).stdout
+    """What a command says of itself, in lines of 88 characters."""
+    said = io.StringIO()
+    with patch.dict(os.environ, COLUMNS="88"), redirect_stdout(said), suppress(SystemExit):
+        main([*words, "--help"])
+    return said.getvalue()
 
 
 def commands_page() -> str:

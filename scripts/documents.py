@@ -41,7 +41,7 @@ from bnblind.review.runs import (
 
 README, CONFIG, DVC = Path("README.md"), Path("config/README.md"), Path("dvc.yaml")
 MACHINES, RECEIPTS = Path("docs/machines.md"), Path("receipts")
-SCALE = Path("docs/scale.md")
+SCALE, FLOWS = Path("docs/scale.md"), Path("docs/flows.md")
 FINDINGS = Path("config/findings.yaml")
 PATHS = Paths(".")
 NORMS = {"none": "no norm", "bn": "BN", "ln": "LN"}
@@ -324,6 +324,24 @@ def run_costs() -> str:
     return "\n".join(table(["grid", "profile", "runs", "CPU seconds a run"], rows))
 
 
+def flows_found() -> str:
+    """What the published flows say of real test images and mixtures, by the kind of statistics."""
+    runs = read_table(Path("published/quick") / PATHS.table("flows"))
+    runs = runs[runs["metric"].str.fullmatch(r"test\.(plain|recalibrated)\.(gap|auc)")]
+    rows = []
+    setting = ["pair", "coupling_norm", "batching", "norm"]
+    for (pair, coupling_norm, batching, norm), own in runs.groupby(setting, sort=False):
+        told = [own.loc[own["metric"] == f"test.{m}", "value"] for m in FLOW_MEASURES]
+        gaps = [interval(values, 1) for values in told[:2]]
+        chances = [interval(values, 2) for values in told[2:]]
+        words = [pair.replace("v", " and "), BATCHES[batching], coupling_norm, NORMS[norm]]
+        rows.append([*words, *gaps, *chances, str(own["seed"].nunique())])
+    header = ["digits", "batches", "coupling norm", "norm", "gap", "gap, recalibrated"]
+    return "\n".join(table([*header, "AUC", "AUC, recalibrated", "seeds"], sorted(rows)))
+
+
+FLOW_MEASURES = ("plain.gap", "recalibrated.gap", "plain.auc", "recalibrated.auc")
+
 PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
     "declared": {
         "experiments": (README, experiments_table),
@@ -334,6 +352,7 @@ PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
         "receipts": (MACHINES, receipts_table),
         "costs": (SCALE, costs),
         "run costs": (SCALE, run_costs),
+        "flows": (FLOWS, flows_found),
     },
     "results": {"results": (README, results), "findings": (README, findings)},
 }
