@@ -313,10 +313,11 @@ def with_formulas(content: str) -> str:
 
     def converted(match: re.Match[str]) -> str:
         display = "block" if match[1] == "div" else "inline"
-        return convert(html.unescape(match[2]).strip(), display=display)
+        formula = convert(html.unescape(match[2]).strip(), display=display)
+        return formula.replace("<mo>&#x02016;", '<mo stretchy="false">&#x02016;')  # of lengths
 
-    formula = r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>'
-    return re.sub(formula, converted, content, flags=re.DOTALL)
+    tex = r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>'
+    return re.sub(tex, converted, content, flags=re.DOTALL)
 
 
 def with_references(content: str, root: str) -> str:
