@@ -126,21 +126,17 @@ def with_wide_lists(markdown: str) -> str:
     """The document with what belongs to a list's entry indented by four, as Python-Markdown asks;
     GitHub asks for two.
     """
-    lines, open_entries = [], []
+    lines: list[str] = []
+    open_entries: list[int] = []  # where the texts of the entries around a line begin
     for line in markdown.split("\n"):
         indent = len(line) - len(line.lstrip())
         if line.strip():
             open_entries = [inner for inner in open_entries if indent >= inner]
-        wider = sum(4 - (inner - outer) for outer, inner in pairs(open_entries))
+        wider = 4 * len(open_entries) - (open_entries[-1] if open_entries else 0)
         lines.append(" " * wider + line if line.strip() else line)
         if entry := re.match(r" *(?:-|\d+\.) +", line):
             open_entries.append(len(entry[0]))
     return "\n".join(lines)
-
-
-def pairs(inner: list[int]) -> Iterator[tuple[int, int]]:
-    """Where the entries around a line begin, and where their texts do."""
-    return zip([0, *inner], inner, strict=False)
 
 
 def page_of_source(file: str) -> str:

@@ -324,13 +324,17 @@ def run_costs() -> str:
     return "\n".join(table(["grid", "profile", "runs", "CPU seconds a run"], rows))
 
 
+FLOW_MEASURES = ("plain.gap", "recalibrated.gap", "plain.auc", "recalibrated.auc")
+
+
 def flows_found() -> str:
     """What the published flows say of real test images and mixtures, by the kind of statistics."""
     runs = read_table(Path("published/quick") / PATHS.table("flows"))
     runs = runs[runs["metric"].str.fullmatch(r"test\.(plain|recalibrated)\.(gap|auc)")]
     rows = []
     setting = ["pair", "coupling_norm", "batching", "norm"]
-    for (pair, coupling_norm, batching, norm), own in runs.groupby(setting, sort=False):
+    for chosen, own in runs.groupby(setting):
+        pair, coupling_norm, batching, norm = map(str, chosen)
         told = [own.loc[own["metric"] == f"test.{m}", "value"] for m in FLOW_MEASURES]
         gaps = [interval(values, 1) for values in told[:2]]
         chances = [interval(values, 2) for values in told[2:]]
@@ -339,8 +343,6 @@ def flows_found() -> str:
     header = ["digits", "batches", "coupling norm", "norm", "gap", "gap, recalibrated"]
     return "\n".join(table([*header, "AUC", "AUC, recalibrated", "seeds"], sorted(rows)))
 
-
-FLOW_MEASURES = ("plain.gap", "recalibrated.gap", "plain.auc", "recalibrated.auc")
 
 PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
     "declared": {
