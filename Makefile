@@ -10,7 +10,6 @@ ENVIRONMENT := $(shell (pwd; cat requirements.lock pyproject.toml) | cksum | tr 
 STAMP := $(VENV)/made-$(ENVIRONMENT)
 # The documents' site has packages of its own.
 DOCS := .venv-docs
-DOCS_STAMP := $(DOCS)/made-$(shell (pwd; cat docs/requirements.lock) | cksum | tr ' ' '-')
 SMK := Snakefile workflow/Snakefile workflow/rules/*.smk
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -98,17 +97,16 @@ lock: env
 	$(LOCKED) --extra pipeline --extra dev --output-file requirements.lock pyproject.toml
 	$(LOCKED) --group docs --output-file docs/requirements.lock
 
-$(DOCS_STAMP):
+$(DOCS)/made: docs/requirements.lock
 	@python=$$(sh scripts/find_python.sh "$(PYTHON)") || exit 1; "$$python" -m venv $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet $(UV)
 	$(DOCS)/bin/uv pip sync --quiet --require-hashes --python $(DOCS)/bin/python docs/requirements.lock
-	rm -f $(DOCS)/made-*
 	touch $@
 
 # The documents as a site, in site/: fails on a link that leads nowhere. SITE_URL is where it will be
 # published, below the report.
-docs: $(DOCS_STAMP)
-	SOURCE_DATE_EPOCH=0 $(DOCS)/bin/mkdocs build --clean --quiet
+docs: $(DOCS)/made
+	SOURCE_DATE_EPOCH=0 $(DOCS)/bin/python -m mkdocs build --clean --quiet
 
 # Refresh what the documents say of the declarations and schemas.
 documents: env

@@ -15,7 +15,14 @@ from bnblind.pipeline.configuration.schema import read_yaml
 from tests.conftest import ROOT
 from tests.helpers.scripts import import_script
 
-FILES = ("README.md", "config/README.md", "dvc.yaml", "docs/machines.md", "docs/scale.md")
+FILES = (
+    "README.md",
+    "config/README.md",
+    "dvc.yaml",
+    "docs/machines.md",
+    "docs/scale.md",
+    "docs/flows.md",
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +61,7 @@ def run(tmp_path: Path, documents: ModuleType, monkeypatch: pytest.MonkeyPatch) 
         ("config/README.md", "profile", "integer >= 0 | seed of the split", "integer | seed of"),
         ("config/README.md", "claims", "the mean over the seeds", "the mean"),
         ("config/README.md", "datasets", "| `files.FILE.sha256` |", "| `files.FILE.sha` |"),
+        ("docs/flows.md", "flows", "| 9 and 8 | random |", "| 9 and 8 | label-pure |"),
         ("dvc.yaml", "metrics", "  - data/results/rates.json\n", ""),
     ],
 )
