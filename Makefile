@@ -8,12 +8,15 @@ UV := uv==0.13.9
 # The environment is made again when these texts change, or the clone's place.
 ENVIRONMENT := $(shell (pwd; cat requirements.lock pyproject.toml) | cksum | tr ' ' '-')
 STAMP := $(VENV)/made-$(ENVIRONMENT)
+# The documents' site has packages of its own.
+DOCS := .venv-docs
 SMK := Snakefile workflow/Snakefile workflow/rules/*.smk
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
+export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: certify faults fresh-machine env run reproduce publish check test lint bench lock documents pictures numbers resources proofs
+.PHONY: certify docs faults fresh-machine env run reproduce publish check test lint bench lock documents pictures numbers resources proofs
 
 env: $(STAMP)
 
@@ -63,6 +66,7 @@ lint: env
 	mypy
 	python scripts/documents.py --check
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 # Needs Coq, and no Python package; COQCHK=1 also runs Coq's second checker.
 proofs:
@@ -87,10 +91,22 @@ faults: env
 certify: env
 	python scripts/certify.py runs/certificate
 
-# Refresh requirements.lock to the newest versions that pyproject.toml allows.
+# Refresh both locks to the newest versions that pyproject.toml allows.
+LOCKED := uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11
 lock: env
-	uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
-	  --extra pipeline --extra dev --output-file requirements.lock pyproject.toml
+	$(LOCKED) --extra pipeline --extra dev --output-file requirements.lock pyproject.toml
+	$(LOCKED) --group docs --output-file docs/requirements.lock
+
+$(DOCS)/made: docs/requirements.lock
+	@python=$$(sh scripts/find_python.sh "$(PYTHON)") || exit 1; "$$python" -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet $(UV)
+	$(DOCS)/bin/uv pip sync --quiet --require-hashes --python $(DOCS)/bin/python docs/requirements.lock
+	touch $@
+
+# The documents as a site, in site/: fails on a link that leads nowhere. SITE_URL is where it will be
+# published, below the report.
+docs: $(DOCS)/made
+	SOURCE_DATE_EPOCH=0 $(DOCS)/bin/python -m mkdocs build --clean --quiet
 
 # Refresh what the documents say of the declarations and schemas.
 documents: env

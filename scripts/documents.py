@@ -42,7 +42,7 @@ from bnblind.review.runs import (
 
 README, CONFIG, DVC = Path("README.md"), Path("config/README.md"), Path("dvc.yaml")
 MACHINES, RECEIPTS = Path("docs/machines.md"), Path("receipts")
-SCALE = Path("docs/scale.md")
+SCALE, FLOWS = Path("docs/scale.md"), Path("docs/flows.md")
 RESULTS, RUNNING = Path("docs/results.md"), Path("docs/running.md")
 PATHS = Paths(".")
 NORMS = {"none": "no norm", "bn": "BN", "ln": "LN"}
@@ -301,6 +301,26 @@ def run_costs() -> str:
     return "\n".join(table(["grid", "profile", "runs", "CPU seconds a run"], rows))
 
 
+FLOW_MEASURES = ("plain.gap", "recalibrated.gap", "plain.auc", "recalibrated.auc")
+
+
+def flows_found() -> str:
+    """What the published flows say of real test images and mixtures, by the kind of statistics."""
+    runs = read_table(Path("published/quick") / PATHS.table("flows"))
+    runs = runs[runs["metric"].str.fullmatch(r"test\.(plain|recalibrated)\.(gap|auc)")]
+    rows = []
+    setting = ["pair", "coupling_norm", "batching", "norm"]
+    for chosen, own in runs.groupby(setting):
+        pair, coupling_norm, batching, norm = map(str, chosen)
+        told = [own.loc[own["metric"] == f"test.{m}", "value"] for m in FLOW_MEASURES]
+        gaps = [interval(values, 1) for values in told[:2]]
+        chances = [interval(values, 2) for values in told[2:]]
+        words = [pair.replace("v", " and "), BATCHES[batching], coupling_norm, NORMS[norm]]
+        rows.append([*words, *gaps, *chances, str(own["seed"].nunique())])
+    header = ["digits", "batches", "coupling norm", "norm", "gap", "gap, recalibrated"]
+    return "\n".join(table([*header, "AUC", "AUC, recalibrated", "seeds"], sorted(rows)))
+
+
 PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
     "declared": {
         "experiments": (RUNNING, experiments_table),
@@ -311,6 +331,7 @@ PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
         "receipts": (MACHINES, receipts_table),
         "costs": (SCALE, costs),
         "run costs": (SCALE, run_costs),
+        "flows": (FLOWS, flows_found),
     },
     "results": {
         "headline": (README, partial(told, "headline")),

@@ -15,7 +15,10 @@ from bnblind.pipeline.findings import FINDINGS, read_findings, slots
 from tests.conftest import ROOT
 from tests.helpers.scripts import import_script
 
-FILES = (*("config/README.md", "dvc.yaml", "docs/machines.md", "docs/running.md", "docs/scale.md"),)
+FILES = (
+    *("config/README.md", "dvc.yaml", "docs/flows.md", "docs/machines.md", "docs/running.md"),
+    "docs/scale.md",
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,7 @@ def run(tmp_path: Path, documents: ModuleType, monkeypatch: pytest.MonkeyPatch) 
         ("config/README.md", "profile", "integer >= 0 | seed of the split", "integer | seed of"),
         ("config/README.md", "claims", "the mean over the seeds", "the mean"),
         ("config/README.md", "datasets", "| `files.FILE.sha256` |", "| `files.FILE.sha` |"),
+        ("docs/flows.md", "flows", "| 9 and 8 | random |", "| 9 and 8 | label-pure |"),
         ("dvc.yaml", "metrics", "  - data/results/rates.json\n", ""),
     ],
 )

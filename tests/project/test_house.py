@@ -271,9 +271,9 @@ def test_only_the_norms_tell_what_they_are() -> None:
 
 
 def test_docs_hold_documents() -> None:
-    """And beside one of them the tries that it sums up."""
+    """Beside one of them the tries that it sums up, and what the site of them needs."""
     others = {file.name for file in tracked("docs") if file.suffix not in (".md", ".svg")}
-    assert others == {"faults.json"}
+    assert others == {"faults.json", "requirements.lock", "site.css"}
 
 
 def test_notebooks_write_no_path_of_a_figure() -> None:

@@ -54,7 +54,7 @@ def test_planning_names_the_default_profile_where_it_is_not_valid_yaml(
 def test_the_profile_for_gpus_that_the_docs_make_trains_every_network_on_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = (ROOT / "docs/scale.md").read_text()
+    told = (ROOT / "docs/gpus.md").read_text()
     command = "sed" + told.partition("\nsed")[2].partition("\nsnakemake")[0]
     shutil.copytree(ROOT / "config", tmp_path / "config")
     subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
