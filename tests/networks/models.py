@@ -22,7 +22,8 @@ SIZES = {
         **dict.fromkeys(["efficientnet_lite0", "mobilenetv3_small_050", "ghostnet_050"], 32),
         **dict.fromkeys(["lcnet_035", "mixnet_s", "repvgg_a0", "ese_vovnet19b_dw"], 32),
         **dict.fromkeys(["skresnet18", "res2net50_14w_8s", "dla34", "legacy_seresnet18"], 32),
-        **dict.fromkeys(["resnet26t", "dpn48b", "cspdarknet53", "xception41", "convmixer_768_32"], 32),
+        **dict.fromkeys(["resnet26t", "dpn48b", "cspdarknet53", "xception41"], 32),
+        "convmixer_768_32": 32,
         **dict.fromkeys(["mobilevit_xxs", "starnet_s1"], 64),
         "levit_128s": 224,
     },
@@ -83,8 +84,8 @@ OPTIONS = {
     "googlenet": {"init_weights": True},
     "inception_v3": {"init_weights": False, "aux_logits": False},
 }
-"""The default of ``init_weights`` warns that it will change; the auxiliary classifier wants an input
-four times as large.
+"""The default of ``init_weights`` warns that it will change; the auxiliary classifier wants an
+input four times as large.
 """
 
 

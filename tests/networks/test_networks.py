@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -182,20 +183,13 @@ def test_the_split_is_right_or_refused_for_a_true_reason(
     layer = names[{"first": 0, "middle": len(names) // 2, "last": -1}[place]]
     opened = Opened(tried, layer, monkeypatch)
     estimated = name.partition(":")[2] in CURVED and opened.features.numel() > FEW
-    try:
-        split = split_loss(
-            tried.model,
-            layer,
-            tried.x,
-            tried.labels,
-            hdiag=2 if estimated else "auto",
-            downstream="frozen",
-        )
-    except BadInput as error:
-        assert f"layer {layer!r} (BatchNormAct2d) does more than a normalization's" in str(error)
-        assert opened.does_more
+    splitting = partial(split_loss, tried.model, layer, tried.x, tried.labels, downstream="frozen")
+    if opened.does_more:
+        told = rf"layer '{layer}' \(BatchNormAct2d\) does more than a normalization's two phases"
+        with pytest.raises(BadInput, match=told):
+            splitting()
         return
-    assert not opened.does_more
+    split = splitting(hdiag=2 if estimated else "auto")
     y, point = split.y, split.y0.expand_as(split.y).clone().requires_grad_()
     close(y, opened.features, 1, "y")
     total = opened.gradient(y.clone().requires_grad_())

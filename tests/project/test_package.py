@@ -1,4 +1,4 @@
-"""What is built and published: the source archive, the wheel, and what an installation of it holds."""
+"""What is published: the source archive, the wheel, and what runs where it is installed."""
 
 import shutil
 import subprocess
