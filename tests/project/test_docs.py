@@ -94,7 +94,7 @@ def broken_links(page: Path) -> list[str]:
 
 def test_links_lead_to_files_and_headings() -> None:
     pages = [
-        page for name in ("README.md", "[!.]*/README.md", "docs/*.md") for page in ROOT.glob(name)
+        page for name in ("*.md", "[!.]*/README.md", "docs/*.md") for page in ROOT.glob(name)
     ]
     assert {page.parent.name for page in pages} >= {"config", "data", "docs", "proofs", "reports"}
     links = [link for page in pages for link in LINK.findall(page.read_text())]

@@ -15,7 +15,14 @@ from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = (ROOT / "requirements.lock").read_text()
-LINES = [Requirement(line) for line in re.findall(r"^(\S+==.*) \\$", LOCK, re.MULTILINE)]
+ADDED = (ROOT / "tests/networks/requirements.lock").read_text()
+
+
+def pinned(lock: str) -> list[Requirement]:
+    return [Requirement(line) for line in re.findall(r"^(\S+==.*) \\$", lock, re.MULTILINE)]
+
+
+LINES = pinned(LOCK)
 PINNED = {canonicalize_name(line.name): str(line.specifier)[2:] for line in LINES}
 PLATFORMS = {
     "linux x86_64": ("linux", "x86_64"),
@@ -50,6 +57,13 @@ def test_every_pin_has_a_hash() -> None:
     pinned = [block for block in blocks if "==" in block.splitlines()[0]]
     assert len(pinned) == len(PINNED) == len(LINES) > 100
     assert all("--hash=sha256:" in block for block in pinned)
+
+
+def test_what_the_tests_add_changes_no_locked_package() -> None:
+    added = {canonicalize_name(line.name) for line in pinned(ADDED)}
+    assert {"timm", "lightning", "twine"} <= added
+    assert added.isdisjoint(PINNED)
+    assert ADDED.count("--hash=sha256:") >= len(added)
 
 
 def test_this_environment_is_the_locked_one() -> None:
