@@ -100,6 +100,5 @@ def without_chance(model: nn.Module) -> nn.Module:
 def logits(output: object) -> Tensor:
     """Of a network with auxiliary classifiers, its own outputs."""
     found = getattr(output, "logits", output)
-    found = found[0] if isinstance(found, tuple) else found
     assert isinstance(found, Tensor)
     return found

@@ -134,8 +134,10 @@ class Opened:
         return y * self.analysed.weight.view(shape) + self.analysed.bias.view(shape)
 
     def outputs(self, y: Tensor | None) -> Tensor:
-        def call(x: Tensor, mean: Tensor, var: Tensor, weight: Any, bias: Any, *_: Any) -> Tensor:
-            eps = self.analysed.eps  # of all layers of a network alike
+        def call(
+            x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor, *options: Any
+        ) -> Tensor:
+            eps = options[-1]
             if mean is self.analysed.running_mean:
                 own = batch_norm(x, None, None, None, None, True, 0.0, eps) if y is None else y
                 self.features = own.detach()

@@ -93,9 +93,7 @@ def broken_links(page: Path) -> list[str]:
 
 
 def test_links_lead_to_files_and_headings() -> None:
-    pages = [
-        page for name in ("*.md", "[!.]*/README.md", "docs/*.md") for page in ROOT.glob(name)
-    ]
+    pages = [page for name in ("*.md", "[!.]*/README.md", "docs/*.md") for page in ROOT.glob(name)]
     assert {page.parent.name for page in pages} >= {"config", "data", "docs", "proofs", "reports"}
     links = [link for page in pages for link in LINK.findall(page.read_text())]
     assert sum("#" in link and not link.startswith("https:") for link in links) > 5

@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
+from tests.helpers.scripts import import_script
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -87,6 +88,25 @@ def test_other_platforms_get_the_pins_of_x86_64(platform: str) -> None:
 
 def test_the_library_alone_needs_torch_and_pandas() -> None:
     assert [Requirement(line).name for line in PROJECT["dependencies"]] == ["torch", "pandas"]
+
+
+def test_the_versions_that_are_tried_are_those_that_are_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the table says what came of it."""
+    monkeypatch.chdir(ROOT)
+    versions = import_script("versions")
+    oldest = versions.TRIED[0][1]
+    assert f"torch>={oldest.rpartition('.')[0]}" in PROJECT["dependencies"]
+    newest = {torch for _, torch, _ in versions.TRIED[1:]}
+    assert newest == {PINNED["torch"]}
+    named = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if ":: Python ::" in line]
+    assert [python for python, _, _ in versions.TRIED] == named
+    page = (ROOT / "docs/library.md").read_text()
+    text = versions.document({python: f"{python} passed" for python in named})
+    assert f"| 3.13 | {PINNED['torch']} | 3.13 passed |" in text
+    assert text.splitlines()[0] == page.splitlines()[0]
+    assert text.splitlines()[-1] == page.splitlines()[-1]
 
 
 def test_conda_gets_python_and_the_same_lock() -> None:
