@@ -65,7 +65,7 @@ test: env peers
 networks: env peers
 	NETWORKS=all python -m pytest tests/networks -q
 
-# The library's tests on the oldest torch and on every Python that it supports; goes on where it was.
+# The library's tests on the oldest torch and the newest Python; goes on where it was.
 versions: env
 	python scripts/versions.py runs/versions
 

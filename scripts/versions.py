@@ -1,4 +1,4 @@
-"""The library's tests under the Pythons and the oldest torch that it supports.
+"""The library's tests with the oldest torch and with the newest Python that it supports.
 
 python scripts/versions.py FOLDER
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from documents import table, with_part
 
-TRIED = (("3.11", "2.10.0", "0.25.0"), ("3.12", "2.15.0", "0.29.2"), ("3.13", "2.15.0", "0.29.2"))
+TRIED = (("3.11", "2.10.0", "0.25.0"), ("3.13", "2.15.0", "0.29.2"))
 """Python, torch and the torchvision that goes with it; the first torch is the oldest allowed."""
 
 NEEDED = (
@@ -64,7 +64,10 @@ def attempt(python: str, torch: str, torchvision: str, folder: Path) -> str:
 def document(found: dict[str, str]) -> str:
     """docs/library.md with these lines in its table."""
     oldest = TRIED[0][1].rpartition(".")[0]
-    told = f"It works with torch {oldest} or newer. `make versions` runs the library's tests:\n\n"
+    told = (
+        f"It works with torch {oldest} or newer; `make versions` runs the library's tests with the\n"
+        "oldest, and with the newest Python (3.12 is allowed, and not tried):\n\n"
+    )
     rows = [[python, torch, found[python]] for python, torch, _ in TRIED]
     part = told + "\n".join([*table(["Python", "torch", "tests"], rows), ""])
     return with_part(PAGE.read_text(), "versions", part, "<!-- {} -->\n", maker="versions")
