@@ -51,9 +51,9 @@ def attempt(python: str, torch: str, torchvision: str, folder: Path) -> str:
     pins.write_text("".join(f"{line}\n" for line in lines if line.partition("==")[0] in NEEDED))
     subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", python, venv], check=True)
     wanted = (f"torch=={torch}", f"torchvision=={torchvision}", *NEEDED)
-    options = ("--quiet", "--python", venv, "--constraint", pins)
+    options = ("--quiet", "--python", str(venv), "--constraint", str(pins))
     subprocess.run(["uv", "pip", "install", *options, *wanted], check=True)
-    command = [venv / "bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
+    command = [str(venv / "bin/python"), "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     shutil.rmtree(venv)
     if ended.returncode:
@@ -76,7 +76,7 @@ def document(found: dict[str, str]) -> str:
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     notes = folder / "tried.json"
-    known = json.loads(notes.read_text()) if notes.exists() else {}
+    known: dict[str, str] = json.loads(notes.read_text()) if notes.exists() else {}
     if known.get("code") != code():
         known = {"code": code()}
     for python, torch, torchvision in TRIED:
