@@ -65,8 +65,8 @@ def document(found: dict[str, str]) -> str:
     """docs/library.md with these lines in its table."""
     oldest = TRIED[0][1].rpartition(".")[0]
     told = (
-        f"It works with torch {oldest} or newer; `make versions` runs the library's tests with the\n"
-        "oldest, and with the newest Python (3.12 is allowed, and not tried):\n\n"
+        f"It works with torch {oldest} or newer; `make versions` runs the library's tests with the "
+        "oldest, and\nwith the newest Python (3.12 is allowed, and not tried):\n\n"
     )
     rows = [[python, torch, found[python]] for python, torch, _ in TRIED]
     part = told + "\n".join([*table(["Python", "torch", "tests"], rows), ""])
