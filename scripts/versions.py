@@ -18,7 +18,7 @@ from pathlib import Path
 
 from documents import table, with_part
 
-TRIED = (("3.11", "2.10.0", "0.25.0"), ("3.13", "2.15.0", "0.29.2"))
+TRIED = (("3.11", "2.11.0", "0.26.0"), ("3.13", "2.15.0", "0.29.2"))
 """Python, torch and the torchvision that goes with it; the first torch is the oldest allowed."""
 
 NEEDED = (
