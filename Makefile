@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: certify docs faults fresh-machine env run reproduce publish check test lint bench lock documents pictures numbers resources proofs
+.PHONY: certify docs faults fresh-machine env peers run reproduce publish check test networks versions lint bench lock documents pictures numbers resources proofs
 
 env: $(STAMP)
 
@@ -30,6 +30,16 @@ $(STAMP):
 	  requirements.lock
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	rm -f $(VENV)/made-*
+	touch $@
+
+# Libraries whose networks and training loops the tests try (50 MB), beside the locked packages.
+PEERS := $(VENV)/peers
+peers: env $(PEERS)/made
+
+$(PEERS)/made: tests/networks/requirements.lock | $(STAMP)
+	rm -rf $(PEERS)
+	$(BIN)/uv pip install --quiet --no-deps --require-hashes --python $(BIN)/python \
+	  --target $(PEERS) --requirement $<
 	touch $@
 
 # CONFIG names another profile than the default, which DVC's stages and the published hashes are of;
@@ -50,9 +60,17 @@ publish: run
 	python -m bnblind receipt --record $(if $(CONFIG),--configfile $(CONFIG))
 
 # Three processes on two cores: a third of the time they wait for what they have started.
-test: env
+test: env peers
 	python -m pytest --dist worksteal \
 	  --numprocesses "$$(python -c 'import os; print(os.cpu_count() * 3 // 2)')"
+
+# The library on every network of tests/networks, of which `make test` tries a sample.
+networks: env peers
+	NETWORKS=all python -m pytest tests/networks -q
+
+# The library's tests on the oldest torch and the newest Python; goes on where it was.
+versions: env
+	python scripts/versions.py runs/versions
 
 # The quick loop: all tests that start no other interpreter.
 check: lint
@@ -91,10 +109,14 @@ faults: env
 certify: env
 	python scripts/certify.py runs/certificate
 
-# Refresh both locks to the newest versions that pyproject.toml allows.
+# Refresh the locks to the newest versions that pyproject.toml allows: the project's; what some tests
+# need beside it, which changes none of it; the documents'.
 LOCKED := uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11
 lock: env
 	$(LOCKED) --extra pipeline --extra dev --output-file requirements.lock pyproject.toml
+	$(LOCKED) --custom-compile-command "make lock" --constraint requirements.lock \
+	  $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock) \
+	  --output-file tests/networks/requirements.lock tests/networks/requirements.in
 	$(LOCKED) --group docs --output-file docs/requirements.lock
 
 $(DOCS)/made: docs/requirements.lock

@@ -24,6 +24,9 @@ from bnblind.pipeline.sources import fetch
 
 ROOT = Path(__file__).parents[1]
 
+# timm, Lightning and twine, where `make peers` has put them; the locked packages come first.
+sys.path.append(str(Path(sys.prefix) / "peers"))
+
 # A shell lets its background jobs ignore Ctrl-C, and with them all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)

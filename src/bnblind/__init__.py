@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bnblind.standardization import bn_backward, standardize
     from bnblind.swap import swap_norm
 
+__version__ = "0.1.0"
+
 _HOME = {
     "BadInput": "bnblind.errors",
     "BlindnessProbe": "bnblind.probe",

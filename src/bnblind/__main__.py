@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from bnblind import __version__
 from bnblind.errors import BadInput
 
 COMMANDS = {
@@ -24,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="bnblind",
         description="The verdicts on the paper's claims, and its question asked of your own model.",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="version", version=f"bnblind {__version__}")
+    commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
     for name, module in COMMANDS.items():
         command = import_module(f"bnblind.review.{module}")
         summary = str(command.__doc__)
@@ -43,9 +45,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BadInput as error:
         raise SystemExit(f"error: {error}") from error
     except ModuleNotFoundError as error:
+        extra = "probe" if args.command == "probe" else "pipeline"
         raise SystemExit(
             f"error: needs {error.name}, which is not installed; in the project's folder: "
-            "pip install '.[pipeline]'"
+            f"pip install '.[{extra}]'"
         ) from error
     except BrokenPipeError as error:
         # `| head` has read enough; what is left goes nowhere, or the flush at exit would complain.

@@ -4,7 +4,15 @@ from collections.abc import Iterable
 
 
 class BadInput(ValueError):
-    """Wrong input. The message names the thing, what was found and what is allowed."""
+    """Wrong input. The message names the thing, what was found and what is allowed.
+
+    >>> import bnblind
+    >>> try:
+    ...     bnblind.build_norm("batchnorm", (3,))
+    ... except bnblind.BadInput as error:
+    ...     print(str(error)[:42])
+    unknown norm 'batchnorm'; allowed: bn, bn_
+    """
 
 
 class Diverged(RuntimeError):

@@ -97,12 +97,12 @@ class _BackwardCalls(TorchFunctionMode):
 class BlindnessProbe:
     """Measures what each batch-norm layer blocks of the gradient that arrives at it.
 
-    ::
-
-        loss = criterion(model(x), target)  # inside the block or before it
-        with bnblind.BlindnessProbe(model) as probe:
-            loss.backward()
-        print(probe.table())
+    >>> model = nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3))
+    >>> loss = model(torch.randn(8, 5)).sum()  # inside the block or before it
+    >>> with BlindnessProbe(model) as probe:
+    ...     loss.backward()
+    >>> probe.table()["mean_share"].round(3).tolist()  # the same gradient for every sample
+    [1.0]
 
     Inside the block, ``Tensor.backward``, ``torch.autograd.backward`` and ``torch.autograd.grad``
     of this thread are watched: at every batch norm of the graph, autograd's own saved tensors

@@ -22,6 +22,11 @@ class Blocked:
         total: ``|G|^2`` itself, the weight of the channel in :meth:`layer`.
 
     The three shares add to 1; where a channel has no gradient at all, they are NaN.
+
+    >>> y = torch.tensor([[-1.0], [-1.0], [1.0], [1.0]])
+    >>> shares = blocked(torch.tensor([[1.0], [0.0], [0.0], [0.0]]), y).layer()
+    >>> shares.mean.item(), shares.scale.item(), shares.passing.item(), shares.total.item()
+    (0.25, 0.25, 0.5, 1.0)
     """
 
     mean: Tensor
@@ -54,6 +59,10 @@ def blocked(G: Tensor, y: Tensor) -> Blocked:
         BadInput: the shapes differ, or there is no channel axis.
 
     Source: T4 in docs/theory.md, from the backward pass of Ioffe & Szegedy 2015.
+
+    >>> y = torch.tensor([[-1.0], [-1.0], [1.0], [1.0]])
+    >>> blocked(torch.ones(4, 1), y).passing  # shared by the batch
+    tensor([0.])
     """
     if G.shape != y.shape or y.dim() < 2:
         raise BadInput(

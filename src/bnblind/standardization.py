@@ -41,6 +41,10 @@ def standardize(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
             ``eps`` is negative, or ``eps`` is 0 and a channel is constant (y would be 0/0).
 
     Source: arXiv:2205.15146, the standardization phase; one batch is one expansion point.
+
+    >>> y, sigma = standardize(torch.tensor([[1.0], [5.0]]), eps=0)
+    >>> y.tolist(), sigma.tolist()
+    ([[-1.0], [1.0]], [2.0])
     """
     if x.dim() < 2 or not x.is_floating_point():
         raise BadInput(
@@ -78,6 +82,10 @@ def bn_backward(G: Tensor, y: Tensor, sigma: Tensor) -> Tensor:
 
     Raises:
         BadInput: the shapes do not fit.
+
+    >>> y, sigma = standardize(torch.tensor([[1.0], [5.0]]), eps=0)
+    >>> bn_backward(torch.ones(2, 1), y, sigma).tolist()  # shared by the batch
+    [[0.0], [0.0]]
     """
     if G.shape != y.shape or y.dim() < 2 or sigma.shape != y.shape[1:2]:
         raise BadInput(

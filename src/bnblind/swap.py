@@ -225,6 +225,10 @@ def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Modul
     Raises:
         BadInput: unknown norm, no batch norm, a model that does not run on the example, or a
             layer whose place the variant cannot take; the message names the layer.
+
+    >>> model = nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3))
+    >>> swap_norm(model, "ln", example_input=torch.randn(2, 5))[1]
+    LayerNorm((3,), eps=1e-05)
     """
     variant = norm_class(norm)
     layers = _batch_norms(model)

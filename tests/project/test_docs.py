@@ -2,21 +2,15 @@
 
 import json
 import re
-import textwrap
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, RunPython
+from tests.helpers.pages import blocks
 from tests.helpers.scripts import import_script
 
 PAGES = (ROOT / "docs/library.md", ROOT / "README.md")
-
-
-def python_blocks(page: Path) -> list[str]:
-    """Every Python block of a page, also those inside a list."""
-    blocks = re.findall(r"^( *)```python\n(.*?)^\1```", page.read_text(), re.DOTALL | re.MULTILINE)
-    return [textwrap.dedent(code) for _, code in blocks]
 
 
 PROGRAM = """
@@ -37,7 +31,7 @@ print(json.dumps(statuses))
 @pytest.fixture(scope="module")
 def ended(run_python: RunPython) -> tuple[dict[str, int], str]:
     """How the examples of each page ended, each in a process of its own; and what went wrong."""
-    programs = {page.name: "\n".join(python_blocks(page)) for page in PAGES}
+    programs = {page.name: "\n".join(blocks(page, "python")) for page in PAGES}
     command = ("-W", "error::DeprecationWarning:bnblind", "-c", PROGRAM)
     run = run_python(*command, stdin=json.dumps(programs), OMP_NUM_THREADS="1")
     assert run.returncode == 0, run.stderr
@@ -47,7 +41,7 @@ def ended(run_python: RunPython) -> tuple[dict[str, int], str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_run(page: Path, ended: tuple[dict[str, int], str]) -> None:
     statuses, errors = ended
-    assert "bnblind" in "".join(python_blocks(page))
+    assert "bnblind" in "".join(blocks(page, "python"))
     assert statuses[page.name] == 0, errors
 
 
@@ -99,9 +93,7 @@ def broken_links(page: Path) -> list[str]:
 
 
 def test_links_lead_to_files_and_headings() -> None:
-    pages = [
-        page for name in ("README.md", "[!.]*/README.md", "docs/*.md") for page in ROOT.glob(name)
-    ]
+    pages = [page for name in ("*.md", "[!.]*/README.md", "docs/*.md") for page in ROOT.glob(name)]
     assert {page.parent.name for page in pages} >= {"config", "data", "docs", "proofs", "reports"}
     links = [link for page in pages for link in LINK.findall(page.read_text())]
     assert sum("#" in link and not link.startswith("https:") for link in links) > 5

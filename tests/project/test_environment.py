@@ -12,10 +12,18 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
+from tests.helpers.scripts import import_script
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = (ROOT / "requirements.lock").read_text()
-LINES = [Requirement(line) for line in re.findall(r"^(\S+==.*) \\$", LOCK, re.MULTILINE)]
+ADDED = (ROOT / "tests/networks/requirements.lock").read_text()
+
+
+def pinned(lock: str) -> list[Requirement]:
+    return [Requirement(line) for line in re.findall(r"^(\S+==.*) \\$", lock, re.MULTILINE)]
+
+
+LINES = pinned(LOCK)
 PINNED = {canonicalize_name(line.name): str(line.specifier)[2:] for line in LINES}
 PLATFORMS = {
     "linux x86_64": ("linux", "x86_64"),
@@ -52,6 +60,13 @@ def test_every_pin_has_a_hash() -> None:
     assert all("--hash=sha256:" in block for block in pinned)
 
 
+def test_what_the_tests_add_changes_no_locked_package() -> None:
+    added = {canonicalize_name(line.name) for line in pinned(ADDED)}
+    assert {"timm", "lightning", "twine"} <= added
+    assert added.isdisjoint(PINNED)
+    assert ADDED.count("--hash=sha256:") >= len(added)
+
+
 def test_this_environment_is_the_locked_one() -> None:
     here = next((name for name, of in PLATFORMS.items() if of == (sys.platform, machine())), None)
     if here is None:
@@ -73,6 +88,25 @@ def test_other_platforms_get_the_pins_of_x86_64(platform: str) -> None:
 
 def test_the_library_alone_needs_torch_and_pandas() -> None:
     assert [Requirement(line).name for line in PROJECT["dependencies"]] == ["torch", "pandas"]
+
+
+def test_the_versions_that_are_tried_are_those_that_are_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the table says what came of it."""
+    monkeypatch.chdir(ROOT)
+    versions = import_script("versions")
+    oldest = versions.TRIED[0][1]
+    assert f"torch>={oldest.rpartition('.')[0]}" in PROJECT["dependencies"]
+    newest = {torch for _, torch, _ in versions.TRIED[1:]}
+    assert newest == {PINNED["torch"]}
+    named = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if ":: Python ::" in line]
+    assert [python for python, _, _ in versions.TRIED] == named
+    page = (ROOT / "docs/library.md").read_text()
+    text = versions.document({python: f"{python} passed" for python in named})
+    assert f"| 3.13 | {PINNED['torch']} | 3.13 passed |" in text
+    assert text.splitlines()[0] == page.splitlines()[0]
+    assert text.splitlines()[-1] == page.splitlines()[-1]
 
 
 def test_conda_gets_python_and_the_same_lock() -> None:

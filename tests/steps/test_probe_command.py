@@ -264,7 +264,7 @@ def test_a_missing_package_is_named(probe, monkeypatch):
     monkeypatch.setattr(sys, "meta_path", [NoSklearn(), *sys.meta_path])
     run = probe(data="digits")
     assert run.code.startswith("error: needs sklearn, which is not installed")
-    assert "pip install '.[pipeline]'" in run.code
+    assert "pip install '.[probe]'" in run.code
 
 
 def test_without_a_command_the_usage_is_shown(capsys):
