@@ -214,9 +214,9 @@ def test_an_experiment_of_nothing_is_refused(declare: Declare) -> None:
 
 
 def test_all_that_is_lacking_is_said_at_once(declare: Declare) -> None:
-    text = SPREAD.replace('name="spread"', 'name="x"').replace('sentence="Distances grow.",', "")
+    text = SPREAD.replace('name="spread"', 'name="x"').replace('{"distances": "by seed."}', "{}")
     declare(spread=text)
-    with pytest.raises(BadInput, match=r"is called 'x'.*\n  declares one of"):
+    with pytest.raises(BadInput, match=r"is called 'x'.*\n.* has captions of ; allowed: of dist"):
         experiments()
 
 
