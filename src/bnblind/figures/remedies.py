@@ -54,7 +54,8 @@ def remedies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
         for place, norm in enumerate(order):
             own, look = where(drawn, norm=norm, batching=batching), LOOKS[norm]
             marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
-            draw_interval(axes, [*own["value"]], place, diverged=[*own["diverged"]], **marks)
+            if len(own):  # not every norm is trained on every kind of batch
+                draw_interval(axes, [*own["value"]], place, diverged=[*own["diverged"]], **marks)
         axes.axvline(1 / classes, **LEVEL)
         axes.set(xlim=(0, 1.02), xlabel="test accuracy")
         axes.grid(axis="x", color="#EEEEEE", lw=0.6)
