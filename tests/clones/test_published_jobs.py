@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.helpers.clones import Clone
 from tests.helpers.commit import by_commit
 
-LONGEST = 60
+LONGEST = 90
 """CPU seconds of a job that is run anew here."""
 
 
