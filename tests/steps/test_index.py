@@ -127,15 +127,21 @@ def test_a_finding_stands_in_its_place_with_the_figure_that_this_run_has(tmp_pat
     findings = [
         finding("headline", title="The theorems hold"),
         finding("abstract", row="C1.a", verdict=REFUTED, claims=["C1"], figure="causes/b"),
+        {
+            k: v
+            for k, v in finding("abstract", title="B", row="C1.a", verdict=REFUTED).items()
+            if k != "claims"
+        },
         finding("beyond", title="Beyond", claims=["C1"]),
         finding("scope", title="What was easy"),
     ]
     page = page_of(tmp_path, rows, findings)
-    assert page.count('src="figures/causes/a.svg"') == 2
+    assert page.count('src="figures/causes/a.svg"') == 3
     assert "causes/b" not in page
     text = text_of(tmp_path, rows, findings=findings)
     assert "The theorems hold 0.71 A text." in text
     assert "A title C1 partly decided by C1.a" in text
+    assert "B not reproduced decided by C1.a" in text
     assert text.index("The theorems hold") < text.index("What the paper claims")
     assert text.index("Beyond A text. Rows: C1.") < text.index("What was easy. A text.")
     assert "<code>text</code>" in page
