@@ -73,11 +73,16 @@ class NetworkTrainer(Trainer):
 
     def loss(self, inputs: Samples, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         labels = self.labels[batch]
-        with torch.autocast(labels.device.type, torch.bfloat16, enabled=self.low_precision):
-            logits = self.forward(inputs[batch])
-        loss = self.of_logits(logits.float(), labels, "mean")
+        logits = self.logits(inputs[batch])
+        loss = self.of_logits(logits, labels, "mean")
         correct = (logits.argmax(1) == labels).sum()
         return loss, {"loss": loss.detach(), "accuracy": correct}
+
+    def logits(self, images: Tensor) -> Tensor:
+        if not self.low_precision:
+            return self.forward(images)
+        with torch.autocast(images.device.type, torch.bfloat16):
+            return self.forward(images).float()
 
     def record_steps(self, means: dict[str, float]) -> None:
         self.run.record(self.epoch, "train", **means)
