@@ -83,7 +83,7 @@ def test_other_platforms_get_the_pins_of_x86_64(platform: str) -> None:
     left_out = ours.keys() - theirs.keys()
     cuda = {name for name in ours if name.startswith(("cuda-", "nvidia-"))} | {"triton"}
     assert len(cuda) > 15
-    assert left_out == (cuda | {"greenlet"} if platform == "macos arm64" else set())
+    assert left_out == (cuda if platform == "macos arm64" else set())
 
 
 def test_the_library_alone_needs_torch_and_pandas() -> None:

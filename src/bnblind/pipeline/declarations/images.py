@@ -21,7 +21,7 @@ def drawn(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "rates", {"network": network}
     yield "readings", {}
     for grid in config["features"]:
-        yield "tsne", {"grid": grid}
+        yield from ((figure, {"grid": grid}) for figure in ("measures", "tsne"))
     for cell in flows.TRAINING.all_cells(config):
         yield "telling", {"told": f"{cell.dataset}-{cell.identity['coupling']}"}
 
@@ -47,6 +47,7 @@ EXPERIMENT = Experiment(
             "accuracies": "{comparison}",
             "rates": "{network}-rates",
             "readings": "readings",
+            "measures": "{grid}-measures",
             "tsne": "{grid}-tsne",
             "telling": "{told}-telling",
         },
@@ -57,6 +58,8 @@ EXPERIMENT = Experiment(
             "readings": "what passes batch norms of the second-order terms of label-pure batches, "
             "read in three ways: of the terms' sum, of both counted separately, and as a share of "
             "the whole gradient.",
+            "measures": "silhouette, nearest class mean and linear probe of the test images' features "
+            "before the last layer; one mark per seed, grey bars before training.",
             "tsne": "t-SNE of the test images' features after training, evaluation mode; one "
             "colour and number per class.",
             "telling": "the probability that a real test image is likelier than a half-and-half "
