@@ -19,8 +19,14 @@ PAGES = {
     f"{name}_page": 1
     for name, experiment in experiments().items()
     if experiment.page and name in SMOKE | dict.fromkeys(*SMOKE["shows"].values())
-} | {"pages": 1}
-"""Rule -> jobs of the experiments' notebooks, and of all pages."""
+}
+"""Rule -> jobs of the experiments' notebooks."""
+
+
+def rendered(plan: dict[str, int]) -> dict[str, int]:
+    """With the pages of the notebooks that a plan executes."""
+    pages = sum(rule.endswith("_page") for rule in plan)
+    return {"render": pages} | plan if pages else plan
 
 
 def user_environment(**extra: str) -> dict[str, str]:

@@ -66,7 +66,7 @@ def jobs_in(printed: str) -> list[Job]:
 
 def make_plan(folder: Path, run_python: RunPython) -> Plan:
     read = ("config", "docs", "notebooks", "profiles", "proofs", "published", "src", "workflow")
-    for name in ("Snakefile", *read):
+    for name in ("CITATION.cff", "Snakefile", *read):
         (folder / name).symlink_to(ROOT / name)
     profile = small_profile()
     (folder / "small.yaml").write_text(yaml.safe_dump(profile))

@@ -64,7 +64,7 @@ def loaded(plan: Plan, run_python: RunPython) -> list[set[str]]:
     jobs = [job(f"bnblind.pipeline.steps.{step}") for step in STEPS]
     for planned in plan.jobs:
         imported = ("bnblind.pipeline.__main__", f"bnblind.pipeline.steps.{planned.command[0]}")
-        if planned.rule == "index":  # needs the pages' figures
+        if planned.rule in ("index", "render"):  # need figures, executed notebooks
             jobs.append(job(*imported))
         elif planned.command[0] == "notebook":
             name = planned.rule.removesuffix("_page")

@@ -29,7 +29,10 @@ def collected(
         (
             "networks",
             "bn",
-            ["dataset", "model", "norm", "batching", "lr", "loss", "init", "split", "augment"],
+            [
+                *("dataset", "model", "norm", "batching", "lr", "loss", "init", "split", "augment"),
+                *("precision", "execution"),
+            ],
         ),
         ("flows", "ln", ["dataset", "pair", "coupling", "norm", "coupling_norm", "batching"]),
     ],

@@ -1,6 +1,5 @@
 """Executed notebooks: what differs from run to run is removed, what was found stays."""
 
-import json
 import re
 import tempfile
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from nbformat import NotebookNode
 
 from bnblind.errors import BadInput
-from bnblind.pipeline.steps import pages
+from bnblind.pipeline.steps import reading, render
 from bnblind.pipeline.steps.notebook import execute, normalize
 from tests.steps.conftest import call
 
@@ -61,19 +60,16 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> list[NotebookNode]:
     return found
 
 
-def page_of(folder: Path, *notebooks: NotebookNode, glossary: str = "# Glossary") -> str:
-    """The page of the first one."""
-    (folder / "glossary.md").write_text(glossary)
-    executed = [folder / f"{number}.ipynb" for number, _ in enumerate(notebooks)]
-    for path, notebook in zip(executed, notebooks, strict=True):
-        nbformat.write(notebook, path)
-    call(
-        pages,
-        **{"adopted": json.dumps({path.stem: {} for path in executed}), "executed": executed},
-        **{"terms": folder / "glossary.md", "pages": [p.with_suffix(".html") for p in executed]},
-        **{name: folder / f"{name}.html" for name in ("glossary", "explorable")},
-    )
-    return executed[0].with_suffix(".html").read_text()
+def page_of(folder: Path, notebook: NotebookNode, glossary: str = "# Glossary") -> str:
+    """Its page, with the glossary beside it."""
+    executed, terms = folder / "0.ipynb", folder / "glossary.md"
+    terms.write_text(glossary)
+    nbformat.write(notebook, executed)
+    around = {"adopted": "{}", "before": "null", "after": '["next", "What follows"]'}
+    call(render, **around, executed=executed, terms=terms, page=folder / "0.html")
+    others = {name: folder / f"{name}.html" for name in ("glossary", "explorable")}
+    call(reading, terms=terms, **others)
+    return (folder / "0.html").read_text()
 
 
 def written(*sources: str) -> NotebookNode:

@@ -18,7 +18,7 @@ PROFILES = [
 ]
 """Those that the tests do not run."""
 
-LINKED = ("Snakefile", "profiles", "src", "workflow")
+LINKED = ("CITATION.cff", "Snakefile", "profiles", "src", "workflow")
 
 
 def test_there_are_profiles_to_plan() -> None:

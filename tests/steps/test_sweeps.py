@@ -61,6 +61,7 @@ def test_rates_vary_the_rate_and_nothing_else(quick: dict[str, Any]) -> None:
 def test_purities_vary_the_batches_and_nothing_else(quick: dict[str, Any]) -> None:
     purity = {"norms": ["bn"], "purities": [0.1, 0.95, 1.0], "batches": 3, "seeds": [7]}
     quick["purity"] = {"digits-head-judged": purity}
+    quick["shows"] = {}  # what extended has published holds some of these cells
     check_config(quick, experiments().values())
     found = cells_of("purity", quick)["digits-head-judged"]
     assert [cell.batching for cell in found] == ["purity-0.1", "purity-0.95", "purity-1"]

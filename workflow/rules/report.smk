@@ -34,30 +34,59 @@ for name, experiment in SHOWN.items():
             )
 
 
-rule pages:
+ORDER = [None, *([name, e.title] for name, e in SHOWN.items()), None]
+PLACE = {name: place for place, name in enumerate(SHOWN, 1)}
+
+
+rule render:
     input:
-        code=code_of("pages"),
-        templates=templates("page.html.j2", "explore.html.j2", "glossary.html.j2"),
-        executed=[PATHS.notebook(name) for name in SHOWN],
+        code=code_of("render"),
+        templates=templates("page.html.j2"),
+        executed=PATHS.notebook("{name}"),
         terms="docs/glossary.md",
     output:
-        pages=[reported(PATHS.page(n), e.title, "page") for n, e in SHOWN.items()],
+        page=reported(
+            PATHS.page("{name}"), lambda wildcards: SHOWN[wildcards.name].title, "page"
+        ),
+    wildcard_constraints:
+        name="|".join(SHOWN),
+    log:
+        PATHS.log("render", "{name}"),
+    resources:
+        **asked("render"),
+    params:
+        **shared("render"),
+        captions={"page": "all figures of the experiment, with tables and text."},
+        adopted=lambda wildcards: json.dumps(WHOLE.marks(SHOWN[wildcards.name])),
+        before=lambda wildcards: json.dumps(ORDER[PLACE[wildcards.name] - 1]),
+        after=lambda wildcards: json.dumps(ORDER[PLACE[wildcards.name] + 1]),
+    shell:
+        step(
+            "render --adopted {params.adopted:q} --before {params.before:q} "
+            "--after {params.after:q}"
+        )
+
+
+rule reading:
+    input:
+        code=code_of("reading"),
+        templates=templates("explore.html.j2", "glossary.html.j2", "page.html.j2"),
+        terms="docs/glossary.md",
+    output:
         glossary=reported(PATHS.page("glossary"), READING, "glossary"),
         explorable=reported(PATHS.page("explore"), READING, "a batch to try"),
     log:
-        PATHS.log("pages"),
+        PATHS.log("reading"),
     resources:
-        **asked("pages"),
+        **asked("reading"),
     params:
-        **shared("pages"),
+        **shared("reading"),
         captions={
-            "page": "all figures of the experiment, with tables and text.",
             "glossary": "the words that the pages use.",
             "a batch to try": "what batch norm blocks of a gradient that one chooses.",
         },
-        adopted=json.dumps({name: WHOLE.marks(e) for name, e in SHOWN.items()}),
     shell:
-        step("pages --adopted {params.adopted:q}")
+        step("reading")
 
 
 TABLES = {

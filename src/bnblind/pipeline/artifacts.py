@@ -123,7 +123,7 @@ def _of_experiment(experiment: Experiment, whole: Shown, paths: Paths) -> Iterat
             for path in paths.figure(stem):
                 yield Artifact(path, "figure", "reported", page_rule, name)
         yield Artifact(paths.notebook(name), "page", "reported", page_rule, name)
-        yield Artifact(paths.page(name), "page", "reported", "pages", name)
+        yield Artifact(paths.page(name), "page", "reported", "render", name)
 
 
 def _of_report(paths: Paths, *, weights: bool) -> Iterator[Artifact]:
@@ -133,7 +133,7 @@ def _of_report(paths: Paths, *, weights: bool) -> Iterator[Artifact]:
     for path in (paths.ledger(), paths.verdicts(), *told, paths.page("claims")):
         yield Artifact(path, "page", "reported", "claims")
     for page in ("glossary", "explore"):
-        yield Artifact(paths.page(page), "page", "reported", "pages")
+        yield Artifact(paths.page(page), "page", "reported", "reading")
     yield Artifact(paths.page("pipeline"), "page", "reported", "about")
     yield Artifact(paths.index(), "page", "reported", "index")
 

@@ -58,8 +58,8 @@ EXPERIMENT = Experiment(
             "readings": "what passes batch norms of the second-order terms of label-pure batches, "
             "read in three ways: of the terms' sum, of both counted separately, and as a share of "
             "the whole gradient.",
-            "measures": "silhouette, nearest class mean and linear probe of the test images' features "
-            "before the last layer; one mark per seed, grey bars before training.",
+            "measures": "silhouette, nearest class mean and linear probe of the features of test "
+            "images before the last layer; one mark per seed, grey bars before training.",
             "tsne": "t-SNE of the test images' features after training, evaluation mode; one "
             "colour and number per class.",
             "telling": "the probability that a real test image is likelier than a half-and-half "

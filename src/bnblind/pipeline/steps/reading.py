@@ -1,0 +1,13 @@
+"""Step: pages to read along: the glossary, and T4 to try."""
+
+from bnblind.pipeline.formats.files import publish
+from bnblind.pipeline.formats.pages import fill
+from bnblind.pipeline.formats.prose import glossary_of
+from bnblind.pipeline.options import parse
+
+
+def main(argv: list[str]) -> None:
+    args = parse(__name__, argv, file="terms glossary explorable")
+    body, contents, _ = glossary_of(args.terms.read_text(encoding="utf-8"))
+    glossary = fill("glossary.html.j2", body=body, contents=contents)
+    publish({args.glossary: glossary, args.explorable: fill("explore.html.j2")})
