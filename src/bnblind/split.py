@@ -15,10 +15,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bnblind.coupling import drawing_layer, drawn_since, generator_states, refuse_coupled
 from bnblind.errors import BadInput
+from bnblind.exact import exact_terms
 from bnblind.inspection import inspect
 from bnblind.losses import LossFunction, sample_loss
 from bnblind.standardization import bn_backward
-from bnblind.terms import Batch, Head, Terms, call, exact_terms, fused_terms, row_by_row_terms
+from bnblind.terms import Batch, Head, Terms, call, fused_terms, row_by_row_terms
 
 MOST_PRODUCTS = 20_000
 """Hessian-vector products that ``hdiag="auto"`` computes without being asked."""
