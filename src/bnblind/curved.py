@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from bnblind.pacing import paced
 from bnblind.standardization import per_channel
-from bnblind.terms import Batch, back, call, derivative
+from bnblind.terms import Batch, back, call, derivative, normal
 
 # Functions of each unit by itself that bend, by the name that torch calls them.
 BENDING = frozenset(
@@ -36,70 +37,69 @@ BENDING = frozenset(
 )
 PRODUCTS = frozenset({"mul", "mul_", "multiply"})
 
+DIAGONAL = "the diagonal of the Hessian behind curved functions"
+"""What takes its time."""
+
 ROWS = 64
 """Copies of the point that are differentiated at once: enough for fast matrix products."""
 
 
-def _standardized(x: Tensor, axes: Sequence[int], eps: float) -> Tensor:
+def _affine(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def _standardized(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
     # Not F.layer_norm: some of torch's second derivatives of it are wrong.
     centred = x - x.mean(axes, keepdim=True)
     return centred * (centred.square().mean(axes, keepdim=True) + eps).rsqrt()
 
 
 def _layer_norm(
-    input: Tensor,
+    x: Tensor,
     normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    y = _standardized(input, tuple(range(-len(normalized_shape), 0)), eps)
-    y = y if weight is None else y * weight
-    return y if bias is None else y + bias
+    axes = tuple(range(-len(normalized_shape), 0))
+    return _affine(_standardized(x, axes, eps), weight, bias)
+
+
+def _rms_norm(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    axes, eps = tuple(range(-len(normalized_shape), 0)), eps or torch.finfo(x.dtype).eps
+    return _affine(x * (x.square().mean(axes, keepdim=True) + eps).rsqrt(), weight, None)
 
 
 def _group_norm(
-    input: Tensor,
+    x: Tensor,
     num_groups: int,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    grouped = input.reshape(len(input), num_groups, -1)
-    y = _standardized(grouped, [2], eps).reshape(input.shape)
-    y = y if weight is None else y * per_channel(weight, y)
-    return y if bias is None else y + per_channel(bias, y)
+    y = _standardized(x.reshape(len(x), num_groups, -1), (2,), eps).view_as(x)
+    weight, bias = (v if v is None else per_channel(v, y) for v in (weight, bias))
+    return _affine(y, weight, bias)
 
 
 def _instance_norm(
-    input: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
+    x: Tensor, mean: Tensor | None = None, var: Tensor | None = None, **how: Any
 ) -> Tensor:
-    if not use_input_stats:
-        return F.batch_norm(input, running_mean, running_var, weight, bias, eps=eps)
-    return _group_norm(input, input.shape[1], weight, bias, eps)
+    weight, bias, eps = how.get("weight"), how.get("bias"), how.get("eps", 1e-5)
+    mean, var = how.get("running_mean", mean), how.get("running_var", var)
+    if how.get("use_input_stats", True):
+        return _group_norm(x, x.shape[1], weight, bias, eps)
+    return F.batch_norm(x, mean, var, weight, bias, eps=eps)
 
 
-def _rms_norm(
-    input: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    eps: float | None = None,
-) -> Tensor:
-    eps = torch.finfo(input.dtype).eps if eps is None else eps
-    power = input.square().mean(tuple(range(-len(normalized_shape), 0)), keepdim=True)
-    y = input * (power + eps).rsqrt()
-    return y if weight is None else y * weight
-
-
-def _softmax(input: Tensor, dim: int, **_: Any) -> Tensor:
-    powers = (input - input.detach().amax(dim, keepdim=True)).exp()
+def _softmax(x: Tensor, dim: int, **_: Any) -> Tensor:
+    powers = (x - x.detach().amax(dim, keepdim=True)).exp()
     return powers * powers.sum(dim, keepdim=True).reciprocal()
 
 
@@ -122,17 +122,20 @@ AS_UNITS: dict[str, Function] = {
 
 
 def _moves(x: object) -> bool:
-    return isinstance(x, Tensor) and x.requires_grad
+    # Inside a user's own function gradients are off: autograd sees its result alone.
+    return isinstance(x, Tensor) and x.requires_grad and torch.is_grad_enabled()
 
 
 @dataclass(frozen=True)
 class Bend:
     """One call of a function that bends: of U units, or the product of two factors of U units.
 
-    ``value`` is its result, ``second`` the second derivative; all are (rows, U).
+    ``value`` is its result, ``second`` the second derivative; all are (rows, U). ``seeds``, of
+    the factors' shapes, are what their derivatives are taken along.
     """
 
-    factors: tuple[Tensor, ...]
+    factors: list[Tensor]
+    seeds: list[Tensor]
     second: Tensor
     value: Tensor
 
@@ -172,7 +175,8 @@ class _Bends(TorchFunctionMode):
         if value.dim() == 0 or len(value) % self.rows:
             return value
         *units, second, flat = (v.reshape(self.rows, -1) for v in (*factors, second, value))
-        self.found.append(Bend(tuple(units), second, flat))
+        seeds = [torch.zeros_like(unit, requires_grad=True) for unit in units]
+        self.found.append(Bend(units, seeds, second, flat))
         return flat.clone().view_as(value)
 
 
@@ -191,15 +195,31 @@ class Curvature:
 
     Args:
         targets: (L, ...) of the one head, or (n, ...), one for each sample's.
+        generator: of ``direction`` (heads, 1, D), a random one.
     """
 
-    def __init__(self, batch: Batch, targets: Tensor) -> None:
+    def __init__(self, batch: Batch, targets: Tensor, generator: torch.Generator) -> None:
         samples = batch.samples()[:1] if batch.shared else batch.samples()
         self.heads, self.copies = len(samples), max(1, ROWS // len(samples))
         self.point = batch.at_point(self.heads * self.copies)
         with _Bends(len(self.point)) as bends:
             z = call(batch.head, self.point.clone(), samples.repeat_interleave(self.copies))
-        self.outputs, self.bends = z, bends.found
+        self.outputs, self._seed = z, torch.zeros_like(z, requires_grad=True)
+        # Linear in the seeds; its derivative with respect to them takes tangents forward.
+        (self._pulled,) = torch.autograd.grad(
+            [*chain.from_iterable(bend.factors for bend in bends.found), z],
+            self.point,
+            [*chain.from_iterable(bend.seeds for bend in bends.found), self._seed],
+            create_graph=True,
+        )
+        self.direction = normal(self.point[: self.heads].flatten(1), generator)[:, None]
+        _, moves = self._moved(self.direction, bends.found)
+        # A weight that requires gradients is a factor, but does not depend on the point.
+        self.bends = [
+            bend
+            for bend, factors in zip(bends.found, moves, strict=True)
+            if all(bool(move.any()) for move in factors)
+        ]
         alone = self._by_head(z.detach())[:, 0].repeat_interleave(len(targets) // self.heads, 0)
         slopes = batch.loss.slope(alone, targets).view(self.heads, -1, z.shape[1])
         self.weights = self._adjoints_times_second(slopes)
@@ -207,12 +227,6 @@ class Curvature:
         weights, directions = batch.loss.curvature(alone[few], targets[few])
         self.of_loss = weights.view(self.heads, -1, weights.shape[1])
         self.directions = directions.reshape(*self.of_loss.shape, -1)
-        self._places = [*chain.from_iterable(bend.factors for bend in self.bends), z]
-        # Linear in the seeds; its derivative with respect to them takes tangents forward.
-        self._seeds = [torch.zeros_like(place, requires_grad=True) for place in self._places]
-        (self._pulled,) = torch.autograd.grad(
-            self._places, self.point, self._seeds, create_graph=True
-        )
 
     def _by_head(self, rows: Tensor) -> Tensor:
         return rows.reshape(self.heads, self.copies, -1)
@@ -221,9 +235,7 @@ class Curvature:
         """Rows (heads, m, k), m <= copies, of as many copies as there are."""
         return F.pad(rows, (0, 0, 0, self.copies - rows.shape[1]))
 
-    def _backward(
-        self, place: Tensor, rows: Tensor, to: Sequence[Tensor]
-    ) -> list[Tensor]:
+    def _backward(self, place: Tensor, rows: Tensor, to: Sequence[Tensor]) -> list[Tensor]:
         """Gradients (heads, m, ...) of ``place`` times each of ``rows`` (heads, m, U)."""
         found = back(place, to, self._at_once(rows).view_as(place), retain_graph=True)
         return [self._by_head(v)[:, : rows.shape[1]] for v in found]
@@ -236,60 +248,76 @@ class Curvature:
         seconds = [self._by_head(bend.second)[:, :1] for bend in self.bends]
         return [a * second for a, second in zip(adjoints, seconds, strict=True)]
 
-    def along(self, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """v'Hv for directions v (heads, m, D), and the sum of the sizes of its terms; both
-        (heads, L, m).
+    def _moved(
+        self, directions: Tensor, bends: Sequence[Bend]
+    ) -> tuple[Tensor, list[list[Tensor]]]:
+        """How the outputs and the factors of the bends move along directions (heads, m, D): each
+        (heads, U, m).
         """
         moved = torch.autograd.grad(
             self._pulled,
-            self._seeds,
+            [self._seed, *chain.from_iterable(bend.seeds for bend in bends)],
             self._at_once(directions).view_as(self.point),
             retain_graph=True,
             materialize_grads=True,
         )
-        *tangents, z = (self._by_head(v)[:, : directions.shape[1]].mT for v in moved)
+        z, *moves = (self._by_head(v)[:, : directions.shape[1]].mT for v in moved)
+        of_factors = iter(moves)
+        return z, [[next(of_factors) for _ in bend.factors] for bend in bends]
+
+    def along(self, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Second derivatives v'Hv along directions v (heads, m, D), and the sums of the sizes of
+        their terms; both (heads, L, m).
+        """
+        z, moves = self._moved(directions, self.bends)
         squares = (self.directions.flatten(1, 2) @ z).square()
         terms = self.of_loss[..., None] * squares.view(*self.of_loss.shape, -1)
         value, size = terms.sum(2), terms.abs().sum(2)
-        of_units = iter(tangents)
-        for bend, weight in zip(self.bends, self.weights, strict=True):
-            moves = [next(of_units) for _ in bend.factors]
-            product = moves[0] * moves[-1]
+        for weight, factors in zip(self.weights, moves, strict=True):
+            product = factors[0] * factors[-1]
             value, size = value + weight @ product, size + weight.abs() @ product.abs()
         return value, size
 
-    def _feature_by_feature(self) -> Tensor:
+    def _feature_by_feature(self, most_seconds: float | None) -> Tensor:
         D = self.point[0].numel()
-        features = torch.arange(D, device=self.point.device)
+        pieces = torch.arange(D, device=self.point.device).split(self.copies)
         found = []
-        for some in features.split(self.copies):
+        for some in paced(pieces, DIAGONAL, most_seconds):
             units = F.one_hot(some, D).to(self.point).expand(self.heads, -1, -1)
             found.append(self.along(units)[0])
         return torch.cat(found, 2)
 
-    def _unit_by_unit(self) -> Tensor:
-        total = self.point.new_zeros(self.heads, self.weights[0].shape[1], self.point[0].numel())
-        for bend, weight in zip(self.bends, self.weights, strict=True):
-            U = weight.shape[2]
-            for some in torch.arange(U, device=total.device).split(self.copies):
-                units = F.one_hot(some, U).to(total).expand(self.heads, -1, -1)
-                rows = [self._backward(u, units, [self.point])[0] for u in bend.factors]
-                total += weight[:, :, some] @ (rows[0] * rows[-1])
-        own = total.new_zeros(self.heads, self.of_loss.shape[1], total.shape[2])
-        for target, (weight, directions) in enumerate(
+    def _unit_by_unit(self, most_seconds: float | None) -> Tensor:
+        """From the last bend to the first, whose rows are the cheaper ones."""
+        D, L = self.point[0].numel(), self.weights[0].shape[1]
+        own = self.point.new_zeros(self.heads, self.of_loss.shape[1], D)
+        for target, (weights, rows) in enumerate(
             zip(self.of_loss.unbind(1), self.directions.unbind(1), strict=True)
         ):
-            for w, some in zip(
-                weight.split(self.copies, 1), directions.split(self.copies, 1), strict=True
-            ):
-                (row,) = self._backward(self.outputs, some, [self.point])
-                own[:, target] += (w[:, None] @ row.square()).squeeze(1)
-        return total + own
+            for some in torch.arange(rows.shape[1], device=own.device).split(self.copies):
+                found = self._backward(self.outputs, rows[:, some], [self.point])[0]
+                own[:, target] += (weights[:, None, some] @ found.square()).squeeze(1)
+        total = own.expand(-1, L, -1).clone()
+        pieces = [
+            (bend, weights, some)
+            for bend, weights in zip(self.bends[::-1], self.weights[::-1], strict=True)
+            for some in torch.arange(weights.shape[2], device=own.device).split(self.copies)
+        ]
+        for bend, weights, some in paced(pieces, DIAGONAL, most_seconds):
+            units = F.one_hot(some, weights.shape[2]).to(own).expand(self.heads, -1, -1)
+            slopes = [self._backward(u, units, [self.point])[0] for u in bend.factors]
+            total += weights[:, :, some] @ (slopes[0] * slopes[-1])
+        return total
 
-    def diagonals(self) -> Tensor:
-        """diag H of each loss, (heads * L, D); by units or by features, whichever are fewer."""
-        units = sum(place.shape[1] for place in self._places[:-1])
+    def diagonals(self, most_seconds: float | None) -> Tensor:
+        """The Hessian's diagonal of each loss, (heads * L, D): unit by unit or feature by
+        feature, whichever are fewer.
+
+        Raises:
+            BadInput: it would take longer than ``most_seconds``.
+        """
+        units = sum(bend.value.shape[1] * len(bend.factors) for bend in self.bends)
         losses = self.of_loss.shape[1] * self.of_loss.shape[2]
-        fewer = units + losses < self.point[0].numel()
-        found = self._unit_by_unit() if fewer else self._feature_by_feature()
-        return found.flatten(0, 1)
+        by_unit = self.bends and units + losses < self.point[0].numel()
+        way = self._unit_by_unit if by_unit else self._feature_by_feature
+        return way(most_seconds).flatten(0, 1)

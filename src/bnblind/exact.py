@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from bnblind.curved import WRITTEN_OUT, Curvature
+from bnblind.curved import DIAGONAL, WRITTEN_OUT, Curvature
 from bnblind.errors import BadInput
+from bnblind.pacing import paced
 from bnblind.standardization import square_root
 from bnblind.terms import (
     Batch,
@@ -63,8 +64,15 @@ def hessian_products(
     return gradient.detach(), product
 
 
-def exact_terms(batch: Batch, probes: int | None, generator: torch.Generator) -> Terms:
-    """Any head. The diagonal exactly, or by ``probes`` >= 2 random vectors (Hutchinson)."""
+def exact_terms(
+    batch: Batch, probes: int | None, most_seconds: float | None, generator: torch.Generator
+) -> tuple[Terms, str]:
+    """Any head. The diagonal exactly, or by ``probes`` >= 2 random vectors (Hutchinson); and
+    how it was computed.
+
+    Raises:
+        BadInput: the diagonal would take longer than ``most_seconds``.
+    """
     total = total_gradient(batch)
     first, second = hessian_products(batch, batch.samples(), batch.target, batch.step)
     if batch.shared:
@@ -76,11 +84,16 @@ def exact_terms(batch: Batch, probes: int | None, generator: torch.Generator) ->
     se: Tensor | None = None
     if probes is None:
         rule = _rule(batch, samples, targets, generator)
-        hdiags = rule.diagonals() if rule else _diagonals(batch, samples, targets)
+        if rule:
+            method, hdiags = "exact: unit by unit", rule.diagonals(most_seconds)
+        else:
+            method = "exact: Hessian-vector products"
+            hdiags = _diagonals(batch, samples, targets, most_seconds)
     else:
+        method = f"Hutchinson: {probes} probes for the diagonal"
         hdiags, errors = _estimated_diagonals(batch, samples, targets, probes, generator)
         se = by_sample(errors, which)
-    return finished(batch, total, first, second, by_sample(hdiags, which), se)
+    return finished(batch, total, first, second, by_sample(hdiags, which), se), method
 
 
 def _rule(
@@ -88,12 +101,11 @@ def _rule(
 ) -> Curvature | None:
     """The curvature unit by unit; None unless it is all there is, as a product shows."""
     try:
-        rule = Curvature(batch, targets)
+        rule = Curvature(batch, targets, generator)
     except RuntimeError:  # a function without second derivatives, which the products name
         return None
-    direction = torch.randn(rule.heads, 1, batch.y0.numel(), generator=generator).to(batch.y0)
-    found, size = (v.flatten() for v in rule.along(direction))
-    each = direction.expand(-1, len(targets) // rule.heads, -1).flatten(0, 1)
+    found, size = (v.flatten() for v in rule.along(rule.direction))
+    each = rule.direction.expand(-1, len(targets) // rule.heads, -1).flatten(0, 1)
     _, products = hessian_products(batch, samples, targets, each)
     gap = found - (products * each).sum(1)
     rounding = 1e4 * torch.finfo(gap.dtype).eps
@@ -105,11 +117,14 @@ def _rows_at_once(batch: Batch) -> int:
     return max(len(batch.y), 2**22 // batch.y0.numel())
 
 
-def _diagonals(batch: Batch, samples: Tensor, targets: Tensor) -> Tensor:
+def _diagonals(
+    batch: Batch, samples: Tensor, targets: Tensor, most_seconds: float | None
+) -> Tensor:
     """(L, D): the Hessian's diagonal for each pair of sample and target, D products each."""
     D = batch.y0.numel()
     found = []
-    for rows in torch.arange(len(targets) * D, device=samples.device).split(_rows_at_once(batch)):
+    pieces = torch.arange(len(targets) * D, device=samples.device).split(_rows_at_once(batch))
+    for rows in paced(pieces, DIAGONAL, most_seconds):
         group, entry = rows // D, (rows % D)[:, None]
         units = batch.y0.new_zeros(len(rows), D).scatter_(1, entry, 1)
         _, products = hessian_products(batch, samples[group], targets[group], units)
@@ -124,7 +139,7 @@ def _estimated_diagonals(
     L, D = len(targets), batch.y0.numel()
     mean, spread = batch.y0.new_zeros(L, D), batch.y0.new_zeros(L, D)
     at_once = max(1, _rows_at_once(batch) // L)
-    for done in range(0, probes, at_once):
+    for done in paced(range(0, probes, at_once), "the probes of the Hessian's diagonal"):
         new = min(at_once, probes - done)
         signs = 2.0 * torch.randint(2, (new * L, D), generator=generator) - 1
         signs = signs.to(batch.y0)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
-from bnblind.terms import derivative
+from bnblind.terms import derivative, normal
 
 # Functions whose first derivative jumps, by the name that torch calls them.
 JUMPS_IN_SLOPE = frozenset(
@@ -99,7 +99,7 @@ class _KinkCounter(TorchFunctionMode):
 
     def _unpacked(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.blindly:
-            primal, tangent = x, _normal(x, self.generator)
+            primal, tangent = x, normal(x, self.generator)
         else:
             primal, tangent = forward_ad.unpack_dual(x)
         # In float64 the step is not lost in the rounding of the features' own dtype.
@@ -134,10 +134,6 @@ def _positional(args: Any, kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dic
     return (*first, *args, *second), rest
 
 
-def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator).to(like)
-
-
 def inspect(
     head: Callable[[Tensor], Tensor],
     point: Tensor,
@@ -155,7 +151,7 @@ def inspect(
     """
     point = point.detach()
     step = 1e-12 if point.dtype == torch.float64 else 1e-8
-    direction = _normal(point, generator)
+    direction = normal(point, generator)
 
     try:
         with forward_ad.dual_level(), warnings.catch_warnings():

@@ -234,3 +234,8 @@ def total_gradient(batch: Batch) -> Tensor:
 def derivative(value: Tensor, point: Tensor, *, create_graph: bool = False) -> Tensor:
     """Gradient of a sum, zero where it does not depend on ``point``."""
     return back(value.sum(), [point], create_graph=create_graph)[0]
+
+
+def normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Random numbers of that shape, the same ones on every device."""
+    return torch.randn(like.shape, generator=generator).to(like)
