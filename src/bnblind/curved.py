@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from bnblind.pacing import paced
 from bnblind.standardization import per_channel
-from bnblind.terms import Batch, back, call, derivative, normal
+from bnblind.terms import DIAGONAL, Batch, back, call, derivative, normal
 
 # Functions of each unit by itself that bend, by the name that torch calls them.
 BENDING = frozenset(
@@ -36,9 +36,6 @@ BENDING = frozenset(
     for suffix in ("", "_")
 )
 PRODUCTS = frozenset({"mul", "mul_", "multiply"})
-
-DIAGONAL = "the diagonal of the Hessian behind curved functions"
-"""What takes its time."""
 
 ROWS = 64
 """Copies of the point that are differentiated at once: enough for fast matrix products."""
@@ -225,8 +222,8 @@ class Curvature:
         self.weights = self._adjoints_times_second(slopes)
         few = slice(1 if batch.loss.same_curvature and batch.shared else None)
         weights, directions = batch.loss.curvature(alone[few], targets[few])
-        self.of_loss = weights.view(self.heads, -1, weights.shape[1])
-        self.directions = directions.reshape(*self.of_loss.shape, -1)
+        self.of_loss = weights.view(self.heads, len(weights) // self.heads, -1)
+        self.directions = directions.reshape(*self.of_loss.shape, z.shape[1])
 
     def _by_head(self, rows: Tensor) -> Tensor:
         return rows.reshape(self.heads, self.copies, -1)

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from bnblind.curved import DIAGONAL, WRITTEN_OUT, Curvature
+from bnblind.curved import WRITTEN_OUT, Curvature
 from bnblind.errors import BadInput
 from bnblind.pacing import paced
 from bnblind.standardization import square_root
 from bnblind.terms import (
+    DIAGONAL,
     Batch,
     Terms,
     by_sample,
     call,
     derivative,
-    finished,
     total_gradient,
 )
 
@@ -65,10 +65,13 @@ def hessian_products(
 
 
 def exact_terms(
-    batch: Batch, probes: int | None, most_seconds: float | None, generator: torch.Generator
+    batch: Batch, hdiag: str | int, most_seconds: float | None, generator: torch.Generator
 ) -> tuple[Terms, str]:
-    """Any head. The diagonal exactly, or by ``probes`` >= 2 random vectors (Hutchinson); and
-    how it was computed.
+    """Any head, and how it was computed.
+
+    Args:
+        hdiag: ``"none"`` leaves the diagonal out, as NaN; a number is one of random vectors
+            (Hutchinson); else the diagonal is exact.
 
     Raises:
         BadInput: the diagonal would take longer than ``most_seconds``.
@@ -82,18 +85,19 @@ def exact_terms(
         targets, samples = batch.target, batch.samples()
         which = samples
     se: Tensor | None = None
-    if probes is None:
-        rule = _rule(batch, samples, targets, generator)
-        if rule:
-            method, hdiags = "exact: unit by unit", rule.diagonals(most_seconds)
-        else:
-            method = "exact: Hessian-vector products"
-            hdiags = _diagonals(batch, samples, targets, most_seconds)
-    else:
-        method = f"Hutchinson: {probes} probes for the diagonal"
-        hdiags, errors = _estimated_diagonals(batch, samples, targets, probes, generator)
+    if hdiag == "none":
+        method = "whole second order, without the diagonal"
+        hdiags = first.new_full((1, first.shape[1]), torch.nan)
+    elif isinstance(hdiag, int):
+        method = f"Hutchinson: {hdiag} probes for the diagonal"
+        hdiags, errors = _estimated_diagonals(batch, samples, targets, hdiag, generator)
         se = by_sample(errors, which)
-    return finished(batch, total, first, second, by_sample(hdiags, which), se), method
+    elif rule := _rule(batch, samples, targets, generator):
+        method, hdiags = "exact: unit by unit", rule.diagonals(most_seconds)
+    else:
+        method = "exact: Hessian-vector products"
+        hdiags = _diagonals(batch, samples, targets, most_seconds)
+    return Terms(total.flatten(1), first, second, by_sample(hdiags, which), se), method
 
 
 def _rule(

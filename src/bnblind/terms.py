@@ -6,7 +6,7 @@
   that one forward and one backward pass give the total gradient and J; the rest are products
   with C rows. No second derivative, no D x D matrix; memory O((n + C) D).
 - ``row_by_row_terms``: the same where the head differs from sample to sample (a skip connection
-  around the layer); C + 2 backward passes.
+  around the layer): C - 1 backward passes with cross-entropy, whose curvature has that rank.
 - ``exact_terms`` (exact.py): any twice differentiable head.
 """
 
@@ -19,6 +19,12 @@ from torch import Tensor
 
 from bnblind.errors import BadInput
 from bnblind.losses import SampleLoss
+from bnblind.pacing import paced
+
+NOT_FINITE = "the outputs at the expansion point must be finite; found NaN or infinity"
+
+DIAGONAL = "the diagonal of the Hessian"
+"""What takes its time."""
 
 Head = Callable[[Tensor, Tensor], Tensor]
 """Features (m, *S) and the samples (m,) that they belong to -> outputs (m, C), row by row.
@@ -43,6 +49,7 @@ class Batch:
         loss: of the outputs of one sample.
         shared: whether the head ignores which sample a row belongs to.
         known: (k, C) outputs of the first k samples, got in another way.
+        total: (n, *S) gradient of the samples' losses, where it is known.
     """
 
     head: Head
@@ -52,6 +59,7 @@ class Batch:
     loss: SampleLoss
     shared: bool
     known: Tensor
+    total: Tensor | None = None
 
     @cached_property
     def step(self) -> Tensor:
@@ -122,12 +130,13 @@ def back(
 
 @dataclass(frozen=True)
 class Terms:
-    """Gradients with respect to y, (n, D); ``hdiag`` (D,) or (n, D), ``hdiag_se`` or None."""
+    """Gradients with respect to y, (n, D), ``second`` that of the whole second order; ``hdiag``
+    (D,) or (n, D), ``hdiag_se`` or None.
+    """
 
     total: Tensor
     first: Tensor
-    diag: Tensor
-    offdiag: Tensor
+    second: Tensor
     hdiag: Tensor
     hdiag_se: Tensor | None = None
 
@@ -155,29 +164,42 @@ def _square_form(weights: Tensor, B: Tensor, step: Tensor) -> tuple[Tensor, Tens
     return ((step @ B.T) * weights) @ B, weights @ B.square()
 
 
-def finished(
-    batch: Batch,
-    total: Tensor,
-    first: Tensor,
-    second: Tensor,
-    hdiag: Tensor,
-    hdiag_se: Tensor | None = None,
-) -> Terms:
-    diag = batch.step * hdiag
-    return Terms(total.flatten(1), first, diag, second - diag, hdiag, hdiag_se)
+def forward_at_point(batch: Batch, alone: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Outputs of a pass that can be differentiated, and the features that it starts from.
 
+    For a shared head the whole batch, then C copies of the point; else the point for each sample.
 
-def fused_terms(batch: Batch, alone: Tensor) -> Terms:
-    """Piecewise linear, shared head. ``alone``: the outputs (1, C) of the point by itself."""
+    Args:
+        alone: (1, C) outputs of the point, with the first sample's head, in another batch.
+
+    Raises:
+        RowsDiffer: the outputs are not those of other batches.
+        BadInput: they are not finite.
+    """
     n, C = len(batch.y), alone.shape[1]
-    y, point = batch.y.detach().requires_grad_(), batch.at_point(C)
-    samples = torch.cat([batch.samples(), batch.samples().new_zeros(C)])
-    z = call(batch.head, torch.cat([y, point]), samples)
-    batch.checked(z[:n])
-    check_rows(z[n:].detach(), alone)
+    if batch.shared:
+        y, point = batch.y.detach().requires_grad_(), batch.at_point(C)
+        samples = torch.cat([batch.samples(), batch.samples().new_zeros(C)])
+        z = call(batch.head, torch.cat([y, point]), samples)
+        batch.checked(z[:n])
+        at_point, same, leaves = z[n:].detach(), C, [y, point]
+    else:
+        point = batch.at_point(n)
+        z = call(batch.head, point.clone(), batch.samples())
+        at_point, same, leaves = z.detach(), 1, [point]
+    if not bool(at_point.isfinite().all()):
+        raise BadInput(NOT_FINITE)
+    check_rows(at_point[:same], alone)
+    return z, leaves
+
+
+def fused_terms(batch: Batch, z: Tensor, leaves: list[Tensor]) -> Terms:
+    """Piecewise linear, shared head, from ``forward_at_point``."""
+    n, C = len(batch.y), z.shape[1]
+    alone = z[n : n + 1].detach()
     identity = torch.eye(C, dtype=z.dtype, device=z.device)
     slopes = torch.cat([batch.loss.slope(z[:n], batch.target), identity])
-    total, J = back(z, [y, point], slopes)
+    total, J = back(z, leaves, slopes)
     J = J.flatten(1)
 
     targets, which = batch.distinct()
@@ -186,13 +208,13 @@ def fused_terms(batch: Batch, alone: Tensor) -> Terms:
     if batch.loss.same_curvature:
         weights, directions = batch.loss.curvature(alone, targets[:1])
         second, hdiag = _square_form(weights[0], directions[0] @ J, batch.step)
-        return finished(batch, total, first, second, hdiag)
+        return Terms(total.flatten(1), first, second, hdiag)
     weights, directions = batch.loss.curvature(everywhere, targets)
     second, hdiags = torch.empty_like(first), torch.empty_like(J[:1].expand(len(targets), -1))
     for group, (weight, direction) in enumerate(zip(weights, directions, strict=True)):
         rows = which == group
         second[rows], hdiags[group] = _square_form(weight, direction @ J, batch.step[rows])
-    return finished(batch, total, first, second, by_sample(hdiags, which))
+    return Terms(total.flatten(1), first, second, by_sample(hdiags, which))
 
 
 def by_sample(groups: Tensor, which: Tensor) -> Tensor:
@@ -200,32 +222,32 @@ def by_sample(groups: Tensor, which: Tensor) -> Tensor:
     return groups[0] if len(groups) == 1 else groups[which]
 
 
-def row_by_row_terms(batch: Batch, alone: Tensor) -> Terms:
-    """Piecewise linear head that differs from sample to sample.
+def row_by_row_terms(
+    batch: Batch, z: Tensor, leaves: list[Tensor], most_seconds: float | None
+) -> Terms:
+    """Piecewise linear head that differs from sample to sample, from ``forward_at_point``.
 
-    ``alone``: the outputs (n, C) of the point for each sample.
+    Raises:
+        BadInput: it would take longer than ``most_seconds``.
     """
-    step = batch.step
-    point = batch.at_point(len(step))
-    z = call(batch.head, point.clone(), batch.samples())
-    check_rows(z.detach(), alone)
-
-    def row(directions: Tensor) -> Tensor:
-        return back(z, [point], directions, retain_graph=True)[0].flatten(1)
-
-    first = row(batch.loss.slope(z, batch.target))
     weights, directions = batch.loss.curvature(z, batch.target)
-    second, hdiag = torch.zeros_like(first), torch.zeros_like(first)
-    for weight, direction in zip(weights.T, directions.unbind(1), strict=True):
-        B = row(direction)
-        weighted = weight[:, None] * B
-        second += weighted * (B * step).sum(1, keepdim=True)
-        hdiag += weighted * B
-    return finished(batch, total_gradient(batch), first, second, hdiag)
+    along = batch.loss.slope_along(directions, z, batch.target)
+    total, step = total_gradient(batch), batch.step
+    first, second, hdiag = (torch.zeros_like(step) for _ in range(3))
+    for k in paced(range(weights.shape[1]), DIAGONAL, most_seconds):
+        B = back(z, leaves, directions[:, k], retain_graph=True)[0].flatten(1)
+        first.addcmul_(along[:, k, None], B)
+        weighted = weights[:, k, None] * B
+        second.addcmul_(weighted, (B * step).sum(1, keepdim=True))
+        hdiag.addcmul_(weighted, B)
+    return Terms(total.flatten(1), first, second, hdiag)
 
 
 def total_gradient(batch: Batch) -> Tensor:
     """Gradient of the samples' losses, (n, *S)."""
+    if batch.total is not None:
+        batch.checked(batch.known)
+        return batch.total
     y = batch.y.detach().requires_grad_()
     z = batch.checked(call(batch.head, y.clone(), batch.samples()))
     return back(z, [y], batch.loss.slope(z, batch.target))[0]

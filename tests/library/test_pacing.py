@@ -58,7 +58,7 @@ def test_auto_decides_by_the_time_and_exact_does_not(bends, monkeypatch):
     monkeypatch.setattr("bnblind.split.MOST_SECONDS", 0.0)
     monkeypatch.setattr("bnblind.exact._rows_at_once", lambda batch: 50)
     monkeypatch.setattr(pacing, "SECONDS_TO_MEASURE", 0.0)
-    with pytest.raises(BadInput, match=r"behind curved functions would take .* hdiag=64"):
+    with pytest.raises(BadInput, match=r"diagonal of the Hessian would take .* hdiag=64"):
         split_head(head, y, target)
     assert split_head(head, y, target, hdiag="exact").hdiag_se is None
     assert split_head(head, y, target, hdiag=2).hdiag_se is not None
