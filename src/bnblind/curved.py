@@ -7,13 +7,13 @@ comes the loss's own curvature in the outputs. The derivatives du/dy are the sam
 target, and cost one backward row for each unit or one tangent for each feature. Norms that take
 statistics within a sample, softmax and quotients are written out as such functions.
 
-Nothing here knows whether it has seen all that bends: compare ``along`` with a double-backward
+Nothing here knows whether it has seen all that bends: compare ``along_direction`` with a double-backward
 product before ``diagonals`` is believed.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, compress
 from typing import Any
 
 import torch
@@ -192,7 +192,8 @@ class Curvature:
 
     Args:
         targets: (L, ...) of the one head, or (n, ...), one for each sample's.
-        generator: of ``direction`` (heads, 1, D), a random one.
+        generator: of ``direction`` (heads, 1, D), a random one; ``along_direction`` are the second
+            derivatives v'Hv along it, and the sums of the sizes of their terms, (heads, L, 1).
     """
 
     def __init__(self, batch: Batch, targets: Tensor, generator: torch.Generator) -> None:
@@ -210,20 +211,19 @@ class Curvature:
             create_graph=True,
         )
         self.direction = normal(self.point[: self.heads].flatten(1), generator)[:, None]
-        _, moves = self._moved(self.direction, bends.found)
+        moved, moves = self._moved(self.direction, bends.found)
         # A weight that requires gradients is a factor, but does not depend on the point.
-        self.bends = [
-            bend
-            for bend, factors in zip(bends.found, moves, strict=True)
-            if all(bool(move.any()) for move in factors)
-        ]
-        alone = self._by_head(z.detach())[:, 0].repeat_interleave(len(targets) // self.heads, 0)
-        slopes = batch.loss.slope(alone, targets).view(self.heads, -1, z.shape[1])
+        kept = [all(bool(move.any()) for move in factors) for factors in moves]
+        self.bends = list(compress(bends.found, kept))
+        self.losses = len(targets) // self.heads
+        alone = self._by_head(z.detach())[:, 0].repeat_interleave(self.losses, 0)
+        slopes = batch.loss.slope(alone, targets).view(self.heads, self.losses, z.shape[1])
         self.weights = self._adjoints_times_second(slopes)
         few = slice(1 if batch.loss.same_curvature and batch.shared else None)
         weights, directions = batch.loss.curvature(alone[few], targets[few])
         self.of_loss = weights.view(self.heads, len(weights) // self.heads, -1)
         self.directions = directions.reshape(*self.of_loss.shape, z.shape[1])
+        self.along_direction = self._form(moved, list(compress(moves, kept)))
 
     def _by_head(self, rows: Tensor) -> Tensor:
         return rows.reshape(self.heads, self.copies, -1)
@@ -239,6 +239,8 @@ class Curvature:
 
     def _adjoints_times_second(self, slopes: Tensor) -> list[Tensor]:
         """What a bend's units count in each loss, for slopes (heads, L, C): (heads, L, U) each."""
+        if not self.bends:
+            return []
         values = [bend.value for bend in self.bends]
         few = [self._backward(self.outputs, some, values) for some in slopes.split(self.copies, 1)]
         adjoints = [torch.cat(parts, 1) for parts in zip(*few, strict=True)]
@@ -262,14 +264,13 @@ class Curvature:
         of_factors = iter(moves)
         return z, [[next(of_factors) for _ in bend.factors] for bend in bends]
 
-    def along(self, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """Second derivatives v'Hv along directions v (heads, m, D), and the sums of the sizes of
-        their terms; both (heads, L, m).
+    def _form(self, z: Tensor, moves: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
+        """Second derivatives along the directions that move the outputs and factors so, and the
+        sums of the sizes of their terms; both (heads, L, m).
         """
-        z, moves = self._moved(directions, self.bends)
         squares = (self.directions.flatten(1, 2) @ z).square()
-        terms = self.of_loss[..., None] * squares.view(*self.of_loss.shape, -1)
-        value, size = terms.sum(2), terms.abs().sum(2)
+        terms = self.of_loss[..., None] * squares.view(*self.of_loss.shape, z.shape[2])
+        value, size = (v.sum(2).expand(-1, self.losses, -1) for v in (terms, terms.abs()))
         for weight, factors in zip(self.weights, moves, strict=True):
             product = factors[0] * factors[-1]
             value, size = value + weight @ product, size + weight.abs() @ product.abs()
@@ -281,12 +282,12 @@ class Curvature:
         found = []
         for some in paced(pieces, DIAGONAL, most_seconds):
             units = F.one_hot(some, D).to(self.point).expand(self.heads, -1, -1)
-            found.append(self.along(units)[0])
+            found.append(self._form(*self._moved(units, self.bends))[0])
         return torch.cat(found, 2)
 
     def _unit_by_unit(self, most_seconds: float | None) -> Tensor:
         """From the last bend to the first, whose rows are the cheaper ones."""
-        D, L = self.point[0].numel(), self.weights[0].shape[1]
+        D = self.point[0].numel()
         own = self.point.new_zeros(self.heads, self.of_loss.shape[1], D)
         for target, (weights, rows) in enumerate(
             zip(self.of_loss.unbind(1), self.directions.unbind(1), strict=True)
@@ -294,7 +295,7 @@ class Curvature:
             for some in torch.arange(rows.shape[1], device=own.device).split(self.copies):
                 found = self._backward(self.outputs, rows[:, some], [self.point])[0]
                 own[:, target] += (weights[:, None, some] @ found.square()).squeeze(1)
-        total = own.expand(-1, L, -1).clone()
+        total = own.expand(-1, self.losses, -1).clone()
         pieces = [
             (bend, weights, some)
             for bend, weights in zip(self.bends[::-1], self.weights[::-1], strict=True)
@@ -314,7 +315,7 @@ class Curvature:
             BadInput: it would take longer than ``most_seconds``.
         """
         units = sum(bend.value.shape[1] * len(bend.factors) for bend in self.bends)
-        losses = self.of_loss.shape[1] * self.of_loss.shape[2]
-        by_unit = self.bends and units + losses < self.point[0].numel()
-        way = self._unit_by_unit if by_unit else self._feature_by_feature
+        squares = self.of_loss.shape[1] * self.of_loss.shape[2]
+        fewer = units + squares < self.point[0].numel()
+        way = self._unit_by_unit if fewer else self._feature_by_feature
         return way(most_seconds).flatten(0, 1)

@@ -108,7 +108,7 @@ def _rule(
         rule = Curvature(batch, targets, generator)
     except RuntimeError:  # a function without second derivatives, which the products name
         return None
-    found, size = (v.flatten() for v in rule.along(rule.direction))
+    found, size = (v.flatten() for v in rule.along_direction)
     each = rule.direction.expand(-1, len(targets) // rule.heads, -1).flatten(0, 1)
     _, products = hessian_products(batch, samples, targets, each)
     gap = found - (products * each).sum(1)

@@ -6,7 +6,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import torch
@@ -24,6 +24,7 @@ from bnblind.terms import (
     Batch,
     Head,
     Terms,
+    back,
     call,
     check_rows,
     forward_at_point,
@@ -312,6 +313,9 @@ def split_batch(batch: Batch, alone: Tensor, hdiag: str | int, seed: int) -> tup
                 method = f"row by row ({AROUND})"
             kinks = 0 if seen is None else seen.kinks
             return terms, f"{method}: head seen to be piecewise linear", kinks
+        if batch.shared:
+            slopes = batch.loss.slope(z[:n], batch.target)
+            batch = replace(batch, total=back(z[:n], leaves[:1], slopes)[0])
         del z, leaves
     else:
         seen = inspected()

@@ -220,3 +220,12 @@ def test_weights_that_require_gradients_are_no_units(monkeypatch):
     monkeypatch.delattr(curved.Curvature, "_feature_by_feature")
     found = split_head(Scaled(), normal(5, 50), torch.arange(5) % C)
     assert found.method == "exact: unit by unit"
+
+
+@pytest.mark.parametrize("side", [None, nn.Tanh()], ids=["straight", "skip"])
+def test_heads_that_bend_nowhere(side):
+    """All that is left is the loss's own curvature."""
+    model, (x, target) = images(nn.BatchNorm2d(4), side=side), data(IMAGES)
+    found = split_loss(model, "norm", x, target, hdiag="exact")
+    assert found.method.startswith("exact: unit by unit")
+    Oracle(model, x, target).check(found)
