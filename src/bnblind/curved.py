@@ -7,8 +7,8 @@ comes the loss's own curvature in the outputs. The derivatives du/dy are the sam
 target, and cost one backward row for each unit or one tangent for each feature. Norms that take
 statistics within a sample, softmax and quotients are written out as such functions.
 
-Nothing here knows whether it has seen all that bends: compare ``along_direction`` with a double-backward
-product before ``diagonals`` is believed.
+Nothing here knows whether it has seen all that bends: compare ``along_direction`` with a
+double-backward product before ``diagonals`` is believed.
 """
 
 from collections.abc import Callable, Sequence
