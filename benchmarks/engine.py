@@ -11,7 +11,7 @@ import csv
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import growth
@@ -21,7 +21,7 @@ from memory import peak
 from timing import Call, Spread, ratio, rounds
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import resnet18
+from torchvision.models import densenet121, mobilenet_v2, resnet18
 from torchvision.models.vgg import cfgs, make_layers
 
 import bnblind
@@ -86,10 +86,10 @@ class Section:
         numbers = found.median, found.low, found.high, found.repeats
         self.results.append(Result(self.name, measure, *numbers, unit, bar, verdict))
 
-    def add_rows(self, n: int, measured: Spread) -> None:
+    def add_rows(self, n: int, measured: Spread, most: float | None = None) -> None:
         """The bound: the total gradient needs n rows, the split those and C - 1 more."""
         bound = (n + CLASSES - 1) / n
-        self.add("split / gradient with respect to y only", measured, " x")
+        self.add("split / gradient with respect to y only", measured, " x", most=most)
         self.add("  lower bound of that, (n + C - 1) / n", bound, " x")
         self.add("  measured / lower bound", measured.median / bound, " x")
 
@@ -140,7 +140,7 @@ def head_section() -> list[Result]:
     section.add("split", Spread.of(times["split"]), " s")
     section.add("forward + backward", Spread.of(times["plain"]), " s")
     section.add("split / forward + backward", ratio(times["split"], times["plain"]), " x", most=1.4)
-    section.add_rows(128, ratio(times["split"], times["gradient"]))
+    section.add_rows(128, ratio(times["split"], times["gradient"]), most=1.25)
     section.add("torch.func.hessian, one sample", Spread.of(times["dense"]), " s")
     section.add("torch.func.hessian / split", ratio(times["dense"], times["split"]), " x", least=12)
     section.add("peak memory: split", peak(fc_split), " MiB")
@@ -266,11 +266,119 @@ def probe_section() -> list[Result]:
     return section.results
 
 
+# 5. Curved heads.
+
+
+def curved_head(D: int, activation: nn.Module) -> tuple[nn.Sequential, Tensor, Tensor]:
+    torch.manual_seed(D)
+    head = nn.Sequential(nn.Linear(D, 512), activation, nn.Linear(512, CLASSES)).double()
+    y, _ = bnblind.standardize(torch.randn(64, D, dtype=torch.float64))
+    return head, y, torch.arange(64) % CLASSES
+
+
+def curved_section() -> list[Result]:
+    section = Section("curved", "Heads D-512-10 that bend, n = 64, float64")
+    for D, activation, most in (
+        (1024, nn.GELU(), 8),
+        (4096, nn.GELU(), 7),
+        (1024, nn.SiLU(), 8),
+        (1024, nn.LayerNorm(512), None),
+    ):
+        head, y, target = curved_head(D, activation)
+        pure, name = target * 0, f"{type(activation).__name__}, D = {D}"
+        times = rounds(
+            {
+                "split": partial(bnblind.split_head, head, y, pure),
+                "mixed": partial(bnblind.split_head, head, y, target),
+                "plain": partial(peers.plain, head, y, pure),
+            },
+            7,
+        )
+        section.add(f"{name}: plain pass", Spread.of(times["plain"]), " s")
+        section.add(
+            f"  {name}: split / plain", ratio(times["split"], times["plain"]), " x", most=most
+        )
+        section.add(f"  {name}: the same, 10 labels", ratio(times["mixed"], times["plain"]), " x")
+        dense = peers.dense_hessian(head, torch.zeros_like(y[0]), pure[:1]).diagonal()
+        found = bnblind.split_head(head, y, pure).hdiag
+        section.add(f"  {name}: error of the diagonal", peers.relative_error(found, dense))
+    return section.results
+
+
+# 6. Residual networks: a head of its own for each sample.
+
+LAYERS = (
+    (resnet18, "layer1.0.bn1"),
+    (resnet18, "layer4.0.bn1"),
+    (mobilenet_v2, "features.10.conv.3"),
+    (densenet121, "features.denseblock3.denselayer20.norm2"),
+)
+
+
+def residual_model(
+    build: Callable[..., nn.Module], classes: int = CLASSES
+) -> tuple[nn.Module, Tensor, Tensor]:
+    """In evaluation mode, with the running statistics of the batch, every unit off its kink."""
+    torch.manual_seed(0)
+    model, x = build(num_classes=classes).train(), torch.randn(32, 3, 64, 64)
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.bias, -0.5, 0.5)
+            norm.momentum = 1.0
+    with torch.no_grad():
+        model(x)
+    return model.eval(), x, torch.arange(32) % CLASSES
+
+
+def residual_section() -> list[Result]:
+    title = "Layers with a path around them, 32 x 3 x 64 x 64, float32, 10 classes"
+    section = Section("residual", title)
+    for build, layer in LAYERS:
+        model, x, target = residual_model(build)
+        times = rounds(
+            {
+                "split": partial(bnblind.split_loss, model, layer, x, target, dtype=torch.float32),
+                "rows": partial(peers.output_rows, model, layer, x, CLASSES - 1),
+                "plain": partial(peers.plain, model, x, target),
+            },
+            3,
+        )
+        name = f"{build.__name__} {layer}"
+        section.add(f"{name}: split / plain pass", ratio(times["split"], times["plain"]), " x")
+        section.add("  forward and C - 1 rows / plain", ratio(times["rows"], times["plain"]), " x")
+        section.add("  split / those", ratio(times["split"], times["rows"]), " x", most=1.3)
+    return section.results
+
+
+def classes_section() -> list[Result]:
+    """The same layer with 10 and with 1,000 classes, without the diagonal and with probes."""
+    section = Section("classes", "ResNet-18, layer1.0.bn1, 16 x 3 x 64 x 64, float32")
+    calls: dict[str, Call] = {}
+    for classes in (10, 1000):
+        model, x, target = residual_model(resnet18, classes)
+        for hdiag in ("none", 8):
+            calls[f"{hdiag}, {classes}"] = partial(
+                bnblind.split_loss,
+                *(model, "layer1.0.bn1", x[:16], target[:16]),
+                hdiag=hdiag,
+                dtype=torch.float32,
+            )
+    times = rounds(calls, 3)
+    for hdiag in ("none", 8):
+        section.add(f"hdiag={hdiag}: 10 classes", Spread.of(times[f"{hdiag}, 10"]), " s")
+        more = ratio(times[f"{hdiag}, 1000"], times[f"{hdiag}, 10"])
+        section.add("  1,000 classes / 10", more, " x", most=1.1)
+    return section.results
+
+
 SECTIONS: Mapping[str, Callable[[], list[Result]]] = {
     "head": head_section,
     "vgg": vgg_section,
     "growth": growth_section,
     "probe": probe_section,
+    "curved": curved_section,
+    "residual": residual_section,
+    "classes": classes_section,
 }
 
 

@@ -32,6 +32,24 @@ def plain(head: nn.Module, y: Tensor, target: Tensor) -> None:
     F.cross_entropy(head(y), target, reduction="sum").backward()
 
 
+def output_rows(model: nn.Module, layer: str, x: Tensor, rows: int) -> None:
+    """One forward pass, and backward passes of so many outputs to the layer's output."""
+    kept: list[Tensor] = []
+
+    def start(module: nn.Module, args: object, output: Tensor) -> Tensor:
+        kept.append(output.detach().requires_grad_())
+        return kept[0].clone()
+
+    hook = model.get_submodule(layer).register_forward_hook(start)
+    try:
+        z = model.requires_grad_(False)(x)
+        for row in range(rows):
+            torch.autograd.grad(z[:, row].sum(), kept, retain_graph=True)
+    finally:
+        hook.remove()
+        model.requires_grad_(True)
+
+
 def gradient(head: nn.Module, y: Tensor, target: Tensor) -> Tensor:
     """The same with respect to y only."""
     y = y.detach().requires_grad_()

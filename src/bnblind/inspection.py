@@ -1,7 +1,7 @@
 """Whether a head is piecewise linear at a point, and whether the point is on a kink."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
-from bnblind.terms import derivative
+from bnblind.terms import derivative, normal
 
 # Functions whose first derivative jumps, by the name that torch calls them.
 JUMPS_IN_SLOPE = frozenset(
@@ -30,6 +30,52 @@ LINEAR_MAPS = frozenset({"linear", "conv1d", "conv2d", "conv3d"})
 # Functions whose second derivative jumps at 0.
 JUMPS_IN_CURVATURE = frozenset({"elu", "elu_", "celu", "celu_"})
 WATCHED = JUMPS_IN_SLOPE | JUMPS_IN_CURVATURE | LINEAR_MAPS
+
+
+# What autograd calls the functions of which it is known that they do not bend.
+LINEAR_NODES = frozenset(
+    f"{name}Backward{number}"
+    for name in (
+        *("Add", "Sub", "Rsub", "Neg", "Cat", "Stack", "View", "UnsafeView", "ReshapeAlias"),
+        *("Alias", "Clone", "ToCopy", "T", "Transpose", "Permute", "Expand", "Squeeze", "Select"),
+        *("Unsqueeze", "Slice", "Split", "Unbind", "Repeat", "Flip", "Roll", "ConstantPadNd"),
+        *("Sum", "Mean", "AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D"),
+        *("Relu", "LeakyRelu", "Hardtanh", "Threshold", "MaxPool2DWithIndices"),
+        "AdaptiveMaxPool2D",
+    )
+    for number in range(4)
+)
+# The same, if only one of their inputs depends on the point.
+PRODUCT_NODES = frozenset(
+    f"{name}Backward{number}"
+    for name in ("Mul", "Mm", "Bmm", "Addmm", "Convolution", "NativeBatchNorm")
+    for number in range(4)
+)
+
+
+def surely_piecewise_linear(outputs: Tensor, leaves: Sequence[Tensor]) -> bool:
+    """Whether autograd recorded nothing between the leaves and the outputs that may bend.
+
+    A function that is not known here says nothing.
+    """
+    ends = [torch.autograd.graph.get_gradient_edge(leaf).node for leaf in leaves]
+    depends: dict[torch.autograd.graph.Node, bool] = dict.fromkeys(ends, True)
+    pending = [] if outputs.grad_fn is None else [outputs.grad_fn]
+    while pending:
+        node = pending[-1]
+        inputs = [before for before, _ in node.next_functions if before is not None]
+        if new := [before for before in inputs if before not in depends]:
+            pending += new
+            continue
+        pending.pop()
+        if node in depends:
+            continue
+        moving = sum(depends[before] for before in inputs)
+        depends[node] = moving > 0
+        product = node.name() in PRODUCT_NODES and moving == 1
+        if moving and not product and node.name() not in LINEAR_NODES:
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -60,11 +106,13 @@ class _KinkCounter(TorchFunctionMode):
     Args:
         step: how far to go to either side: a unit so near a kink counts as on it.
         blindly: the inputs have no tangents; take a random direction at each function.
+        rows: of a batch, those at the point.
     """
 
     step: float
     generator: torch.Generator
     blindly: bool
+    rows: slice
     kinks: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +125,7 @@ class _KinkCounter(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in WATCHED:
             args, kwargs = _positional(args, kwargs)
-        if name in JUMPS_IN_SLOPE:
+        if name in JUMPS_IN_SLOPE and any(map(self._moves, args)):
             self.kinks += self._jumps(func, args, kwargs)
         elif name in JUMPS_IN_CURVATURE:
             x, tangent = self._unpacked(args[0])
@@ -97,9 +145,19 @@ class _KinkCounter(TorchFunctionMode):
             moved = func(tangent, weight, None, *how)
         return forward_ad.make_dual(func(primal, weight, bias, *how), moved)
 
+    def _moves(self, x: object) -> bool:
+        if not isinstance(x, Tensor):
+            return False
+        if self.blindly:
+            return x.requires_grad
+        return forward_ad.unpack_dual(x).tangent is not None
+
     def _unpacked(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.blindly:
-            primal, tangent = x, _normal(x, self.generator)
+            # A weight has no row for each sample.
+            primal = x[self.rows] if x.dim() and len(x) > (self.rows.start or 0) else x
+            one = primal[:1] if x.dim() else primal
+            tangent = normal(one, self.generator).expand_as(primal)
         else:
             primal, tangent = forward_ad.unpack_dual(x)
         # In float64 the step is not lost in the rounding of the features' own dtype.
@@ -134,8 +192,15 @@ def _positional(args: Any, kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dic
     return (*first, *args, *second), rest
 
 
-def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator).to(like)
+def kinks_in_passing(rows: slice, dtype: torch.dtype, generator: torch.Generator) -> _KinkCounter:
+    """Counts while active, at those rows of a batch, every unit that may be on a kink, also
+    those whose sides have the same derivative.
+    """
+    return _KinkCounter(_step(dtype), generator, True, rows)
+
+
+def _step(dtype: torch.dtype) -> float:
+    return 1e-12 if dtype == torch.float64 else 1e-8
 
 
 def inspect(
@@ -154,8 +219,8 @@ def inspect(
         generator: of the random directions.
     """
     point = point.detach()
-    step = 1e-12 if point.dtype == torch.float64 else 1e-8
-    direction = _normal(point, generator)
+    step = _step(point.dtype)
+    direction = normal(point, generator)
 
     try:
         with forward_ad.dual_level(), warnings.catch_warnings():
@@ -163,12 +228,12 @@ def inspect(
             warnings.simplefilter("ignore", FutureWarning)
             leaf = point.clone().requires_grad_()
             dual = forward_ad.make_dual(leaf, direction)
-            with _KinkCounter(step, generator, blindly=False) as counter:
+            with _KinkCounter(step, generator, blindly=False, rows=slice(None)) as counter:
                 z = head(dual.clone())
             z = forward_ad.unpack_dual(z).primal
     except RuntimeError:  # a function without forward derivatives
         leaf = point.clone().requires_grad_()
-        with _KinkCounter(step, generator, blindly=True) as counter:
+        with _KinkCounter(step, generator, blindly=True, rows=slice(None)) as counter:
             z = head(leaf.clone())
     # Outside the level: with tangents, torch multiplies by those of the weights too.
     outputs = z.detach()

@@ -66,6 +66,19 @@ class SampleLoss:
         weights, vectors = torch.linalg.eigh(torch.stack(rows, 1))
         return weights, vectors.mT
 
+    def slope_along(self, directions: Tensor, z: Tensor, target: Tensor) -> Tensor:
+        """Coefficients (m, K) of the curvature's directions whose sum is the slope."""
+        return (directions @ self.slope(z, target)[:, :, None]).squeeze(2)
+
+
+def _ascending(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Classes from the least to the most likely, their probabilities, and the probability of
+    each or any later one; all (m, C).
+    """
+    order = z.detach().argsort(dim=1, stable=True)
+    p = z.detach().softmax(1).gather(1, order)
+    return order, p, p.flip(1).cumsum(1).flip(1)
+
 
 def _cross_entropy(z: Tensor, target: Tensor) -> Tensor:
     """log(1 + exp(u)), u how far the other outputs' log-sum-exp lies above the label's output.
@@ -102,9 +115,22 @@ class CrossEntropy(SampleLoss):
         return super().value(z, target)
 
     def curvature(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        # Centred, E_p[(J - E_p J)^2]: E_p[J^2] - (E_p J)^2 would cancel.
-        p = z.detach().softmax(1)
-        return p, torch.eye(z.shape[1], dtype=z.dtype, device=z.device) - p[:, None]
+        """C - 1 squares, the fewest: each class against the mean of the likelier ones (the
+        Cholesky factors of a multinomial covariance, Tanabe & Sagae 1992). Nothing cancels.
+        """
+        order, p, rest = _ascending(z)
+        C = z.shape[1]
+        identity = torch.eye(C - 1, C, dtype=z.dtype, device=z.device)
+        directions = identity - (p[:, None] / rest[:, 1:, None]).triu(1)
+        columns = order[:, None].expand_as(directions)
+        weights = p[:, :-1] * rest[:, 1:] / rest[:, :-1]
+        return weights, torch.zeros_like(directions).scatter(2, columns, directions)
+
+    def slope_along(self, directions: Tensor, z: Tensor, target: Tensor) -> Tensor:
+        order, p, rest = _ascending(z)
+        slope = self.slope(z, target).gather(1, order)
+        before = torch.nn.functional.pad(slope.cumsum(1), (1, 0))[:, : z.shape[1] - 1]
+        return slope[:, :-1] + p[:, :-1] * before / rest[:, :-1]
 
 
 class Quadratic(SampleLoss):

@@ -26,12 +26,13 @@ from bnblind.split import (
     Split,
     assembled,
     check_options,
+    check_targets,
     check_tensors,
     first_alone,
     isolated,
     split_batch,
 )
-from bnblind.terms import Batch, RowsDiffer, Terms, call, check_rows, rows_agree
+from bnblind.terms import Batch, RowsDiffer, Terms, back, call, rows_agree
 
 
 @dataclass
@@ -43,6 +44,7 @@ class _Plan:
         inject: (m, *S) normalized features to put in the analysed layer's place; None: take
             the layer's own, and remember them.
         seen: what the analysed layer did with the batch.
+        leaf: the normalized features that the outputs were then computed from.
         called: layers called so far in the present pass.
         fixed: coupling layers whose statistics have been made constants.
         frozen: those of them, after the analysed one, that have running statistics.
@@ -51,6 +53,7 @@ class _Plan:
     downstream: str
     inject: Tensor | None = None
     seen: Standardized | None = None
+    leaf: Tensor | None = None
     called: list[str] = field(default_factory=list)
     fixed: list[str] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
@@ -77,8 +80,8 @@ class _Analysed:
             assert plan.seen is not None
             return plan.seen.affine(plan.inject)
         plan.seen = standardized(self.name, self.layer, x)
-        y = plan.seen.y.detach().requires_grad_(torch.is_grad_enabled())
-        z = plan.seen.affine(y.clone())
+        plan.leaf = plan.seen.y.detach().requires_grad_(torch.is_grad_enabled())
+        z = plan.seen.affine(plan.leaf.clone())
         if not plain(self.layer):
             self._check(x, z.detach())
         return z
@@ -143,11 +146,9 @@ class _Dissected:
         self.plan = _Plan(downstream)
         self.shared = self.feeds_two_samples = False
         analysed = self.model.get_submodule(layer)
-        self.coupling = False
         for name, module in self.model.named_modules():
             if module is not analysed and isinstance(module, BatchLayer) and couples(module):
                 module.register_forward_pre_hook(_Coupling(name, self.plan))
-                self.coupling = True
         # Its attributes stay, for models that look at them.
         analysed.forward = _Analysed(layer, analysed, self.plan)
 
@@ -157,13 +158,14 @@ class _Dissected:
         return self.model(x)
 
     def capture(self, layer: str) -> tuple[Standardized, Tensor]:
-        """What the analysed layer does with the batch, and the batch's outputs (n, C)."""
-        # Gradients tell which layers depend on the analysed one.
-        with torch.set_grad_enabled(self.coupling):
-            outputs = call(lambda x, _: self._run(x, None), self.x.clone(), self.x)
+        """What the analysed layer does with the batch, and the batch's outputs (n, C), which can
+        be differentiated with respect to the plan's leaf.
+        """
+        # Gradients also tell which layers depend on the analysed one.
+        outputs = call(lambda x, _: self._run(x, None), self.x.clone(), self.x)
         if self.plan.seen is None:
             raise BadInput(f"the model's forward pass does not call layer {layer!r}")
-        return self.plan.seen, outputs.detach()
+        return self.plan.seen, outputs
 
     def again(self) -> Tensor:
         """One more forward pass of the batch."""
@@ -252,9 +254,15 @@ def split_loss(
     dissected = _Dissected(model, layer, x, downstream, dtype)
     with isolated(dissected.model, dissected.again):
         seen, outputs = dissected.capture(layer)
+        check_targets(target, seen.y)
         point = _expansion_point(y0, seen)
         losses, shared = sample_loss(loss), dissected.seems_shared(point)
-        batch = Batch(dissected.head, seen.y, point, target, losses, shared, known=outputs)
+        total = None
+        if not shared:
+            assert dissected.plan.leaf is not None
+            (total,) = back(outputs, [dissected.plan.leaf], losses.slope(outputs, target))
+        outputs = outputs.detach()
+        batch = Batch(dissected.head, seen.y, point, target, losses, shared, outputs, total)
         try:
             terms, method, kinks = _checked_split(batch, hdiag, seed)
         except RowsDiffer:
@@ -273,8 +281,7 @@ def split_loss(
 
 
 def _checked_split(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, int]:
-    check_rows(first_alone(batch.head, batch.y), batch.known[:1])
-    return split_batch(batch, hdiag, seed)
+    return split_batch(batch, first_alone(batch.head, batch.y, batch.y0), hdiag, seed)
 
 
 def _expansion_point(y0: Tensor | str | None, seen: Standardized) -> Tensor:

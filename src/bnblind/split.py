@@ -6,7 +6,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import torch
@@ -15,13 +15,25 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bnblind.coupling import drawing_layer, drawn_since, generator_states, refuse_coupled
 from bnblind.errors import BadInput
-from bnblind.inspection import inspect
+from bnblind.exact import exact_terms
+from bnblind.inspection import Inspection, inspect, kinks_in_passing, surely_piecewise_linear
 from bnblind.losses import LossFunction, sample_loss
 from bnblind.standardization import bn_backward
-from bnblind.terms import Batch, Head, Terms, call, exact_terms, fused_terms, row_by_row_terms
+from bnblind.terms import (
+    NOT_FINITE,
+    Batch,
+    Head,
+    Terms,
+    back,
+    call,
+    check_rows,
+    forward_at_point,
+    fused_terms,
+    row_by_row_terms,
+)
 
-MOST_PRODUCTS = 20_000
-"""Hessian-vector products that ``hdiag="auto"`` computes without being asked."""
+MOST_SECONDS = 120.0
+"""What ``hdiag="auto"`` spends on a curved head's diagonal without being asked."""
 
 AROUND = "a path leads around the layer, as a skip connection does"
 
@@ -33,9 +45,11 @@ PARTS = ("first", "diag", "offdiag", "remainder", "total")
 class Split:
     """The gradients of a batch's losses, term by term of their Taylor expansion at ``y0``.
 
-    ``first``, ``diag``, ``offdiag``, ``remainder`` and ``total`` have the shape (n, *S) of ``y``;
-    row i is the gradient of the i-th sample's loss (their sum, no mean) with respect to y_i.
-    ``total`` is the plain gradient, the others add to it. Terms cancel: compare them by
+    ``first``, ``diag``, ``offdiag``, ``second``, ``remainder`` and ``total`` have the shape
+    (n, *S) of ``y``; row i is the gradient of the i-th sample's loss (their sum, no mean) with
+    respect to y_i.
+    ``total`` is the plain gradient; ``first``, ``second`` and ``remainder`` add to it, and
+    ``diag`` and ``offdiag`` to ``second``. Terms cancel: compare them by
     ``gram_y`` and ``gram_x`` (norms and cosines), never by norms alone.
 
     Attributes:
@@ -45,6 +59,7 @@ class Split:
         y0: (*S) the expansion point.
         hdiag: diagonal of the Hessian at ``y0``: (*S), or (n, *S) where samples differ in it.
         hdiag_se: its standard error where it was estimated (Hutchinson), else None.
+        second: the whole second-order term.
         method: how the terms were computed, and on what terms.
         kinks: units of the head whose derivative is undefined at ``y0`` (a ReLU at 0, a tie in
             a max-pool). If there are any, so are the terms: draw no conclusion. Kinks that a
@@ -58,6 +73,7 @@ class Split:
     first: Tensor
     diag: Tensor
     offdiag: Tensor
+    second: Tensor
     remainder: Tensor
     total: Tensor
     hdiag: Tensor
@@ -118,10 +134,11 @@ def split_head(
         y0: (*S) the expansion point; None is 0.
         sigma: (C,) as :func:`bnblind.standardize` gave it; needed for ``gram_x`` only.
         hdiag: ``"auto"``: fused if the head is seen to be piecewise linear at ``y0``, else
-            exact (refused above 20,000 products);
-            ``"exact"``: Hessian-vector products, D for each distinct target; an integer >= 2:
-            so many Hutchinson probes (from about 8 on, two standard errors cover the true
-            value in 9 of 10 cases).
+            exact, and refused if the diagonal would take more than two minutes; ``"exact"``:
+            however long it takes; an integer >= 2: so many Hutchinson probes (from about 8 on,
+            two standard errors cover the true value in 9 of 10 cases); ``"none"``: the
+            diagonal, and with it ``diag`` and ``offdiag``, is NaN, and ``second`` costs no
+            more with many features or classes.
         loss: ``"cross_entropy"``, ``"mse"`` (mean over the outputs), ``"gaussian_nll"``
             (unit variance; with target 0 the likelihood of a flow's latents), or any callable
             (outputs (m, C), targets (m, ...)) -> (m,).
@@ -161,18 +178,19 @@ def split_head(
         def on_rows(rows: Tensor, samples: Tensor) -> Tensor:
             return own(rows)
 
-        known = first_alone(on_rows, y)
-        batch = Batch(on_rows, y, y0, target, sample_loss(loss), shared=True, known=known)
-        return assembled(batch, *split_batch(batch, hdiag, seed), sigma, carry)
+        check_targets(target, y)
+        alone = first_alone(on_rows, y, y0)
+        batch = Batch(on_rows, y, y0, target, sample_loss(loss), shared=True, known=alone[:1])
+        return assembled(batch, *split_batch(batch, alone, hdiag, seed), sigma, carry)
 
 
 def check_options(hdiag: str | int, dtype: torch.dtype) -> None:
     """Raise BadInput for options that are not allowed."""
     probes = isinstance(hdiag, int) and not isinstance(hdiag, bool) and hdiag >= 2
-    if hdiag not in ("auto", "exact") and not probes:
+    if hdiag not in ("auto", "exact", "none") and not probes:
         raise BadInput(
-            f"hdiag {hdiag!r} is unknown; allowed: 'auto', 'exact', or a number of Hutchinson "
-            "probes >= 2"
+            f"hdiag {hdiag!r} is unknown; allowed: 'auto', 'exact', 'none', or a number of "
+            "Hutchinson probes >= 2"
         )
     if dtype not in (torch.float64, torch.float32):
         raise BadInput(f"dtype {dtype} is not allowed; allowed: torch.float64, torch.float32")
@@ -237,50 +255,72 @@ def undisturbed(
                     buffer.copy_(before)
 
 
-def first_alone(head: Head, y: Tensor) -> Tensor:
-    """Outputs (1, C) of the first sample in a batch of its own."""
+def check_targets(target: Tensor, y: Tensor) -> None:
+    """Raise BadInput unless there is a target for each sample."""
+    if target.dim() == 0 or len(target) != len(y):
+        raise BadInput(
+            f"there must be one target per sample, {len(y)}; found "
+            f"{len(target) if target.dim() else 'a single number'}"
+        )
+
+
+def first_alone(head: Head, y: Tensor, y0: Tensor) -> Tensor:
+    """Outputs (2, C) of the first sample and of the point with its head, in a batch of two."""
     if not bool(y.isfinite().all()):
         raise BadInput("the features must be finite; found NaN or infinity")
     with torch.no_grad():
-        return call(head, y[:1].clone(), torch.zeros(1, dtype=torch.long, device=y.device))
+        samples = torch.zeros(2, dtype=torch.long, device=y.device)
+        outputs = call(head, torch.stack([y[0], y0]), samples)
+    if not bool(outputs[0].isfinite().all()):
+        raise BadInput("the outputs must be finite; found NaN or infinity for sample 0")
+    return outputs
 
 
-def split_batch(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, int]:
-    """The terms of a batch, how they were computed, and the kinks found at the point."""
-    if batch.target.dim() == 0 or len(batch.target) != len(batch.y):
-        raise BadInput(
-            f"there must be one target per sample, {len(batch.y)}; found "
-            f"{len(batch.target) if batch.target.dim() else 'a single number'}"
-        )
+def split_batch(batch: Batch, alone: Tensor, hdiag: str | int, seed: int) -> tuple[Terms, str, int]:
+    """The terms of a batch, how they were computed, and the kinks found at the point.
+
+    Args:
+        alone: from ``first_alone``.
+    """
+    check_rows(alone[:1], batch.known[:1])
     generator = torch.Generator().manual_seed(seed)
-    fused, name = fused_terms, "fused"
-    if not batch.shared:
-        fused, name = row_by_row_terms, f"row by row ({AROUND})"
     samples = batch.samples()[:1] if batch.shared else batch.samples()
 
-    def head(rows: Tensor) -> Tensor:
-        return call(batch.head, rows, samples)
-
-    combination = partial(_loss_directions, batch, generator)
-    seen = inspect(head, batch.at_point(len(samples)), combination, generator)
-    if not bool(seen.outputs.isfinite().all()):
-        raise BadInput("the outputs at the expansion point must be finite; found NaN or infinity")
-    if hdiag == "auto" and seen.is_piecewise_linear():
-        return fused(batch, seen.outputs), f"{name}: head seen to be piecewise linear", seen.kinks
-    probes = hdiag if isinstance(hdiag, int) else None
-    rows = (len(batch.distinct()[0]) if batch.shared else len(batch.y)) * batch.y0.numel()
-    if hdiag == "auto" and rows > MOST_PRODUCTS:
-        raise BadInput(
-            f"the head is curved, so that its Hessian's diagonal takes {rows} Hessian-vector "
-            f"products ({batch.y0.numel()} features for each distinct target or sample); "
-            f"hdiag='auto' stops at {MOST_PRODUCTS}. hdiag=64 estimates it from 64 of them, "
-            "hdiag='exact' computes them all"
+    def inspected() -> Inspection:
+        seen = inspect(
+            lambda rows: call(batch.head, rows, samples),
+            batch.at_point(len(samples)),
+            partial(_loss_directions, batch, generator),
+            generator,
         )
+        if not bool(seen.outputs.isfinite().all()):
+            raise BadInput(NOT_FINITE)
+        return seen
+
+    most = MOST_SECONDS if hdiag == "auto" else None
+    if hdiag == "auto":
+        n = len(batch.y)
+        at_point = slice(n, n + 1) if batch.shared else slice(None)
+        with kinks_in_passing(at_point, batch.y.dtype, generator) as counter:
+            z, leaves = forward_at_point(batch, alone[1:])
+        sure = counter.kinks == 0 and surely_piecewise_linear(z, leaves)
+        seen = None if sure else inspected()
+        if seen is None or seen.is_piecewise_linear():
+            if batch.shared:
+                terms, method = fused_terms(batch, z, leaves), "fused"
+            else:
+                terms = row_by_row_terms(batch, z, leaves, most)
+                method = f"row by row ({AROUND})"
+            kinks = 0 if seen is None else seen.kinks
+            return terms, f"{method}: head seen to be piecewise linear", kinks
+        if batch.shared:
+            slopes = batch.loss.slope(z[:n], batch.target)
+            batch = replace(batch, total=back(z[:n], leaves[:1], slopes)[0])
+        del z, leaves
+    else:
+        seen = inspected()
     # A generator of their own: the probes depend on the seed alone.
-    terms = exact_terms(batch, probes, torch.Generator().manual_seed(seed))
-    method = "exact: Hessian-vector products"
-    if probes:
-        method = f"Hutchinson: {probes} probes for the diagonal"
+    terms, method = exact_terms(batch, hdiag, most, torch.Generator().manual_seed(seed))
     if not batch.shared:
         method += f", sample by sample ({AROUND})"
     return terms, method, seen.kinks
@@ -316,18 +356,17 @@ def assembled(
 ) -> Split:
     """The split, its terms in the shape of y; the remainder is what they leave of the total."""
     shape = batch.y.shape
-    remainder = terms.total - terms.first
-    remainder -= terms.diag
-    remainder -= terms.offdiag
+    diag = batch.step * terms.hdiag
     of_hdiag = shape if terms.hdiag.dim() == 2 else shape[1:]
     return Split(
         y=batch.y,
         sigma=sigma,
         y0=batch.y0,
         first=terms.first.view(shape),
-        diag=terms.diag.view(shape),
-        offdiag=terms.offdiag.view(shape),
-        remainder=remainder.view(shape),
+        diag=diag.view(shape),
+        offdiag=(terms.second - diag).view(shape),
+        second=terms.second.view(shape),
+        remainder=(terms.total - terms.first - terms.second).view(shape),
         total=terms.total.view(shape),
         hdiag=terms.hdiag.view(of_hdiag),
         hdiag_se=None if terms.hdiag_se is None else terms.hdiag_se.view(of_hdiag),

@@ -6,25 +6,25 @@
   that one forward and one backward pass give the total gradient and J; the rest are products
   with C rows. No second derivative, no D x D matrix; memory O((n + C) D).
 - ``row_by_row_terms``: the same where the head differs from sample to sample (a skip connection
-  around the layer); C + 2 backward passes.
-- ``exact_terms``: any twice differentiable head, by Hessian-vector products: one per sample for
-  the second order, and for its diagonal D for each distinct target, or random ones (Hutchinson
-  1990; Bekas et al. 2007).
+  around the layer): C - 1 backward passes with cross-entropy, whose curvature has that rank.
+- ``exact_terms`` (exact.py): any twice differentiable head.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from bnblind.errors import BadInput
 from bnblind.losses import SampleLoss
-from bnblind.standardization import square_root
+from bnblind.pacing import paced
+
+NOT_FINITE = "the outputs at the expansion point must be finite; found NaN or infinity"
+
+DIAGONAL = "the diagonal of the Hessian"
+"""What takes its time."""
 
 Head = Callable[[Tensor, Tensor], Tensor]
 """Features (m, *S) and the samples (m,) that they belong to -> outputs (m, C), row by row.
@@ -49,6 +49,7 @@ class Batch:
         loss: of the outputs of one sample.
         shared: whether the head ignores which sample a row belongs to.
         known: (k, C) outputs of the first k samples, got in another way.
+        total: (n, *S) gradient of the samples' losses, where it is known.
     """
 
     head: Head
@@ -58,6 +59,7 @@ class Batch:
     loss: SampleLoss
     shared: bool
     known: Tensor
+    total: Tensor | None = None
 
     @cached_property
     def step(self) -> Tensor:
@@ -117,7 +119,7 @@ def call(head: Head, rows: Tensor, samples: Tensor) -> Tensor:
     return outputs
 
 
-def _back(
+def back(
     z: Tensor, places: Sequence[Tensor], slopes: Tensor | None = None, **how: bool
 ) -> Sequence[Tensor]:
     """Gradients of ``(z * slopes).sum()``, or of a number ``z``; zero where it depends on none."""
@@ -128,12 +130,13 @@ def _back(
 
 @dataclass(frozen=True)
 class Terms:
-    """Gradients with respect to y, (n, D); ``hdiag`` (D,) or (n, D), ``hdiag_se`` or None."""
+    """Gradients with respect to y, (n, D), ``second`` that of the whole second order; ``hdiag``
+    (D,) or (n, D), ``hdiag_se`` or None.
+    """
 
     total: Tensor
     first: Tensor
-    diag: Tensor
-    offdiag: Tensor
+    second: Tensor
     hdiag: Tensor
     hdiag_se: Tensor | None = None
 
@@ -161,29 +164,42 @@ def _square_form(weights: Tensor, B: Tensor, step: Tensor) -> tuple[Tensor, Tens
     return ((step @ B.T) * weights) @ B, weights @ B.square()
 
 
-def _finished(
-    batch: Batch,
-    total: Tensor,
-    first: Tensor,
-    second: Tensor,
-    hdiag: Tensor,
-    hdiag_se: Tensor | None = None,
-) -> Terms:
-    diag = batch.step * hdiag
-    return Terms(total.flatten(1), first, diag, second - diag, hdiag, hdiag_se)
+def forward_at_point(batch: Batch, alone: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Outputs of a pass that can be differentiated, and the features that it starts from.
 
+    For a shared head the whole batch, then C copies of the point; else the point for each sample.
 
-def fused_terms(batch: Batch, alone: Tensor) -> Terms:
-    """Piecewise linear, shared head. ``alone``: the outputs (1, C) of the point by itself."""
+    Args:
+        alone: (1, C) outputs of the point, with the first sample's head, in another batch.
+
+    Raises:
+        RowsDiffer: the outputs are not those of other batches.
+        BadInput: they are not finite.
+    """
     n, C = len(batch.y), alone.shape[1]
-    y, point = batch.y.detach().requires_grad_(), batch.at_point(C)
-    samples = torch.cat([batch.samples(), batch.samples().new_zeros(C)])
-    z = call(batch.head, torch.cat([y, point]), samples)
-    batch.checked(z[:n])
-    check_rows(z[n:].detach(), alone)
+    if batch.shared:
+        y, point = batch.y.detach().requires_grad_(), batch.at_point(C)
+        samples = torch.cat([batch.samples(), batch.samples().new_zeros(C)])
+        z = call(batch.head, torch.cat([y, point]), samples)
+        batch.checked(z[:n])
+        at_point, same, leaves = z[n:].detach(), C, [y, point]
+    else:
+        point = batch.at_point(n)
+        z = call(batch.head, point.clone(), batch.samples())
+        at_point, same, leaves = z.detach(), 1, [point]
+    if not bool(at_point.isfinite().all()):
+        raise BadInput(NOT_FINITE)
+    check_rows(at_point[:same], alone)
+    return z, leaves
+
+
+def fused_terms(batch: Batch, z: Tensor, leaves: list[Tensor]) -> Terms:
+    """Piecewise linear, shared head, from ``forward_at_point``."""
+    n, C = len(batch.y), z.shape[1]
+    alone = z[n : n + 1].detach()
     identity = torch.eye(C, dtype=z.dtype, device=z.device)
     slopes = torch.cat([batch.loss.slope(z[:n], batch.target), identity])
-    total, J = _back(z, [y, point], slopes)
+    total, J = back(z, leaves, slopes)
     J = J.flatten(1)
 
     targets, which = batch.distinct()
@@ -192,154 +208,56 @@ def fused_terms(batch: Batch, alone: Tensor) -> Terms:
     if batch.loss.same_curvature:
         weights, directions = batch.loss.curvature(alone, targets[:1])
         second, hdiag = _square_form(weights[0], directions[0] @ J, batch.step)
-        return _finished(batch, total, first, second, hdiag)
+        return Terms(total.flatten(1), first, second, hdiag)
     weights, directions = batch.loss.curvature(everywhere, targets)
     second, hdiags = torch.empty_like(first), torch.empty_like(J[:1].expand(len(targets), -1))
     for group, (weight, direction) in enumerate(zip(weights, directions, strict=True)):
         rows = which == group
         second[rows], hdiags[group] = _square_form(weight, direction @ J, batch.step[rows])
-    return _finished(batch, total, first, second, _by_sample(hdiags, which))
+    return Terms(total.flatten(1), first, second, by_sample(hdiags, which))
 
 
-def _by_sample(groups: Tensor, which: Tensor) -> Tensor:
+def by_sample(groups: Tensor, which: Tensor) -> Tensor:
     """(L, D) -> (n, D), or (D,) where all samples are of one group."""
     return groups[0] if len(groups) == 1 else groups[which]
 
 
-def row_by_row_terms(batch: Batch, alone: Tensor) -> Terms:
-    """Piecewise linear head that differs from sample to sample.
+def row_by_row_terms(
+    batch: Batch, z: Tensor, leaves: list[Tensor], most_seconds: float | None
+) -> Terms:
+    """Piecewise linear head that differs from sample to sample, from ``forward_at_point``.
 
-    ``alone``: the outputs (n, C) of the point for each sample.
+    Raises:
+        BadInput: it would take longer than ``most_seconds``.
     """
-    step = batch.step
-    point = batch.at_point(len(step))
-    z = call(batch.head, point.clone(), batch.samples())
-    check_rows(z.detach(), alone)
-
-    def back(directions: Tensor) -> Tensor:
-        return _back(z, [point], directions, retain_graph=True)[0].flatten(1)
-
-    first = back(batch.loss.slope(z, batch.target))
     weights, directions = batch.loss.curvature(z, batch.target)
-    second, hdiag = torch.zeros_like(first), torch.zeros_like(first)
-    for weight, direction in zip(weights.T, directions.unbind(1), strict=True):
-        B = back(direction)
-        weighted = weight[:, None] * B
-        second += weighted * (B * step).sum(1, keepdim=True)
-        hdiag += weighted * B
-    return _finished(batch, total_gradient(batch), first, second, hdiag)
+    along = batch.loss.slope_along(directions, z, batch.target)
+    total, step = total_gradient(batch), batch.step
+    first, second, hdiag = (torch.zeros_like(step) for _ in range(3))
+    for k in paced(range(weights.shape[1]), DIAGONAL, most_seconds):
+        B = back(z, leaves, directions[:, k], retain_graph=True)[0].flatten(1)
+        first.addcmul_(along[:, k, None], B)
+        weighted = weights[:, k, None] * B
+        second.addcmul_(weighted, (B * step).sum(1, keepdim=True))
+        hdiag.addcmul_(weighted, B)
+    return Terms(total.flatten(1), first, second, hdiag)
 
 
 def total_gradient(batch: Batch) -> Tensor:
     """Gradient of the samples' losses, (n, *S)."""
+    if batch.total is not None:
+        batch.checked(batch.known)
+        return batch.total
     y = batch.y.detach().requires_grad_()
     z = batch.checked(call(batch.head, y.clone(), batch.samples()))
-    return _back(z, [y], batch.loss.slope(z, batch.target))[0]
-
-
-WRITTEN_OUT: dict[str, Callable[[Tensor], Tensor]] = {
-    "hardsigmoid": lambda x: F.relu6(x + 3) / 6,
-}
-"""Functions of which torch has no second derivative, as others that have one."""
-
-
-class WrittenOut(TorchFunctionMode):
-    """While active, the functions of ``WRITTEN_OUT`` are computed in their other form."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        written = WRITTEN_OUT.get(getattr(func, "__name__", ""))
-        if written is None:
-            return func(*args, **(kwargs or {}))
-        return written(args[0] if args else (kwargs or {})["input"])
-
-
-def hessian_products(
-    batch: Batch, samples: Tensor, target: Tensor, directions: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradient and Hessian times ``directions`` (m, D) of each row's loss at the point.
-
-    Backward twice through m rows; exact wherever torch's derivatives are.
-
-    Raises:
-        BadInput: torch has no second derivative of a function in the head.
-    """
-    point = batch.at_point(len(directions))
-    with WrittenOut():
-        loss = batch.loss.value(call(batch.head, point.clone(), samples), target)
-    gradient = derivative(loss, point, create_graph=True).flatten(1)
-    try:
-        product = derivative(gradient * directions, point).flatten(1)
-    except RuntimeError as error:
-        if "not implemented" not in str(error):
-            raise
-        raise BadInput(
-            f"torch has no second derivative of a function in the head: {error}. Write the "
-            "function out in others that have one"
-        ) from error
-    return gradient.detach(), product
+    return back(z, [y], batch.loss.slope(z, batch.target))[0]
 
 
 def derivative(value: Tensor, point: Tensor, *, create_graph: bool = False) -> Tensor:
     """Gradient of a sum, zero where it does not depend on ``point``."""
-    return _back(value.sum(), [point], create_graph=create_graph)[0]
+    return back(value.sum(), [point], create_graph=create_graph)[0]
 
 
-def exact_terms(batch: Batch, probes: int | None, generator: torch.Generator) -> Terms:
-    """Any head. The diagonal exactly, or by ``probes`` >= 2 random vectors (Hutchinson)."""
-    total = total_gradient(batch)
-    first, second = hessian_products(batch, batch.samples(), batch.target, batch.step)
-    if batch.shared:
-        targets, which = batch.distinct()
-        samples = torch.zeros_like(which[: len(targets)])
-    else:
-        targets, samples = batch.target, batch.samples()
-        which = samples
-    se: Tensor | None = None
-    if probes is None:
-        hdiags = _diagonals(batch, samples, targets)
-    else:
-        hdiags, errors = _estimated_diagonals(batch, samples, targets, probes, generator)
-        se = _by_sample(errors, which)
-    return _finished(batch, total, first, second, _by_sample(hdiags, which), se)
-
-
-def _rows_at_once(batch: Batch) -> int:
-    """Rows that need about as much memory as the batch, or as 4 million features."""
-    return max(len(batch.y), 2**22 // batch.y0.numel())
-
-
-def _diagonals(batch: Batch, samples: Tensor, targets: Tensor) -> Tensor:
-    """(L, D): the Hessian's diagonal for each pair of sample and target, D products each."""
-    D = batch.y0.numel()
-    found = []
-    for rows in torch.arange(len(targets) * D, device=samples.device).split(_rows_at_once(batch)):
-        group, entry = rows // D, (rows % D)[:, None]
-        units = batch.y0.new_zeros(len(rows), D).scatter_(1, entry, 1)
-        _, products = hessian_products(batch, samples[group], targets[group], units)
-        found.append(products.gather(1, entry).squeeze(1))
-    return torch.cat(found).view(len(targets), D)
-
-
-def _estimated_diagonals(
-    batch: Batch, samples: Tensor, targets: Tensor, probes: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """(L, D) Hutchinson estimates of the diagonals, and their standard errors."""
-    L, D = len(targets), batch.y0.numel()
-    mean, spread = batch.y0.new_zeros(L, D), batch.y0.new_zeros(L, D)
-    at_once = max(1, _rows_at_once(batch) // L)
-    for done in range(0, probes, at_once):
-        new = min(at_once, probes - done)
-        signs = 2.0 * torch.randint(2, (new * L, D), generator=generator) - 1
-        signs = signs.to(batch.y0)
-        _, products = hessian_products(
-            batch, samples.repeat(new), targets.repeat(new, *[1] * (targets.dim() - 1)), signs
-        )
-        estimates = (signs * products).view(new, L, D)
-        # Means and squared deviations of the old and the new probes joined (Chan et al. 1979).
-        var, new_mean = torch.var_mean(estimates, 0, correction=0)
-        gap = new_mean - mean
-        mean = mean + gap * (new / (done + new))
-        spread = spread + new * var + gap.square() * (done * new / (done + new))
-    return mean, square_root(spread / (probes * (probes - 1)))
+def normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Random numbers of that shape, the same ones on every device."""
+    return torch.randn(like.shape, generator=generator).to(like)

@@ -31,7 +31,7 @@ COUPLED = {
     "functional_batch_norm": (lambda v: functional_batch_norm(v @ W) @ OUT, OTHER_OUTPUTS),
     "F.batch_norm": (
         lambda v: F.batch_norm(v @ W, None, None, training=True) @ OUT,
-        "does not take a batch of 1 rows: .* couple them",
+        f"does not take a batch of 1 rows: .* couple them|{OTHER_OUTPUTS}",
     ),
     "functional_dropout": (lambda v: F.dropout(v @ W + 1, 0.3) @ OUT, DRAWN),
     "functional_dropout_of_zeros": (lambda v: F.dropout(v, 0.3) @ normal(9, C), DRAWN),

@@ -28,9 +28,9 @@ from tests.helpers.cases import C, T, Y, linear, normal
         ({"hdiag": 1}, "hdiag 1 is unknown"),
         ({"hdiag": True}, "hdiag True is unknown"),
         ({"dtype": torch.float16}, "float16 is not allowed"),
-        ({"head": lambda v: linear(v)[:, 0]}, r"shape \(1, C\)"),
-        ({"head": lambda v: linear(v)[:, None]}, r"shape \(1, C\); found \(1, 1, 4\)"),
-        ({"head": lambda v: linear(v).repeat(2, 1)}, r"shape \(1, C\); found \(2, 4\)"),
+        ({"head": lambda v: linear(v)[:, 0]}, r"shape \(2, C\)"),
+        ({"head": lambda v: linear(v)[:, None]}, r"shape \(2, C\); found \(2, 1, 4\)"),
+        ({"head": lambda v: linear(v).repeat(2, 1)}, r"shape \(2, C\); found \(4, 4\)"),
         ({"head": lambda v: (linear(v), 0)}, "output"),
         ({"head": lambda v: linear(v) / 0}, "must be finite"),
     ],
@@ -39,16 +39,6 @@ from tests.helpers.cases import C, T, Y, linear, normal
 def test_wrong_input_is_refused(change, found):
     with pytest.raises(BadInput, match=found):
         split_head(**{"head": linear, "y": Y, "target": T, **change})
-
-
-def test_auto_does_not_start_what_takes_hours():
-    """D products for each distinct target: here 10 times 2,001."""
-    head = nn.Sequential(nn.GELU(), nn.Linear(2001, 10)).double()
-    y, target = normal(10, 2001), torch.arange(10)
-    with pytest.raises(BadInput, match=r"20010 Hessian-vector products .* hdiag=64"):
-        split_head(head, y, target)
-    assert split_head(head, y, target, hdiag=2).hdiag_se is not None
-    assert split_head(head, y, target * 0).method.startswith("exact")
 
 
 @pytest.mark.parametrize("spoiled", [float("nan"), float("inf")])

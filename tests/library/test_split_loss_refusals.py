@@ -79,12 +79,3 @@ def test_refusals_say_what_is_wrong_and_leave_the_model_alone(model, layer, opti
     with pytest.raises(BadInput, match=found):
         split_loss(model, layer, **{"x": x, "target": target, **options})
     assert snapshot(model, x, target) == before
-
-
-def test_auto_counts_the_products_of_every_sample_where_a_path_leads_around(monkeypatch):
-    """With one target for all, D products are enough where no path does."""
-    monkeypatch.setattr("bnblind.split.MOST_PRODUCTS", 35)
-    x, target = data(VECTORS)[0], torch.zeros(6, dtype=torch.long)
-    assert split_loss(vectors(nn.BatchNorm1d(6), nn.GELU), "norm", x, target).kinks == 0
-    with pytest.raises(BadInput, match=r"takes 36 Hessian-vector products \(6 features"):
-        split_loss(vectors(nn.BatchNorm1d(6), nn.GELU, nn.Tanh()), "norm", x, target)

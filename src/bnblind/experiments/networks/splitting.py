@@ -68,14 +68,13 @@ def split_at(
 ) -> Split:
     """The split at the batch mean; later layers with batch statistics are frozen.
 
-    Where LN, GN or IN follow the layer, the rest of the network is curved and the Hessian's
-    diagonal takes D products for each label. It is then computed for label-pure batches only;
-    on others 2 probes stand for it, whose ``hdiag_se`` marks it as no result.
+    Where LN, GN or IN follow the layer, the rest of the network is curved, and the Hessian's
+    diagonal is computed however long it takes.
     """
     layers = normalization_layers(model)
     behind = [model.get_submodule(name) for name in layers[layers.index(layer) + 1 :]]
     curved = any(isinstance(norm, Norm) and norm.within_sample for norm in behind)
-    hdiag = 2 if curved and len(labels.unique()) > 1 else "auto"
+    hdiag = "exact" if curved else "auto"
     own = split_loss_of(loss)
     return split_loss(model, layer, images, labels, loss=own, downstream="frozen", hdiag=hdiag)
 
@@ -88,8 +87,7 @@ def describe(split: Split, layer: nn.Module) -> dict[str, Any]:
     passes the layer, and for batch norm ``mean.A`` and ``scale.A`` are what its centering and
     its scaling block (T4); also for ``second``, the second-order terms as one. ``passing.parts``
     counts their squared gradients separately, and ``of_whole.second`` is what passes of them as
-    one, as a share of the whole squared gradient |dY|^2. NaN where a term is zero, and for the
-    diagonal and the off-diagonal term where the Hessian's diagonal is an estimate.
+    one, as a share of the whole squared gradient |dY|^2. NaN where a term is zero.
     """
     row: dict[str, Any] = {"method": split.method, "kinks": split.kinks}
     for side, gram in (("y", split.gram_y), ("x", split.gram_x)):
@@ -117,7 +115,4 @@ def describe(split: Split, layer: nn.Module) -> dict[str, Any]:
     row["passing.parts"] = (passes["diag"] + passes["offdiag"]) / both if both else nan
     whole = lengths["total"]
     row["of_whole.second"] = passes["second"] / whole if whole else nan
-    if split.hdiag_se is not None:
-        unknown = {"diag", "offdiag", "parts"}
-        row |= {name: nan for name in row if unknown & set(name.split("."))}
     return row
