@@ -254,6 +254,11 @@ def split_loss(
     dissected = _Dissected(model, layer, x, downstream, dtype)
     with isolated(dissected.model, dissected.again):
         seen, outputs = dissected.capture(layer)
+        if len(seen.y) != len(outputs):
+            raise BadInput(
+                f"layer {layer!r} is given {len(seen.y)} rows of features for {len(outputs)} "
+                "samples (tokens or patches as rows of a batch); the split needs one row a sample"
+            )
         check_targets(target, seen.y)
         point = _expansion_point(y0, seen)
         losses, shared = sample_loss(loss), dissected.seems_shared(point)

@@ -37,6 +37,12 @@ def of_class(kind):
     return kind(plain.before, plain.norm, plain.after)
 
 
+class Tokens(Model):
+    def forward(self, x):
+        each = self.before(x).repeat_interleave(3, 0)
+        return self.after(self.norm(each).unflatten(0, (-1, 3)).sum(1))
+
+
 def keeping_a_result():
     """Torch copies no tensor that was computed."""
     model = of_class(Model)
@@ -49,6 +55,7 @@ def keeping_a_result():
     [
         (of_class(Twice), "norm", {}, "layer 'norm' is called more than once"),
         (shared_before(), "norm", {}, "layer 'side' is called more than once"),
+        (of_class(Tokens), "norm", {}, "'norm' is given 18 rows of features for 6 samples"),
         (of_class(Never), "norm", {}, "does not call layer 'norm'"),
         (of_class(Model), "nrom", {}, "unknown layer 'nrom'; allowed: norm"),
         (of_class(Model), "before", {}, "layer 'before' is a Linear; allowed: BatchNorm"),

@@ -129,6 +129,10 @@ class Opened:
         """Whether the layer's output is more than that of its batch norm."""
         self.does_more = not torch.allclose(output, self.affine(self.features), rtol=1e-9)
 
+    def is_of_tokens(self) -> bool:
+        """Whether the layer is called with other rows than one for each sample."""
+        return len(self.features) not in (0, N)
+
     def affine(self, y: Tensor) -> Tensor:
         shape = (-1, *[1] * (y.dim() - 2))
         return y * self.analysed.weight.view(shape) + self.analysed.bias.view(shape)
@@ -192,6 +196,7 @@ def test_the_split_is_right_or_refused_for_a_true_reason(
     more = rf"layer '{layer}' \(BatchNormAct2d\) does more than a normalization's two phases"
     reasons = {
         more: opened.does_more,
+        f"layer '{layer}' is given .* rows of features for {N} samples": opened.is_of_tokens(),
         f"forward pass does not call layer '{layer}'": not opened.features.numel(),
     }
     for reason, is_true in reasons.items():
@@ -199,8 +204,6 @@ def test_the_split_is_right_or_refused_for_a_true_reason(
             with pytest.raises(BadInput, match=reason):
                 splitting()
             return
-    if opened.features.shape[0] != N:
-        pytest.xfail("batch norm of tokens, not of samples: told by torch's error of a shape")
     split = splitting(hdiag=2 if estimated else "auto")
     y, point = split.y, split.y0.expand_as(split.y).clone().requires_grad_()
     close(y, opened.features, 1, "y")
