@@ -37,7 +37,7 @@ DATA = {
 }
 TOY = {"linear_signal": 1, "linear_signal_page": 1}
 THEOREMS = {"theorems": 1, "theorems_page": 1}
-EVERYTHING = {**DATA, **TOY, **THEOREMS, **ADOPTED, **ABOUT}
+EVERYTHING = {**DATA, **TOY, **THEOREMS, **ADOPTED, **ABOUT, "reading": 1}
 CHANGES = {
     "the optimizer's momentum": (
         "config/config.yaml",

@@ -25,7 +25,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def test_the_same_bytes_though_the_controller_is_killed_meanwhile(
     slurm: Cluster, workspace: Clone, first: Clone
 ) -> None:
-    running = workspace.start("snakemake", *ON_IT, "--jobs", "2")
+    running = workspace.start("snakemake", *ON_IT, "--jobs", "4")
     submitted, seen, last = workspace.path / ".snakemake/slurm_logs", set[Path](), time.monotonic()
     # The controller notes its state within five seconds; jobs that it has not noted are lost to it.
     while running.poll() is None and (len(seen) < 3 or time.monotonic() < last + 6):
@@ -38,18 +38,16 @@ def test_the_same_bytes_though_the_controller_is_killed_meanwhile(
     slurm.start_controller()
     printed, _ = running.communicate(timeout=1800)
     assert running.returncode == 0, printed[-3000:]
-    assert "has been submitted with SLURM jobid" in printed
+    assert printed.count("has been submitted with SLURM jobid") >= 30
     assert workspace.hashes() == first.hashes()
 
 
 def test_a_failing_job_is_reported_with_its_message(slurm: Cluster, finished: Clone) -> None:
-    target = "data/prepared/digits.safetensors"
     raw = finished.path / "data/raw/digits/digits.csv.gz"
     raw.write_bytes(raw.read_bytes()[:-1])
-    before = finished.hashes()[target]
+    target = "data/prepared/digits.safetensors"
     code, printed = finished.attempt("snakemake", target, *ON_IT, "--retries", "0")
     assert code != 0
     assert "prepare_data" in printed
     assert "Traceback" not in finished.log("prepare_data/digits")
     assert "digits.csv.gz" in finished.log("prepare_data/digits")
-    assert finished.hashes()[target] == before

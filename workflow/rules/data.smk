@@ -5,6 +5,7 @@ rule export_data:
         raw=kept(PATHS.raw("{dataset}", "{file}")),
     log:
         PATHS.log("export_data", "{dataset}-{file}"),
+    localrule: True
     resources:
         **asked("export_data"),
     params:
@@ -52,6 +53,7 @@ rule contact_sheet:
         *map(kept, PATHS.figure("data/{dataset}")[1:]),
     log:
         PATHS.log("contact_sheet", "{dataset}"),
+    localrule: True
     resources:
         **asked("contact_sheet"),
     params:

@@ -48,10 +48,11 @@ rule render:
         page=reported(
             PATHS.page("{name}"), lambda wildcards: SHOWN[wildcards.name].title, "page"
         ),
-    wildcard_constraints:
-        name="|".join(SHOWN),
     log:
         PATHS.log("render", "{name}"),
+    wildcard_constraints:
+        name="|".join(SHOWN),
+    localrule: True
     resources:
         **asked("render"),
     params:
@@ -77,6 +78,7 @@ rule reading:
         explorable=reported(PATHS.page("explore"), READING, "a batch to try"),
     log:
         PATHS.log("reading"),
+    localrule: True
     resources:
         **asked("reading"),
     params:
@@ -117,6 +119,7 @@ rule claims:
         page=reported(PATHS.page("claims"), CLAIMS, "page"),
     log:
         PATHS.log("claims"),
+    localrule: True
     resources:
         **asked("claims"),
     params:
@@ -143,6 +146,7 @@ rule about:
         page=reported(PATHS.page("pipeline"), CLAIMS, "rules and configuration"),
     log:
         PATHS.log("about"),
+    localrule: True
     resources:
         **asked("about"),
     params:
@@ -181,6 +185,7 @@ rule index:
         index=kept(PATHS.index()),
     log:
         PATHS.log("index"),
+    localrule: True
     resources:
         **asked("index"),
     params:

@@ -48,6 +48,7 @@ for experiment in EXPERIMENTS.values():
                 **tables_of(experiment),
             log:
                 PATHS.log(collects),
+            localrule: True
             resources:
                 **asked(collects),
             params:
@@ -73,6 +74,7 @@ for profile in config.get("shows", {}):
             taken=[kept(path) for path in taken],
         log:
             PATHS.log(adopts),
+        localrule: True
         resources:
             **asked(adopts),
         params:
@@ -101,6 +103,7 @@ if WEIGHTS:
             listing=kept(PATHS.listing()),
         log:
             PATHS.log("list_weights"),
+        localrule: True
         resources:
             **asked("list_weights"),
         params:
