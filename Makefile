@@ -140,7 +140,7 @@ pictures: env
 	snakemake --rulegraph --quiet all | python scripts/rulegraph.py docs/images/rulegraph.svg
 	cp reports/figures/classification/digits-accuracies.svg docs/images/classification.svg
 	cp reports/figures/causes/digits-head-lr0.01.svg docs/images/causes.svg
-	cp reports/figures/derivatives/digits-head-judged-norms.svg docs/images/derivatives.svg
+	cp reports/figures/derivatives/readings.svg docs/images/derivatives.svg
 	python scripts/documents.py results
 
 # Whether README.md and docs/results.md say what the last run found.

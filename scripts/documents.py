@@ -14,13 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 sys.path.insert(0, "src")
 
-from bnblind.experiments.intervals import t_interval
 from bnblind.figures.classification import MODEL_NOTES, last_epochs
-from bnblind.figures.naming import in_order, networks_in, specialities, spread
+from bnblind.figures.naming import in_order, interval_text, networks_in, specialities
 from bnblind.pipeline.adoption import shown
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.check import DATASETS_SCHEMA, config_schema
@@ -69,11 +66,6 @@ def verdicts() -> str:
     return "\n".join(table(["", "claim", "verdict", "rows that hold"], rows))
 
 
-def interval(values: pd.Series, digits: int) -> str:
-    mean, low, high = t_interval(values.tolist())
-    return f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
 def accuracies() -> list[str]:
     """One row for each network, with what in its training is special, and kind of batch."""
     runs = read_table(Path(PATHS.table("classification")))
@@ -85,7 +77,7 @@ def accuracies() -> list[str]:
         for batching in in_order(chosen["batching"], BATCHES):
             of = chosen[chosen["batching"] == batching]
             by_norm = [of.loc[of["norm"] == norm, "value"] for norm in NORMS]
-            cells = [spread(values) if len(values) else "" for values in by_norm]
+            cells = [interval_text(values) if len(values) else "" for values in by_norm]
             words = BATCHES.get(batching, batching)
             rows.append([f"`{model}`{told}", words, *cells, str(of["seed"].nunique())])
     return table(["network", "batches", *NORMS.values(), "seeds"], rows)
@@ -100,7 +92,10 @@ def gaps() -> list[str]:
             for kind, words in (("plain", "running"), ("recalibrated", "recalibrated")):
                 chosen = runs[(runs["pair"] == pair) & (runs["batching"] == batching)]
                 chosen = chosen[chosen["metric"] == f"test.{kind}.gap"]
-                cells = [interval(chosen.loc[chosen["norm"] == norm, "value"], 1) for norm in NORMS]
+                cells = [
+                    interval_text(chosen.loc[chosen["norm"] == norm, "value"], ".1f")
+                    for norm in NORMS
+                ]
                 rows.append([pair.replace("v", " and "), BATCHES[batching], words, *cells])
     return table(["digits", "batches", "statistics", *NORMS.values()], rows)
 
@@ -109,7 +104,7 @@ def results() -> str:
     """What the last run found: accuracies, the flows' gaps."""
     lines = [
         "Final test accuracy on scikit-learn's digits, evaluation mode, mean over the seeds",
-        "(smallest to largest):",
+        "(95 % t interval):",
         "",
         *accuracies(),
         "Flows (RealNVP, fully connected couplings) of two classes: log-likelihood of real test",
@@ -313,8 +308,8 @@ def flows_found() -> str:
     for chosen, own in runs.groupby(setting):
         pair, coupling_norm, batching, norm = map(str, chosen)
         told = [own.loc[own["metric"] == f"test.{m}", "value"] for m in FLOW_MEASURES]
-        gaps = [interval(values, 1) for values in told[:2]]
-        chances = [interval(values, 2) for values in told[2:]]
+        gaps = [interval_text(values, ".1f") for values in told[:2]]
+        chances = [interval_text(values, ".2f") for values in told[2:]]
         words = [pair.replace("v", " and "), BATCHES[batching], coupling_norm, NORMS[norm]]
         rows.append([*words, *gaps, *chances, str(own["seed"].nunique())])
     header = ["digits", "batches", "coupling norm", "norm", "gap", "gap, recalibrated"]

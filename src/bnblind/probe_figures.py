@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHARES = {
-    "mean_share": ("blocked by centering", "#4477AA"),
-    "scale_share": ("blocked by scaling", "#CCBB44"),
+    "mean_share": ("blocked by centering", "#663380"),
+    "scale_share": ("blocked by scaling", "#339999"),
     "passing": ("passes", "#DDDDDD"),
 }
 """Label and colour of the shares into which a layer divides a gradient (T4)."""

@@ -215,18 +215,16 @@ def test_nothing_is_lost_at_the_edge_and_no_verdict_needs_scrolling(seen: Views)
 
 def smallest_text(address: str, width: float) -> float | None:
     """Size in pixels of the smallest text in a picture shown so wide; None if it has none.
-
-    Matplotlib draws a text of p points as outlines scaled by p / 100 points. Exponents and indices
-    are smaller than their text and are not counted.
+    Matplotlib's pixels are the picture's points.
     """
     inside = address.startswith("data:")
     file = Path(unquote(urlsplit(address).path))
     picture = base64.b64decode(address.partition(",")[2]) if inside else file.read_bytes()
-    points = re.findall(rb"scale\((0\.[0-9]+) -", picture)
+    points = re.findall(rb"font-size: ([0-9.]+)px", picture)
     natural = re.search(rb'<svg[^>]* width="([0-9.]+)pt"', picture)
     if not points or natural is None:
         return None
-    return 100 * min(map(float, points)) * width / float(natural[1])
+    return min(map(float, points)) * width / float(natural[1])
 
 
 def test_the_text_of_figures_can_be_read(seen: Views) -> None:
@@ -363,7 +361,7 @@ def test_a_broken_page_is_noticed(browser: Browser, tmp_path: Path) -> None:
 
 
 FIGURE = """<svg xmlns="http://www.w3.org/2000/svg" width="300pt" height="30pt">
-<g transform="translate(9 9) scale(0.07 -0.07)"><path d="M0 0L9 9"/></g></svg>"""
+<text style="font-size: 7px; font-family: serif" x="9" y="9">text</text></svg>"""
 TABLE = "<table class=cards><tr><td><i class=verdict>x</i><td><div style='width:{}px'>t</table>"
 
 

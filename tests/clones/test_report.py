@@ -105,6 +105,45 @@ def test_beside_each_figure_lie_its_formats_and_numbers(first: Clone) -> None:
         )
 
 
+RAW = re.compile(r"[\w.-]*[^\W_]_\w[\w.-]*|\b\d+v\d+\b|\blr\b|\b(?:purity|foreign|digits)-\w+")
+"""Words of the configuration, as they stand there."""
+TO_COPY = r'<(script|style|pre)\b.*?</\1>|<p class="note">The grids.*?</p>'
+"""Parts of a page that show code, or names to be looked up in the configuration."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "glossary" not in page])
+def test_no_page_shows_a_raw_name(first: Clone, page: str) -> None:
+    """But those of claims, theorems and functions, by which they are found."""
+    text = re.sub(TO_COPY, "", (first.path / page).read_text(), flags=re.DOTALL)
+    words = {*RAW.findall(unescape(re.sub("<[^>]*>", " ", text)))}
+    ledger = json.loads((first.path / "reports/claims.json").read_text())
+    known = {name for row in ledger for name in (row["id"], *row["theorem"])}
+    assert not [word for word in words - known if not word.startswith("bnblind.")]
+
+
+def test_no_figure_shows_a_raw_name_and_its_text_is_text(first: Clone) -> None:
+    for figure in (first.path / "reports/figures").rglob("*.svg"):
+        texts = re.findall(r"<text[^>]*>(.*?)</text>", figure.read_text(), re.DOTALL)
+        assert texts or "samples" in figure.stem, figure
+        assert not [text for text in texts if RAW.search(re.sub("<[^>]*>", "", text))], figure
+
+
+def test_main_figures_stand_on_the_first_page_and_others_in_supplements(first: Clone) -> None:
+    """Each once."""
+    index = (first.path / "reports/index.html").read_text()
+    config = whole_profile(SMOKE, experiments().values()).config
+    for experiment in experiments().values():
+        if (page := experiment.page) is None or not experiment.runs_in(config):
+            continue
+        assert {*page.supplement} <= {*page.figures}
+        text = (first.path / f"reports/pages/{experiment.name}.html").read_text()
+        above, _, below = text.partition('id="supplement"')
+        main = experiment.main_stems(config)
+        for stem in experiment.stems(config):
+            assert index.count(f'src="figures/{stem}.svg"') == (stem in main), stem
+            assert f'id="{stem}"' in (above if stem in main else below), stem
+
+
 @pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=str)
 def test_notebooks_are_stored_without_outputs(notebook) -> None:
     cells = json.loads(notebook.read_text())["cells"]

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.flows import (
     difference_table,
-    gap_figure,
     gap_table,
     interpolation_curves,
     sample_grids,
+    telling_figure,
     training_curves,
 )
 from bnblind.figures.style import COLUMN, LOOKS, use_style
@@ -45,11 +45,8 @@ def results() -> pd.DataFrame:
                             (*run, 2, f"{name}.auc", 0.5, 0.5 + gap / 100),
                         ]
                         for share in (0.0, 0.5, 1.0):
-                            rows += [
-                                (*run, 2, f"{name}.mixed.mean", share, seed + share),
-                                (*run, 2, f"{name}.mixed.sd", share, 2.0 * (seed - 10)),
-                            ]
-    return pd.DataFrame(rows, columns=KEYS)
+                            rows.append((*run, 2, f"{name}.mixed.mean", share, seed + share))
+    return pd.DataFrame(rows, columns=KEYS).assign(coupling_norm="scalar")
 
 
 def texts(figure: Figure) -> set[str]:
@@ -60,25 +57,42 @@ def texts(figure: Figure) -> set[str]:
 
 
 def test_figures_fit_the_page_and_name_norms_and_axes(results: pd.DataFrame) -> None:
-    for draw in (training_curves, interpolation_curves, gap_figure):
+    for draw in (training_curves, interpolation_curves):
         figure, _ = draw(results)
         assert figure.get_figwidth() <= 2 * COLUMN
         assert {"BN", "LN"} <= texts(figure)
     assert "epoch" in texts(training_curves(results)[0])
     assert "9 and 8\nlog-likelihood (nats)" in texts(interpolation_curves(results)[0])
-    assert "real minus mixed images (nats)" in texts(gap_figure(results)[0])
+    telling, _ = telling_figure(results)
+    assert telling.get_figwidth() <= 2 * COLUMN
+    assert {"AUC", "gap (nats)", "classes 9 and 8"} <= texts(telling)
+    assert [tick.get_text() for tick in telling.axes[0].get_yticklabels()] == ["BN", "LN"] * 2
 
 
-def test_the_interpolation_line_is_the_mean_over_seeds_and_the_band_one_sd(
+def test_coupling_norms_have_rows_of_their_own_and_what_was_not_trained_no_panel(
     results: pd.DataFrame,
 ) -> None:
+    other = results[(results["norm"] == "bn") & (results["batching"] == "label")]
+    both = pd.concat([results, other.assign(coupling_norm="bn")])
+    for draw in (training_curves, interpolation_curves):
+        figure, _ = draw(both)
+        named = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
+        assert len(named) == 4
+        assert named[1].startswith("9 and 8,\ncoupling norm BN")
+        assert sum(not axes.get_visible() for axes in figure.axes) == len(figure.axes) // 4
+    groups = [text.get_text() for text in telling_figure(both)[0].axes[0].texts]
+    assert groups == [
+        "label-pure batches,\ncoupling norm scalar",
+        "label-pure batches,\ncoupling norm BN",
+        "random batches,\ncoupling norm scalar",
+    ]
+
+
+def test_the_interpolation_line_is_the_mean_over_seeds(results: pd.DataFrame) -> None:
     figure, drawn = interpolation_curves(results)
-    assert set(drawn["mean"] - drawn["share"]) == {11.0}
-    assert set(drawn["sd"]) == {2.0}
+    assert set(drawn["value"] - drawn["share"]) == {10.0, 11.0, 12.0}
     lines = {tuple(line.get_ydata()) for line in figure.axes[0].get_lines()}
-    assert (11.0, 11.5, 12.0) in lines
-    assert (9.0, 9.5, 10.0) in lines
-    assert (13.0, 13.5, 14.0) in lines
+    assert lines == {(11.0, 11.5, 12.0)}
 
 
 def test_curves_mark_the_best_epoch_of_every_seed(results: pd.DataFrame) -> None:
@@ -90,17 +104,18 @@ def test_curves_mark_the_best_epoch_of_every_seed(results: pd.DataFrame) -> None
 
 
 def test_gaps_are_drawn_and_tabled_with_students_interval(results: pd.DataFrame) -> None:
-    figure, drawn = gap_figure(results)
-    assert len(drawn) == 2 * 2 * 2 * 2 * 3
+    figure, drawn = telling_figure(results)
+    assert len(drawn) == 2 * 2 * 2 * 2 * 3 * 2
     mean, low, high = t_interval([-3.0, -2.0, -1.0])
-    whiskers = [list(line.get_ydata()) for line in figure.axes[0].get_lines()]
+    whiskers = [list(line.get_xdata()) for line in figure.axes[2].get_lines()]
     assert [low, high] in whiskers
     table = gap_table(results)
-    assert table.columns.tolist()[:4] == ["pair", "batching", "statistics", "norm"]
-    assert table.iloc[0][["pair", "batching", "norm"]].tolist() == ["9 and 8", "random", "BN"]
+    told = table[["pair", "coupling norm", "batches", "statistics", "norm"]]
+    first = ["9 and 8", "scalar", "random batches", "running averages", "BN"]
+    assert told.iloc[0].tolist() == first
     bn = table[(table["norm"] == "BN") & (table["statistics"] == "running averages")]
     assert set(bn["real minus mixed (nats)"]) == {f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"}
-    assert set(bn["AUC"]) == {"0.48"}
+    assert all(text.startswith("0.48 (") for text in bn["AUC"])
 
 
 def test_differences_are_paired_by_seed(results: pd.DataFrame) -> None:
@@ -113,7 +128,7 @@ def test_differences_are_paired_by_seed(results: pd.DataFrame) -> None:
 
 def test_one_seed_is_drawn_without_an_interval(results: pd.DataFrame) -> None:
     one = results[results["seed"] == 10]
-    figure, _ = gap_figure(one)
+    figure, _ = telling_figure(one)
     assert figure.axes[0].get_lines()
     assert set(gap_table(one)["real minus mixed (nats)"]) == {"-3.0", "-2.0", "+1.0", "+2.0"}
 
@@ -125,9 +140,13 @@ def test_samples_are_shown_for_every_flow_beside_training_images() -> None:
         for batching in ("label", "random")
         for kind in ("plain", "recalibrated")
     }
-    figure, drawn = sample_grids(images, torch.rand(4, 1, 8, 8))
-    assert sum(len(axes.images) for axes in figure.axes) == len(images) + 1
-    assert {LOOKS["ln"].label, LOOKS["none"].label, "training\nimages"} <= texts(figure)
+    other = {flow: drawn for flow, drawn in images.items() if flow[:2] == ("ln", "label")}
+    real = torch.rand(4, 1, 8, 8)
+    figure, drawn = sample_grids(
+        {"9 and 8": images, "1 and 0": other}, dict.fromkeys(("9 and 8", "1 and 0"), real)
+    )
+    assert sum(len(axes.images) for axes in figure.axes) == len(images) + len(other) + 2
+    assert {LOOKS["ln"].label, LOOKS["none"].label, "9 and 8", "1 and 0"} <= texts(figure)
     assert set(drawn["mean_pixel"]) == {0.25}
     shown = figure.axes[1].images[0].get_array()
     assert shown.max() == pytest.approx(0.85)  # the frame, dark ink on white

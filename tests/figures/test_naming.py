@@ -3,17 +3,19 @@
 import pandas as pd
 
 from bnblind.experiments.batching import BATCHINGS
+from bnblind.experiments.intervals import t_interval
 from bnblind.figures.naming import (
     BATCH_TITLES,
+    batch_title,
     batching_title,
     batchings_in,
     identity_in,
     in_order,
+    interval_text,
     networks_in,
     norms_in,
     rows_in_order,
     runs_of,
-    spread,
     with_labels,
 )
 
@@ -70,9 +72,21 @@ def test_rows_follow_each_columns_own_order() -> None:
 def test_titles_are_of_registered_batchings_and_others_need_none() -> None:
     assert set(BATCH_TITLES) <= set(BATCHINGS)
     assert batching_title("label") == "trained on label-pure batches"
-    assert batching_title("purity-0.9") == "trained on purity-0.9 batches"
+    assert batching_title("purity-0.9") == "trained on batches of purity 0.9"
+    assert batch_title("foreign-1") == "batches with 1 sample of other classes"
+    assert batch_title("sorted") == "sorted batches"
 
 
-def test_a_spread_is_mean_smallest_and_largest() -> None:
-    assert spread(pd.Series([0.1, 0.2, 0.6])) == "0.300 (0.100 to 0.600)"
-    assert spread(pd.Series([1.0, 2.0]), ".1f") == "1.5 (1.0 to 2.0)"
+def test_an_interval_is_students_and_none_is_known_of_one_seed() -> None:
+    values = pd.Series([0.5, 0.6, 0.7])
+    _, low, high = t_interval([*values])
+    assert interval_text(values) == f"0.600 ({low:.3f} to {high:.3f})"
+    assert interval_text(values[:1], "+.1f") == "+0.5"
+
+
+def test_tables_call_norms_batches_and_columns_as_the_figures_do() -> None:
+    table = pd.DataFrame({"norm": ["bn"], "batching": ["label"], "lr": [0.1], "value": [1.0]})
+    assert with_labels(table).to_dict("list") == {
+        **{"norm": ["BN"], "batches": ["label-pure batches"]},
+        **{"learning rate": [0.1], "value": [1.0]},
+    }

@@ -18,6 +18,8 @@ DATA = {
     **{"shape": [1, 8, 8], "parts": {p: {"samples": 1} for p in ("train", "validation", "test")}},
 }
 
+SECTIONS = [{"page": "causes", "title": "t", "sentence": "s", "of": "", "main": ["causes/a"]}]
+
 
 def claim(name: str, **changes: Any) -> dict[str, Any]:
     """A row of the ledger."""
@@ -49,7 +51,7 @@ def page_of(
     call(
         index,
         **{"profile": "quick", "ledger": folder / "claims.json", "folder": folder / "figures"},
-        **{"sections": "[]", "figures": figure, "manifests": folder / "data.json"},
+        **{"sections": json.dumps(SECTIONS), "figures": figure, "manifests": folder / "data.json"},
         **{"findings": folder / "findings.json", "index": folder / "index.html"},
     )
     return (folder / "index.html").read_text()
@@ -119,7 +121,7 @@ def test_the_proof_is_said_of_the_theorem(
 
 
 def test_a_finding_stands_in_its_place_with_the_figure_that_this_run_has(tmp_path: Path) -> None:
-    """One that an earlier run left, or that this run has not, is not shown."""
+    """Once; one that an earlier run left, or that this run has not, is not shown."""
     rows = [claim("C1", verdict=PARTLY), claim("C1.a", verdict=REFUTED)]
     stale = tmp_path / "figures/causes/b.svg"
     stale.parent.mkdir(parents=True)
@@ -136,14 +138,15 @@ def test_a_finding_stands_in_its_place_with_the_figure_that_this_run_has(tmp_pat
         finding("scope", title="What was easy"),
     ]
     page = page_of(tmp_path, rows, findings)
-    assert page.count('src="figures/causes/a.svg"') == 3
+    assert page.count('src="figures/causes/a.svg"') == 1
+    assert page.count('href="pages/causes.html#causes/a"') == 1 + 3
     assert "causes/b" not in page
     text = text_of(tmp_path, rows, findings=findings)
     assert "The theorems hold 0.71 A text." in text
     assert "A title C1 partly decided by C1.a" in text
     assert "B not reproduced decided by C1.a" in text
     assert text.index("The theorems hold") < text.index("What the paper claims")
-    assert text.index("Beyond A text. Rows: C1.") < text.index("What was easy. A text.")
+    assert text.index("Beyond A text. Figure Rows: C1.") < text.index("What was easy. A text.")
     assert "<code>text</code>" in page
 
 

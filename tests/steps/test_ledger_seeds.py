@@ -80,7 +80,7 @@ def test_a_rate_is_chosen_by_validation_for_each_side_apart():
     where = {"epoch": "last", "metric": "test", "lr": {"chosen_by": "validation"}}
     found = judge("C1.x", CLAIM, row(where=where), lambda name: table)
     assert found["value"] == pytest.approx(0.5)
-    assert found["scope"].endswith("(ln: lr 2; bn: lr 3, at the edge)")
+    assert found["scope"].endswith("(LN: learning rate 2; BN: learning rate 3, at the edge)")
     lost = [{**ended, "lr": lr} for lr in (2, 3)]
     table = pd.concat([table, pd.DataFrame(lost)], ignore_index=True)
     found = judge("C1.x", CLAIM, row(where=where, diverged=0.1), lambda name: table)

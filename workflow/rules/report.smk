@@ -162,6 +162,7 @@ SECTIONS = [
         "page": name,
         "title": e.title,
         "sentence": e.page.sentence,
+        "main": e.main_stems(WHOLE.view(e, PATHS)[0]),
         "of": "" if name in RUNNING else ", ".join(WHOLE.marks(e)),
     }
     for name, e in SHOWN.items()

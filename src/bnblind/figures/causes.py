@@ -6,15 +6,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bnblind.figures.naming import batch_title, rows_in_order, where
-from bnblind.figures.outcomes import draw_interval, interval_text, outcomes, pure_first
+from bnblind.figures.naming import batch_title, interval_text, rows_in_order, where, with_labels
+from bnblind.figures.outcomes import draw_interval, outcomes, pure_first
 from bnblind.figures.panels import (
-    LEVEL,
+    accuracy_axes,
     grouped_places,
     name_groups,
     panel_grid,
     title_columns,
 )
+from bnblind.figures.style import LOOKS
 
 PASSES = {
     "none": ("identity", "passes"),
@@ -28,12 +29,12 @@ PASSES = {
     "bn_renorm": ("running averages", "BN's"),
 }
 """Forward and backward pass of each norm, in the order in which they are shown."""
-COLORS = {"passes": "#000000", "zero": "#999999"}
-BLOCKS = "#D55E00"
+ALIKE = {"passes": "none", "zero": "bn_affine"}
+"""Backward passes, and the norms whose colours they have; all others have BN's."""
 
 
 def _color(norm: str) -> str:
-    return COLORS.get(PASSES[norm][1], BLOCKS)
+    return LOOKS[ALIKE.get(PASSES[norm][1], "bn")].color
 
 
 def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
@@ -59,15 +60,11 @@ def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
                 at = place + (number - (len(decays) - 1) / 2) * 0.4
                 marks |= {"mfc": face or marks["color"]}
                 draw_interval(axes, [*own["value"]], at, 0.16, [*own["diverged"]], **marks)
-        axes.set(xlim=(0, 1.02), xlabel="test accuracy")
-        axes.axvline(1 / classes, **LEVEL)
-        axes.grid(axis="x", color="#EEEEEE", lw=0.6)
-        axes.set_axisbelow(True)
+    accuracy_axes(panels[0], classes)
     first = panels[0][0]
     name_groups(first, places, lambda norm: f"gradient: {PASSES[norm][1]}")
     for label, norm in zip(first.get_yticklabels(), norms, strict=True):
         label.set_color(_color(norm))
-    first.text(1 / classes + 0.015, 0.75, "chance", va="top", fontsize=7, color="grey")
     title_columns(panels, [batch_title(b).replace(", ", ",\n") for b in batchings])
     handles = [
         Line2D(
@@ -107,4 +104,4 @@ def causes_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
     orders = {"batching": pure_first(table), "weight_decay": decays, "norm": PASSES}
     table = rows_in_order(table, orders)
     passes = pd.DataFrame([PASSES[norm] for norm in table["norm"]], columns=["forward", "backward"])
-    return pd.concat([passes, table.drop(columns="norm")], axis=1)
+    return with_labels(pd.concat([passes, table.drop(columns="norm")], axis=1))

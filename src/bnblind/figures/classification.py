@@ -20,20 +20,22 @@ from bnblind.figures.naming import (
     batchings_in,
     identity_in,
     in_order,
+    interval_text,
     model_title,
     networks_in,
     norms_in,
     rows_in_order,
     specialities,
-    spread,
     where,
     with_labels,
 )
 from bnblind.figures.outcomes import draw_interval, outcomes
 from bnblind.figures.panels import (
     LEVEL,
+    accuracy_axes,
     draw_band,
     grouped_places,
+    log_scale,
     name_groups,
     panel_grid,
     title_columns,
@@ -47,6 +49,9 @@ MODEL_NOTES = {
     "mini_vgg": "Three convolutions; one norm, after the first fully connected layer.",
     "resnet": "Residual blocks, a norm after every convolution.",
     "conv": "Three convolutions, a norm after each.",
+    "vgg11": "Eight convolutions; one norm, after the first fully connected layer.",
+    "resnet18": "Eight residual blocks, a norm after every convolution.",
+    "densenet121": "Four dense blocks, a norm before every convolution.",
 }
 """What to know of each model, in the order in which they are shown."""
 MODE_TITLES = {
@@ -126,10 +131,11 @@ def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
             axes.set_visible(len(found) > 0)
             for norm in norms_in(found):
                 own = where(found, norm=norm)
-                draw_band(axes, norm, own, "epoch", "mean", alpha=0.2, markersize=2, linewidth=0.9)
+                draw_band(axes, own, "epoch", 1e-3, **LOOKS[norm].line, ms=2, lw=0.9)
             _scale(axes, metric, runs, classes)
             axes.tick_params(labelleft=batching == batchings[0])
-        line[0].set_ylabel(textwrap.fill(title, 11), weight="bold", fontsize=7)
+        name = textwrap.fill(title, 14, break_long_words=False)
+        line[0].set_ylabel(name, weight="bold", fontsize=7)
     for axes, (metric, batching) in zip(panels[0], metrics, strict=True):
         axes.set_visible(True)
         what = "training loss" if metric == "train.loss" else "test accuracy"
@@ -148,7 +154,8 @@ def _scale(axes: Axes, metric: str, runs: pd.DataFrame, classes: int) -> None:
         axes.axhline(1 / classes, **LEVEL)
         return
     lowest, highest = where(runs, metric=metric)["value"].agg(["min", "max"])
-    axes.set(yscale="log", ylim=(0.7 * lowest, 1.4 * highest))
+    log_scale(axes, "y")
+    axes.set_ylim(0.7 * lowest, 1.4 * highest)
     axes.minorticks_off()
     if set(runs.get("loss", ())) <= {NetworkCell.loss}:
         axes.axhline(math.log(classes), **LEVEL)
@@ -174,22 +181,19 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
                     marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
                     lost = [*own["diverged"]]
                     draw_interval(axes, [*own["value"]], places[title, norm], 0.3, lost, **marks)
-        axes.axvline(1 / classes, **LEVEL)
-        axes.set(xlim=(0, 1.02), xlabel="test accuracy")
-        axes.grid(axis="x", color="#EEEEEE", lw=0.6)
-        axes.set_axisbelow(True)
+    accuracy_axes(panels[0], classes)
     name_groups(panels[0][0], places, lambda norm: LOOKS[norm].label)
-    title_columns(panels, map(batch_title, batchings))
+    title_columns(panels, [batch_title(batching).replace(", ", ",\n") for batching in batchings])
     return figure, drawn
 
 
 def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Final test accuracy, mean and range over the seeds: one row per (batching, norm)."""
+    """Test accuracy after the last epoch: one row per (batching, norm)."""
     last = last_epochs(results)
     columns = {}
     for mode, title in MODE_TITLES.items():
         rows = where(last, metric=f"test.{mode}.accuracy")
         by_cell = rows.groupby(["batching", "norm"])["value"]
-        columns[title] = by_cell.agg(spread)
+        columns[title] = by_cell.agg(interval_text)
     table = pd.DataFrame({**columns, "seeds": by_cell.size()}).reset_index()
     return with_labels(rows_in_order(table, {"batching": batchings_in(table), "norm": LOOKS}))

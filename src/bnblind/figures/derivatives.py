@@ -1,39 +1,41 @@
 """Figures of the derivative analysis."""
 
-import textwrap
 from collections.abc import Mapping
-from typing import Any
+from itertools import product
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bnblind.figures.naming import (
+    SHORT_BATCHES,
     batch_title,
     batching_title,
     batchings_in,
     in_order,
-    model_title,
     norms_in,
     rows_in_order,
     where,
     with_labels,
 )
-from bnblind.figures.outcomes import draw_interval
-from bnblind.figures.panels import draw_shares, legend_below, panel_grid, title_columns
-from bnblind.figures.style import COLUMN, FLOOR, LOOKS, TERM_LABELS
+from bnblind.figures.panels import (
+    draw_band,
+    draw_shares,
+    grouped_places,
+    legend_below,
+    log_scale,
+    name_groups,
+    panel_grid,
+    title_columns,
+)
+from bnblind.figures.style import FLOOR, LOOKS, TERM_COLORS, TERM_LABELS
 from bnblind.probe_figures import SHARES
 
 PROBED = ("label", "random")
 """Batchings that were probed, in the order of the panels; others follow."""
-TERM_COLORS = {"first": "#4477AA", "diag": "#EE6677", "offdiag": "#228833", "remainder": "#CCBB44"}
-"""No norm has them; Tol's bright scheme, which is safe for colour-blind readers."""
-
-
 READ_FROM = 1e-6
 """Smaller shares are drawn as this."""
 
@@ -47,37 +49,44 @@ def _lengths(terms: pd.DataFrame, term: str) -> pd.DataFrame:
     """Length of a term's gradient after and before the layer, as shares of the whole after it."""
     arrives = terms[f"y.{term}.{term}"] / terms["y.total.total"]
     passes = arrives * terms[f"passing.{term}"]
-    return terms[["norm", "probed", "epoch", "seed"]].assign(
+    return terms[["network", "norm", "epoch", "seed"]].assign(
         term=term, arrives=np.sqrt(arrives), passes=np.sqrt(passes)
     )
 
 
-def terms_along_training(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Each term's gradient after and before one layer, against the epoch.
+def terms_along_training(splits: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
+    """Each term's gradient after and before the first norm, against the epoch; a panel for each
+    network and norm.
 
     Args:
-        terms: splits of one layer, trained on one batching; a panel for each norm in it and
-            each batching that was probed. Median over seeds and batches.
+        splits: those of each network, by what it is called; trained on label-pure batches and
+            probed with such are drawn. Mean over seeds and batches.
     """
-    terms = defined(terms)
-    drawn = pd.concat([_lengths(terms, term) for term in TERM_COLORS], ignore_index=True)
-    keys = ["norm", "probed", "term", "epoch"]
-    drawn = drawn.groupby(keys, sort=True)[["arrives", "passes"]].median().reset_index()
-    lengths = drawn[["arrives", "passes"]].to_numpy()
-    lowest, highest = np.nanmin(lengths), np.nanmax(lengths)
-    norms = norms_in(drawn)
-    probed = in_order(drawn["probed"], PROBED)
-    height = 0.62 * COLUMN * len(probed) + 0.5
-    figure, panels = panel_grid(len(probed), len(norms), height, sharex=True, sharey=True)
-    for row, batching in zip(panels, probed, strict=True):
-        for axes, norm in zip(row, norms, strict=True):
-            _draw_terms(axes, where(drawn, norm=norm, probed=batching))
-            axes.set(yscale="log", ylim=(max(lowest / 5, FLOOR / 3), max(3 * highest, 30)))
-        row[0].set_ylabel(f"{batch_title(batching)}\nlength / |dL/dY|")
-    title_columns(panels, [textwrap.fill(LOOKS[norm].label, 14) for norm in norms])
-    for axes in panels[-1]:
+    first = [
+        where(own, layer=own["layer"].iloc[0], batching="label", probed="label").assign(
+            network=name
+        )
+        for name, own in splits.items()
+    ]
+    terms = defined(pd.concat(first))
+    lengths = pd.concat([_lengths(terms, term) for term in TERM_COLORS], ignore_index=True)
+    keys = ["network", "norm", "term", "epoch"]
+    drawn = lengths.groupby(keys, sort=False)[["arrives", "passes"]].mean().reset_index()
+    cases = [(name, norm) for name in splits for norm in norms_in(where(drawn, network=name))]
+    columns = min(5, len(cases))
+    rows = -(-len(cases) // columns)
+    figure, panels = panel_grid(rows, columns, 0.8 + 1.5 * rows, sharey=True)
+    for axes in panels.flat[len(cases) :]:
+        axes.set_visible(False)
+    for axes, (name, norm) in zip(panels.flat, cases, strict=False):
+        _draw_terms(axes, where(drawn, network=name, norm=norm))
+        log_scale(axes, "y")
+        axes.set_ylim(bottom=FLOOR / 3)
+        axes.set_title(f"{name}, {LOOKS[norm].label}".replace(", ", ",\n"), fontsize=7)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+    for row in panels:
+        row[0].set_ylabel("length / |dL/dY|")
     handles = [
         Line2D([], [], color=color, label=TERM_LABELS[term]) for term, color in TERM_COLORS.items()
     ]
@@ -96,136 +105,136 @@ def _draw_terms(axes: Axes, rows: pd.DataFrame) -> None:
         axes.plot(line["epoch"], line["passes"].clip(lower=FLOOR), color=color, marker="o", ms=3)
 
 
-def blocked_by_layer(blocked: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """What each batch norm of a network blocks of the whole gradient, before and after training on
-    each kind of batch.
-
-    Args:
-        blocked: columns layer, seed, batching, epoch, probed, mean_share, scale_share, passing;
-            layers in the network's order. Mean over seeds and batches.
+def _draw_cut(
+    drawn: pd.DataFrame, rows: list[tuple[str, str]], by: str, titles: Mapping[str, str]
+) -> Figure:
+    """Bars cut into the shares that are blocked and that pass: a row for each (network, place), a
+    panel for each value of the column ``by`` that has a title.
     """
-    layers = list(dict.fromkeys(blocked["layer"]))
-    last = blocked["epoch"].max()
-    probed = in_order(blocked["probed"], PROBED)
-    starts = blocked["epoch"] == blocked["epoch"].min()
-    when = blocked["batching"].map(batching_title).mask(starts, "before training")
-    rows = blocked.assign(when=when)[starts | (blocked["epoch"] == last)]
-    titles = map(batching_title, in_order(blocked["batching"], PROBED))
-    stages = [stage for stage in ("before training", *titles) if stage in set(rows["when"])]
-    # The start is the same for every batching.
-    first = rows["batching"] == rows["batching"].iloc[0]
-    rows = rows[first | (rows["epoch"] == last)]
-    keys = ["probed", "batching", "layer", "epoch", "when"]
-    drawn = rows.groupby(keys, sort=False)[list(SHARES)].mean().reset_index()
-    places = [(layer, stage) for layer in layers for stage in stages]
-    figure, panels = panel_grid(1, len(probed), 0.6 + 0.25 * len(places), sharey=True)
-    labels = [f"norm {layers.index(layer) + 1}, {stage}" for layer, stage in places]
-    for axes, batching in zip(panels[0], probed, strict=True):
-        chosen = where(drawn, probed=batching).set_index(["layer", "when"]).loc[places]
-        draw_shares(axes, labels, chosen, height=0.7)
-        axes.set(xlabel="share of |dL/dY|²", title=batch_title(batching))
-    panels[0][0].invert_yaxis()
+    places = grouped_places(rows)
+    height = 0.8 + 0.17 * max(places.values())
+    figure, panels = panel_grid(1, len(titles), height, sharey=True)
+    for axes, (value, title) in zip(panels[0], titles.items(), strict=True):
+        own = drawn[drawn[by] == value].set_index(["network", "place"]).loc[rows]
+        draw_shares(axes, [*places.values()], own, height=0.8)
+        axes.set(title=title, xlabel="share of |gradient|²")
+    name_groups(panels[0][0], places)
     legend_below(figure, panels[0][0])
-    return figure, drawn
+    return figure
 
 
-def blocked_by_term(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """What batch norms block of the first-order term, of the diagonal and of the whole gradient.
+def blocked_by_layer(blocked: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
+    """What each batch norm blocks of the whole gradient, before and after training on each kind of
+    batch; a panel for each kind of batch that was probed.
 
     Args:
-        terms: splits at batch norms, with a column ``place`` that names the layer; a row a
-            place. Mean over seeds and batches.
+        blocked: what each network is called -> columns layer, seed, batching, epoch, probed,
+            mean_share, scale_share, passing; layers in its order. Mean over seeds and batches.
     """
-    titles = {"first": "first-order term", "diag": "diagonal term", "total": "whole gradient"}
-    terms = defined(terms)
-    parts = []
-    for term in titles:
+    probed = in_order(pd.concat(blocked.values())["probed"], PROBED)
+    drawn = pd.concat([_at_places(name, table) for name, table in blocked.items()])
+    keys = ["network", "place", "probed", "batching", "layer", "epoch", "when"]
+    drawn = drawn.groupby(keys, sort=False)[list(SHARES)].mean().reset_index()
+    rows = [*dict.fromkeys(zip(drawn["network"], drawn["place"], strict=True))]
+    return _draw_cut(drawn, rows, "probed", {name: batch_title(name) for name in probed}), drawn
+
+
+def _at_places(network: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows before training, which is the same for any batching, and after it, with columns
+    ``network``, ``when`` and ``place``, which names layer and training.
+    """
+    layers = list(dict.fromkeys(table["layer"]))
+    first = in_order(table["batching"], PROBED)[0]
+    start, end = table["epoch"].min(), table["epoch"].max()
+    stages = [("before training", first, start)]
+    stages += [(batching_title(b), b, end) for b in in_order(table["batching"], PROBED)]
+    parts = [
+        where(table, layer=layer, batching=batching, epoch=epoch).assign(
+            network=network, when=when, place=f"norm {number}, {when}"
+        )
+        for number, layer in enumerate(layers, 1)
+        for when, batching, epoch in stages
+    ]
+    return pd.concat(parts)
+
+
+TERMS = {"first": "first-order term", "diag": "diagonal term", "total": "whole gradient"}
+
+
+def blocked_by_term(splits: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
+    """What batch norms block of the first-order term, of the diagonal and of the whole gradient of
+    label-pure batches, after training.
+
+    Args:
+        splits: those of each network, by what it is called. Mean over seeds and batches.
+    """
+    bn = {name: where(own, norm="bn", probed="label") for name, own in splits.items()}
+    parts = [_at_places(name, own) for name, own in bn.items()]
+    terms = defined(pd.concat(parts))
+    terms = terms[terms["epoch"] > 0]
+    keys = ["term", *WHERE, "network", "place"]
+    cut = []
+    for term in TERMS:
         shares = {name: terms[f"{name.removesuffix('_share')}.{term}"] for name in SHARES}
-        parts.append(terms[[*WHERE, "place"]].assign(term=term, **shares))
-    keys = ["term", *WHERE, "place"]
-    drawn = pd.concat(parts).groupby(keys, sort=False)[list(SHARES)].mean().reset_index()
-    places = list(dict.fromkeys(drawn["place"]))
-    figure, panels = panel_grid(1, len(titles), 0.8 + 0.24 * len(places), sharey=True)
-    for axes, (term, title) in zip(panels[0], titles.items(), strict=True):
-        chosen = where(drawn, term=term).set_index("place").loc[places]
-        draw_shares(axes, places, chosen, height=0.7)
-        axes.set(title=title, xlabel="share of its |gradient|²")
-    panels[0][0].invert_yaxis()
-    legend_below(figure, panels[0][0])
-    return figure, drawn
+        cut.append(terms[[*WHERE, "network", "place"]].assign(term=term, **shares))
+    drawn = pd.concat(cut).groupby(keys, sort=False)[list(SHARES)].mean().reset_index()
+    rows = [*dict.fromkeys(zip(drawn["network"], drawn["place"], strict=True))]
+    return _draw_cut(drawn, rows, "term", TERMS), drawn
 
 
 WHERE = ("norm", "batching", "probed", "layer", "epoch")
 """What tells splits of one grid apart, but for the batch and the seed."""
 
 READINGS = {
-    "passing.second": ("of their sum", "#EE6677", "o"),
-    "passing.parts": ("of both, counted separately", "#228833", "s"),
-    "of_whole.second": ("of the whole gradient", "#4477AA", "D"),
+    "passing.second": ("of their sum", TERM_COLORS["diag"], "o"),
+    "passing.parts": ("of both, counted separately", TERM_COLORS["offdiag"], "s"),
+    "of_whole.second": ("of the whole gradient", TERM_COLORS["first"], "D"),
 }
 """Three readings of what passes of the second-order terms: label, colour and marker."""
 
 
-def called(splits: Mapping[str, pd.DataFrame], models: Mapping[str, str]) -> dict[str, str]:
-    """What the network of each grid is called, with its seeds where two grids have the same one."""
-    names = {grid: model_title(models[grid]) for grid in splits}
-    ends = {grid: table["seed"].agg(["min", "max"]) for grid, table in splits.items()}
-    return {
-        grid: f"{name}, seeds {ends[grid]['min']} to {ends[grid]['max']}"
-        if [*names.values()].count(name) > 1
-        else name
-        for grid, name in names.items()
-    }
-
-
-def places_in(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The splits at batch norms of label-pure batches, before training and after it on each kind of
-    batch, with a column ``place`` that says so: ``head, norm 1, trained on random batches``.
+def readings_along_training(splits: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
+    """What passes batch norms of the second-order terms, read in three ways, against the epoch: a
+    row of panels for each batch norm, a column for each kind of batch in training and each probed.
 
     Args:
-        splits: those of each network, by what it is called.
+        splits: those of each network, by what it is called. Mean over batches.
     """
-    places = []
-    for network, table in splits.items():
-        bn = where(table, norm="bn", probed="label")
-        names = list(dict.fromkeys(bn["layer"]))
-        for batching in batchings_in(bn)[::-1]:
-            own = where(bn, batching=batching)
-            start = [own["epoch"].min()] if batching == "label" else []  # the same for any batching
-            for epoch in [*start, own["epoch"].max()]:
-                stage = batching_title(batching) if epoch else "before training"
-                rows = where(own, epoch=epoch)
-                named = {name: f"{network}, norm {k}, {stage}" for k, name in enumerate(names, 1)}
-                places.append(rows.assign(place=rows["layer"].map(named)))
-    return pd.concat(places, ignore_index=True)
-
-
-def second_order_readings(terms: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """What passes batch norms of the second-order terms, read in three ways.
-
-    Args:
-        terms: splits at batch norms of label-pure batches, with a column ``place`` that names layer
-            and training, a row a place. Mean over batches; small: each seed.
-    """
-    terms = defined(terms)
-    keys = [*WHERE, "place", "seed"]
+    parts = [where(own, norm="bn").assign(network=name) for name, own in splits.items()]
+    terms = defined(pd.concat(parts))
+    keys = ["network", *WHERE, "seed"]
     drawn = terms.groupby(keys, sort=False)[list(READINGS)].mean().reset_index()
-    places = list(dict.fromkeys(drawn["place"]))
-    figure, axes = plt.subplots(figsize=(2 * COLUMN, 0.8 + 0.3 * len(places)))
-    for number, (column, (label, color, marker)) in enumerate(READINGS.items()):
-        for at, place in enumerate(places):
-            values = where(drawn, place=place)[column].clip(lower=READ_FROM)
-            marks: dict[str, Any] = {
-                "color": color,
-                "marker": marker,
-                "label": None if at else label,
-            }
-            draw_interval(axes, [*values], at + (number - 1) * 0.25, 0, **marks)
-    axes.set(xscale="log", xlim=(READ_FROM / 2, 1.5), xlabel="share that passes (squared lengths)")
-    axes.set_yticks(range(len(places)), places)
-    axes.invert_yaxis()
-    legend_below(figure, axes)
+    norms = [*dict.fromkeys(zip(drawn["network"], drawn["layer"], strict=True))]
+    columns = [*product(batchings_in(drawn)[::-1], in_order(drawn["probed"], PROBED))]
+    highest = drawn[list(READINGS)].to_numpy().max()
+    height = 0.9 + 0.95 * len(norms)
+    figure, panels = panel_grid(len(norms), len(columns), height, sharey=True)
+    for row, (network, layer) in zip(panels, norms, strict=True):
+        of_norm = where(drawn, network=network, layer=layer)
+        for axes, (batching, probed) in zip(row, columns, strict=True):
+            _draw_readings(axes, where(of_norm, batching=batching, probed=probed))
+            margin = 0.07 * of_norm["epoch"].max()
+            axes.set_xlim(-margin, of_norm["epoch"].max() + margin)
+            axes.set_ylim(READ_FROM / 2, max(2, 2 * highest))
+        number = [own for name, own in norms if name == network].index(layer) + 1
+        name = f"{network},\nnorm {number}".replace(", ", ",\n")
+        row[0].set_ylabel(name, weight="bold", fontsize=7)
+    short = [[SHORT_BATCHES.get(name, name) for name in both] for both in columns]
+    title_columns(panels, ["trained: {}\nprobed: {}".format(*both) for both in short])
+    for axes in panels[-1]:
+        axes.set_xlabel("epoch")
+    figure.supylabel("share that passes (squared lengths)", fontsize=8)
+    legend_below(figure, panels[0][0])
     return figure, drawn
+
+
+def _draw_readings(axes: Axes, rows: pd.DataFrame) -> None:
+    for column, (label, color, marker) in READINGS.items():
+        own = rows.assign(value=rows[column].clip(lower=READ_FROM))
+        look = {"color": color, "marker": marker, "label": label, "ms": 3}
+        draw_band(axes, own, "epoch", READ_FROM, **look)
+    log_scale(axes, "y")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
 
 
 def passing_table(terms: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """Figures of the penultimate features."""
 
+from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -7,17 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
 from bnblind.figures.naming import (
+    BATCH_TITLES,
     batching_title,
     batchings_in,
+    interval_text,
     norms_in,
     rows_in_order,
-    spread,
     where,
     with_labels,
 )
-from bnblind.figures.panels import panel_grid, title_columns
+from bnblind.figures.panels import grouped_places, jitter, name_groups, panel_grid, title_columns
 from bnblind.figures.style import COLUMN, LOOKS
 
 METRICS = {"silhouette": "silhouette", "ncm": "nearest class mean", "probe": "linear probe"}
@@ -34,39 +38,44 @@ def _stage(measures: pd.DataFrame) -> pd.Series:
     return measures["epoch"].eq(0).map({True: "before", False: "after"}).rename("stage")
 
 
-def _draw_measure(axes: Axes, rows: pd.DataFrame, norms: list[str]) -> None:
-    for place, norm in enumerate(norms):
-        of_norm = where(rows, norm=norm)
-        before = where(of_norm, stage="before", mode="eval")["value"]
-        axes.plot(before, [place] * len(before), ls="", marker="|", ms=8, mew=1, color="grey")
-        for mode, (shift, filling) in {"eval": (-0.13, "full"), "random": (0.22, "none")}.items():
-            after = where(of_norm, stage="after", mode=mode)["value"]
-            places = [place + shift] * len(after)
-            axes.plot(after, places, **LOOKS[norm].points, fillstyle=filling, mew=0.8, alpha=0.8)
+def _draw_measure(axes: Axes, rows: pd.DataFrame, norm: str, place: float) -> None:
+    before = where(rows, stage="before", mode="eval")["value"]
+    axes.plot(before, [place] * len(before), ls="", marker="|", ms=8, mew=1, color="grey")
+    for mode, (shift, filling) in {"eval": (-0.13, "full"), "random": (0.22, "none")}.items():
+        after = where(rows, stage="after", mode=mode)["value"]
+        places = [place + shift + 0.2 * moved for moved in jitter(len(after))]
+        marks = LOOKS[norm].points | {"ms": 3, "mew": 0.8, "alpha": 0.8}
+        axes.plot(after, places, fillstyle=filling, **marks)
 
 
-def measures_by_norm(measures: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Silhouette, nearest class mean and linear probe of every seed, start and end of training.
+def measures_by_norm(measures: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
+    """Silhouette, nearest class mean and linear probe of every seed, start and end of training: a
+    group of rows for each network and batching, a panel for each measure.
 
     Args:
-        measures: one grid at one learning rate, columns norm, batching, seed, epoch, mode,
-            metric, value; epochs 0 and the last.
+        measures: what each network is called -> columns norm, batching, seed, epoch, mode, metric,
+            value; epochs 0 and the last.
     """
-    drawn = measures[measures["metric"].isin(list(METRICS))]
+    parts = [table.assign(network=name) for name, table in measures.items()]
+    drawn = pd.concat(parts, ignore_index=True)
+    drawn = drawn[drawn["metric"].isin(list(METRICS))]
     drawn = drawn.assign(stage=_stage(drawn))
-    batchings, norms = batchings_in(drawn), norms_in(drawn)
-    height = 0.7 + len(batchings) * (0.35 + 0.19 * len(norms))
-    figure, panels = panel_grid(len(batchings), len(METRICS), height, sharex="col", sharey=True)
-    for row, batching in zip(panels, batchings, strict=True):
-        for axes, metric in zip(row, METRICS, strict=True):
-            _draw_measure(axes, where(drawn, batching=batching, metric=metric), norms)
-            axes.grid(axis="y", lw=0.4, color="#E5E5E5")
-            axes.tick_params(axis="y", length=0)
-        row[0].set_title(batching_title(batching), loc="left")
-    for axes, (metric, label) in zip(panels[-1], METRICS.items(), strict=True):
-        axes.set_xlabel(label if metric == "silhouette" else f"{label} (accuracy)")
-    panels[0][0].set_yticks(range(len(norms)), [LOOKS[norm].label for norm in norms])
-    panels[0][0].set_ylim(len(norms) - 0.5, -0.5)
+    groups = {
+        f"{name}, {batching_title(batching)}": where(drawn, network=name, batching=batching)
+        for name in measures
+        for batching in batchings_in(where(drawn, network=name))
+    }
+    rows = [(title, norm) for title, own in groups.items() for norm in norms_in(own)]
+    places = grouped_places(rows)
+    height = 0.8 + 0.19 * max(places.values())
+    figure, panels = panel_grid(1, len(METRICS), height, sharey=True)
+    for axes, (metric, label) in zip(panels[0], METRICS.items(), strict=True):
+        for (title, norm), place in places.items():
+            _draw_measure(axes, where(groups[title], norm=norm, metric=metric), norm, place)
+        axes.grid(axis="y", lw=0.4, color="#E5E5E5")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.set_xlabel(label if metric == "silhouette" else f"{label}\n(accuracy)")
+    name_groups(panels[0][0], places, lambda norm: LOOKS[norm].label)
     figure.legend(handles=_stage_handles(drawn), loc="outside lower center", ncols=3)
     return figure, drawn
 
@@ -85,14 +94,14 @@ def _stage_handles(drawn: pd.DataFrame) -> list[Line2D]:
 
 
 def measures_table(measures: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the seeds before training → after it (smallest to largest): one row per (batching,
-    norm, mode).
+    """Mean over the seeds before training → after it (t interval): one row per (batching, norm,
+    mode).
     """
     rows = measures[measures["metric"].isin(list(METRICS))]
     keys = ["batching", "norm", "mode"]
     found = rows.groupby([*keys, "metric", _stage(rows)])["value"]
     before = found.mean().xs("before", level="stage").map("{:.3f} → ".format)
-    text = before + found.agg(spread).xs("after", level="stage")
+    text = before + found.agg(interval_text).xs("after", level="stage")
     table = text.unstack("metric")[list(METRICS)].rename(columns=METRICS).reset_index()
     orders = {"batching": batchings_in(rows), "norm": LOOKS, "mode": MODES}
     table = with_labels(rows_in_order(table, orders))
@@ -103,15 +112,15 @@ def _draw_plane(axes: Axes, points: pd.DataFrame) -> None:
     """Every sample in its class's colour, and the class's number at the median."""
     centered: dict[str, Any] = {"ha": "center", "va": "center"}
     if len(points[["x", "y"]].drop_duplicates()) == 1:
-        note = "one point: all images\nhave the same features"
+        note = "one point:\nall images have\nthe same features"
         axes.text(0.5, 0.5, note, **centered, transform=axes.transAxes, color="grey")
         points = points[:0]
     for label, rows in points.groupby("label"):
         color = CLASS_COLORS[int(str(label)) % len(CLASS_COLORS)]
-        axes.scatter(rows["x"], rows["y"], s=3, color=color, linewidths=0)
+        axes.scatter(rows["x"], rows["y"], s=1.5, color=color, linewidths=0)
         x, y = rows[["x", "y"]].median()
         outline = [withStroke(linewidth=1.5, foreground="white")]
-        bold: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "path_effects": outline}
+        bold: dict[str, Any] = {"fontsize": 7, "fontweight": "bold", "path_effects": outline}
         axes.text(x, y, str(label), **centered, **bold)
     axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal", adjustable="datalim")
@@ -119,27 +128,34 @@ def _draw_plane(axes: Axes, points: pd.DataFrame) -> None:
     axes.spines[:].set(lw=0.5, color="grey")
 
 
-def tsne_panels(plane: pd.DataFrame, measures: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """t-SNE of the test images' features: one panel per norm (columns) and batching (rows).
+def tsne_panels(
+    planes: Mapping[str, pd.DataFrame], measures: Mapping[str, pd.DataFrame]
+) -> tuple[Figure, pd.DataFrame]:
+    """t-SNE of the test images' features: a row for each network, a column for each norm and
+    batching.
 
     Args:
-        plane: one grid at one learning rate, one seed; columns norm, batching, seed, epoch,
+        planes: what each network is called -> one seed's columns norm, batching, seed, epoch,
             label, x, y.
         measures: of the same networks, printed below each panel.
     """
-    batchings, norms = batchings_in(plane), norms_in(plane)
-    columns = ["norm", "batching", "seed", "epoch", "metric"]
-    values = where(measures, mode="eval").set_index(columns)["value"]
-    side = 2 * COLUMN / max(3, len(norms))
-    height, width = side * len(batchings) * 1.05, side * len(norms)
-    figure, panels = panel_grid(len(batchings), len(norms), height, width)
-    for row, batching in zip(panels, batchings, strict=True):
-        for axes, norm in zip(row, norms, strict=True):
+    drawn = pd.concat([plane.assign(network=name) for name, plane in planes.items()])
+    columns = [*product(batchings_in(drawn), norms_in(drawn))]
+    side = 2 * COLUMN / max(3, len(columns))
+    height = (side + 0.3) * len(planes) + 0.3
+    figure, panels = panel_grid(len(planes), len(columns), height, side * len(columns))
+    keys = ["norm", "batching", "seed", "epoch", "metric"]
+    for row, (name, plane) in zip(panels, planes.items(), strict=True):
+        values = where(measures[name], mode="eval").set_index(keys)["value"]
+        for axes, (batching, norm) in zip(row, columns, strict=True):
             points = where(plane, norm=norm, batching=batching)
-            _draw_plane(axes, points)
-            seed, epoch = points[["seed", "epoch"]].iloc[0]
-            found = {m: values[norm, batching, seed, epoch, m] for m in ("silhouette", "probe")}
-            axes.set_xlabel(f"silhouette {found['silhouette']:.2f}, probe {found['probe']:.2f}")
-        row[0].set_ylabel(batching_title(batching).replace(" on ", " on\n"))
-    title_columns(panels, [LOOKS[norm].label for norm in norms])
-    return figure, plane
+            axes.set_visible(len(points) > 0)
+            if len(points):
+                _draw_plane(axes, points)
+                seed, epoch = points[["seed", "epoch"]].iloc[0]
+                found = [values[norm, batching, seed, epoch, m] for m in ("silhouette", "probe")]
+                axes.set_xlabel("silhouette {:.2f},\nprobe {:.2f}".format(*found), fontsize=6.5)
+        row[0].set_ylabel(name.replace(", ", ",\n"))
+    batches = {name: title.replace(" ", "\n", 1) for name, title in BATCH_TITLES.items()}
+    title_columns(panels, [f"{LOOKS[norm].label}\n{batches.get(b, b)}" for b, norm in columns])
+    return figure, drawn

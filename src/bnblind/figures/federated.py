@@ -4,9 +4,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bnblind.figures.naming import norms_in, where
-from bnblind.figures.outcomes import draw_interval, interval_text, outcomes
-from bnblind.figures.panels import panel_grid, title_columns
+from bnblind.figures.naming import interval_text, norms_in, where, with_labels
+from bnblind.figures.outcomes import draw_interval, outcomes
+from bnblind.figures.panels import accuracy_axes, panel_grid, title_columns
 from bnblind.figures.style import LOOKS
 
 KINDS = {"test.eval.accuracy": "as averaged", "test.recalibrated.accuracy": "recalibrated"}
@@ -44,14 +44,10 @@ def accuracies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.D
                 face = "white" if shift else look.color
                 values, lost = [*own["value"]], [*own["diverged"]]
                 draw_interval(axes, values, place + shift, 0.18, lost, **marks, mfc=face)
-        axes.axvline(1 / classes, color="grey", lw=0.8, ls=":", zorder=0)
-        axes.set(xlim=(0, 1.02), xlabel="test accuracy")
-        axes.grid(axis="x", color="#EEEEEE", lw=0.6)
-        axes.set_axisbelow(True)
+    accuracy_axes(panels[0], classes)
     panels[0][0].set_yticks(range(len(norms)), [LOOKS[norm].label for norm in norms])
     panels[0][0].set_ylim(len(norms) - 0.3, -0.7)
-    words = ["1 class per client" if n == 1 else f"{n} classes per client" for n in counts]
-    title_columns(panels, words)
+    title_columns(panels, map(_per_client, counts))
     handles = [
         Line2D([], [], color="black", ls="", marker="o", mfc=face, label=label)
         for face, label in (("black", "statistics as averaged"), ("white", "recalibrated"))
@@ -60,10 +56,18 @@ def accuracies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.D
     return figure, drawn
 
 
+def _per_client(count: int) -> str:
+    return "1 class per client" if count == 1 else f"{count} classes per client"
+
+
 def accuracies_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
     """Mean (95 % t interval): one row for each norm and kind of statistics."""
     drawn = accuracies(results, 1 / classes)
     cells = drawn.groupby(["norm", "kind", "classes_per_client"])["value"].agg(interval_text)
     table = cells.unstack("classes_per_client").loc[norms_in(drawn)].reset_index()
-    table = table.assign(norm=table["norm"].map(lambda norm: LOOKS[norm].label))
-    return table.rename(columns={"kind": "statistics"}).rename_axis(None, axis=1)
+    counts = {n: _per_client(n) for n in sorted(drawn["classes_per_client"].unique())}
+    return (
+        with_labels(table)
+        .rename(columns={"kind": "statistics", **counts})
+        .rename_axis(None, axis=1)
+    )

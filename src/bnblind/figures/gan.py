@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from bnblind.experiments.gans.cell import FEEDS
-from bnblind.experiments.intervals import t_interval
-from bnblind.figures.naming import norms_in, where
+from bnblind.figures.naming import interval_text, norms_in, where
 from bnblind.figures.outcomes import draw_interval
-from bnblind.figures.panels import draw_band, panel_grid, title_columns
+from bnblind.figures.panels import draw_band, log_scale, panel_grid, title_columns
 from bnblind.figures.style import COLUMN, LOOKS
 
 
@@ -44,7 +43,8 @@ def distances_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         draw_interval(axes, [*values], place, color=look.color, marker=look.marker, mfc=face)
     floor = results.loc[results["metric"] == "real.frechet", "value"].mean()
     axes.axvline(floor, color="grey", lw=0.8, ls=":")
-    axes.set(xscale="log", xlabel="Frechet distance from test images")
+    log_scale(axes, "x")
+    axes.set_xlabel("Frechet distance from test images")
     axes.set_yticks(range(len(rows)), [f"{LOOKS[norm].label}, {feed}" for norm, feed in rows])
     axes.invert_yaxis()
     return figure, drawn
@@ -58,7 +58,7 @@ def blocked_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     for axes, feed in zip(panels[0], feeds, strict=True):
         rows = where(drawn, feed=feed)
         for norm in norms_in(rows):
-            draw_band(axes, norm, where(rows, norm=norm), "epoch", "mean", alpha=0.2)
+            draw_band(axes, where(rows, norm=norm), "epoch", **LOOKS[norm].line)
         axes.set(xlabel="epoch", ylim=(0, 1.03))
     title_columns(panels, [f"real and generated images {feed}" for feed in feeds])
     panels[0][0].set_ylabel("share of the squared gradient blocked")
@@ -94,7 +94,7 @@ def distances_table(results: pd.DataFrame) -> pd.DataFrame:
         values = where(drawn, norm=norm, feed=feed)["value"]
         own = where(blocked, norm=norm, feed=feed)
         row = {"norm": LOOKS[norm].label, "images": feed}
-        row["Frechet distance"] = "{:.1f} ({:.1f} to {:.1f})".format(*t_interval([*values]))
+        row["Frechet distance"] = interval_text(values, ".1f")
         for name, epoch in (("before", own["epoch"].min()), ("after", own["epoch"].max())):
             row[f"blocked {name} training"] = own.loc[own["epoch"] == epoch, "value"].mean()
         table.append(row)

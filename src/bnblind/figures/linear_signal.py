@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator
 
-from bnblind.figures.naming import norms_in, where, with_labels
-from bnblind.figures.panels import draw_band, panel_grid
-from bnblind.figures.style import COLUMN, FLOOR
+from bnblind.figures.naming import interval_text, norms_in, where, with_labels
+from bnblind.figures.panels import draw_band, log_scale, panel_grid
+from bnblind.figures.style import COLUMN, FLOOR, LOOKS
 
 PANELS = {"displacement": "|W − W(0)| / |W(0)|", "fall": "|change of the loss|"}
 TITLES = {"displacement": "Do the weights move?", "fall": "Does the loss fall?"}
@@ -34,13 +34,13 @@ def by_cycle(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw(axes: Axes, cycles: pd.DataFrame, column: str) -> None:
-    """For each norm the median over the seeds, and their range around it."""
+    """For each norm the mean over the seeds, and its interval around it."""
     for i, norm in enumerate(norms_in(cycles)):
-        rows = where(cycles, norm=norm).assign(value=lambda c: c[column].clip(lower=FLOOR))
+        rows = where(cycles, norm=norm).assign(value=lambda c: c[column])
         # Lines lie on each other; their markers stand at different steps.
         marked = (i % min(4, rows["step"].nunique()), 4)
-        draw_band(axes, norm, rows, "step", "median", alpha=0.2, markevery=marked)
-    axes.set_yscale("log")
+        draw_band(axes, rows, "step", FLOOR, **LOOKS[norm].line, markevery=marked)
+    log_scale(axes, "y")
 
 
 def _break_axis(above: Axes, below: Axes) -> None:
@@ -51,7 +51,6 @@ def _break_axis(above: Axes, below: Axes) -> None:
         above.set_ylim(large.min() / 2, large.max() * 2)
     above.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     above.yaxis.set_major_formatter("{x:g}")
-    above.yaxis.set_minor_formatter(NullFormatter())
     below.set_ylim(FLOOR / 3, 1e-14)
     above.spines["bottom"].set_visible(False)
     above.tick_params(axis="x", length=0)
@@ -84,15 +83,13 @@ def linear_signal(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 
 def displacement_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """After the last step drawn: displacement of the weights and change of the loss, median
-    (smallest to largest) over the seeds; one row per norm.
+    """After the last step drawn: displacement of the weights and change of the loss; one row per
+    norm.
     """
     cycles = by_cycle(rows)
     last = cycles[cycles["step"] == cycles["step"].max()]
     table = {
-        unit: last.groupby("norm", sort=False)[column]
-        .agg(["median", "min", "max"])
-        .apply(lambda v: f"{v['median']:.2g} ({v['min']:.2g} to {v['max']:.2g})", axis=1)
+        unit: last.groupby("norm", sort=False)[column].agg(interval_text, digits=".2g")
         for column, unit in PANELS.items()
     }
     seeds = last.groupby("norm", sort=False)["seed"].nunique()

@@ -1,11 +1,14 @@
 """In what order figures and tables show what was run, by what names, and how they sum it up."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 import pandas as pd
 
+from bnblind.experiments.intervals import t_interval
 from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.words import foreign_of, purity_of
 from bnblind.figures.style import LOOKS
 
 BATCH_TITLES = {
@@ -17,6 +20,7 @@ BATCH_TITLES = {
 SHORT_TITLES = {"label_shuffled": "label-pure, shuffled order"}
 """Of training on a batching whose title would be wider than a panel."""
 SHORT_BATCHES = {name: title.replace(" batches", "") for name, title in BATCH_TITLES.items()}
+DATASET_TITLES = {"fashion_mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-10"}
 MODEL_TITLES = {
     "head_relu": "head with ReLU",
     "mlp": "MLP",
@@ -26,7 +30,8 @@ MODEL_TITLES = {
     "resnet18": "ResNet-18",
     "densenet121": "DenseNet-121",
 }
-"""Names of the networks, where the configuration spells them otherwise."""
+"""Names of data sets and networks, where the configuration spells them otherwise."""
+COLUMN_TITLES = {"batching": "batches", "lr": "learning rate", "weight_decay": "weight decay"}
 
 
 def in_order(found: Iterable[str], order: Iterable[str]) -> list[str]:
@@ -99,7 +104,33 @@ def model_title(model: str) -> str:
     return MODEL_TITLES.get(model, model)
 
 
+def dataset_title(dataset: str) -> str:
+    return DATASET_TITLES.get(dataset, dataset)
+
+
+def network_title(network: Mapping[str, Any]) -> str:
+    """Which network, on which data, and what is special in its training."""
+    on = f"{model_title(network['model'])} on {dataset_title(network['dataset'])}"
+    return f"{on}{specialities(network)}"
+
+
+def called(tables: Mapping[str, pd.DataFrame], models: Mapping[str, str]) -> dict[str, str]:
+    """What the network of each grid is called, with its seeds where two grids have the same one."""
+    names = {grid: model_title(models[grid]) for grid in tables}
+    ends = {grid: table["seed"].agg(["min", "max"]) for grid, table in tables.items()}
+    return {
+        grid: f"{name}, seeds {ends[grid]['min']} to {ends[grid]['max']}"
+        if [*names.values()].count(name) > 1
+        else name
+        for grid, name in names.items()
+    }
+
+
 def batch_title(batching: str) -> str:
+    if (purity := purity_of(batching)) is not None:
+        return f"batches of purity {purity:g}"
+    if (foreign := foreign_of(batching)) is not None:
+        return f"batches with {foreign} sample{'s' * (foreign > 1)} of other classes"
     return BATCH_TITLES.get(batching, f"{batching} batches")
 
 
@@ -126,11 +157,14 @@ def batching_title(batching: str) -> str:
 
 
 def with_labels(table: pd.DataFrame) -> pd.DataFrame:
-    """The same table, its variants called as in the figures."""
-    return table.assign(norm=table["norm"].map(lambda norm: LOOKS[norm].label))
+    """The same table, its norms, batches and columns called as in the figures."""
+    titles = {"norm": lambda norm: LOOKS[norm].label, "batching": batch_title}
+    told = {name: table[name].map(title) for name, title in titles.items() if name in table}
+    return table.assign(**told).rename(columns=COLUMN_TITLES)
 
 
-def spread(values: pd.Series, digits: str = ".3f") -> str:
-    """Mean (smallest to largest) over the seeds."""
-    shown = (f"{value:{digits}}" for value in (values.mean(), values.min(), values.max()))
-    return "{} ({} to {})".format(*shown)
+def interval_text(values: pd.Series, digits: str = ".3f") -> str:
+    """Mean over the seeds, and the ends of its t interval where there is more than one."""
+    mean, low, high = t_interval([*values])
+    ends = f" ({low:{digits}} to {high:{digits}})" if isfinite(low) else ""
+    return f"{mean:{digits}}{ends}"

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from bnblind.experiments.cells import LAST
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.naming import batchings_in
+from bnblind.figures.panels import SEED, jitter
 
 
 def outcomes(
@@ -49,19 +50,15 @@ def draw_interval(
     diverged: Sequence[bool] = (),
     **marks: Any,
 ) -> None:
-    """At the height ``place`` the mean of ``values`` with its t interval, the values below it;
-    those that stand for a run that ``diverged`` are crosses.
+    """At the height ``place`` the mean of ``values`` with its t interval, the values below it,
+    moved apart; those that stand for a run that ``diverged`` are crosses.
     """
     mean, low, high = t_interval(values)
-    small = marks | {"ms": 2.2, "alpha": 0.6, "label": None}
-    lost = [value for value, so in zip(values, diverged, strict=False) if so]
-    axes.plot(values, [place + shift] * len(values), ls="", **small)
-    axes.plot(lost, [place + shift] * len(lost), ls="", **small | {"marker": "x", "ms": 4})
+    heights = [place + shift + 0.2 * moved for moved in jitter(len(values))]
+    ended = zip(values, heights, diverged, strict=False)
+    lost = [(value, height) for value, height, so in ended if so]
+    axes.plot(values, heights, **marks | SEED)
+    if lost:
+        axes.plot(*zip(*lost, strict=True), **marks | SEED | {"marker": "x", "ms": 4})
     axes.plot([low, high], [place, place], color=marks["color"], lw=1)
     axes.plot([mean], [place], ls="", **marks)
-
-
-def interval_text(values: pd.Series) -> str:
-    """Mean (ends of the t interval), without a leading 0."""
-    mean, low, high = (f"{value:.3f}".replace("0.", ".", 1) for value in t_interval([*values]))
-    return f"{mean} ({low} to {high})"

@@ -1,6 +1,7 @@
-"""Parts that several figures have: panels, seeds, levels, legends."""
+"""Parts that several figures have: panels, seeds, intervals, levels, legends."""
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf, log10, nan
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import NullFormatter
+from matplotlib.transforms import offset_copy
 
+from bnblind.experiments.intervals import t_interval
 from bnblind.figures.naming import norms_in, where
 from bnblind.figures.style import COLUMN, LOOKS
 from bnblind.probe_figures import SHARES
@@ -24,6 +28,22 @@ def panel_grid(
 
 LEVEL: dict[str, Any] = {"color": "grey", "lw": 0.8, "ls": ":", "zorder": 0}
 """The look of a line at the level of chance."""
+SEED: dict[str, Any] = {"ms": 2.2, "alpha": 0.6, "ls": "", "label": None}
+"""The look of a mark that is one seed's."""
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def log_scale(axes: Axes, name: str) -> None:
+    """Make an axis, ``x`` or ``y``, logarithmic; its labels are text, which formulas are not."""
+    axes.set(**{f"{name}scale": "log"})
+    axis = getattr(axes, f"{name}axis")
+    axis.set_major_formatter(lambda value, _: f"10{str(round(log10(value))).translate(_RAISED)}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def jitter(count: int) -> list[float]:
+    """By how much the marks of so many seeds are moved apart, from -1/2 to 1/2; always the same."""
+    return [number * 0.618034 % 1 - 0.5 for number in range(count)]
 
 
 def grouped_places(rows: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float]:
@@ -36,7 +56,7 @@ def grouped_places(rows: Iterable[tuple[str, str]]) -> dict[tuple[str, str], flo
 
 
 def name_groups(
-    axes: Axes, places: dict[tuple[str, str], float], label: Callable[[str], str]
+    axes: Axes, places: dict[tuple[str, str], float], label: Callable[[str], str] = str
 ) -> None:
     """The rows' names at the y axis, which starts at the top, and in the gaps the groups'."""
     axes.set_yticks([*places.values()], [label(name) for _, name in places])
@@ -56,33 +76,54 @@ def title_columns(panels: np.ndarray, titles: Iterable[str]) -> None:
         axes.set_title(title)
 
 
-def draw_band(
-    axes: Axes, norm: str, rows: pd.DataFrame, setting: str, middle: str, alpha: float, **marks: Any
-) -> None:
-    """One norm's line through the ``middle`` of the seeds (``mean`` or ``median``), and their range
-    around it; ``rows`` has columns value and ``setting``, one row per seed.
+def name_row(row: np.ndarray, name: str) -> None:
+    """Hide the panels in which nothing is drawn, and name the row at the first one that is left."""
+    for axes in row:
+        axes.set_visible(bool(axes.lines))
+    first = next(axes for axes in row if axes.get_visible())
+    first.set_ylabel(name)
+    first.tick_params(labelleft=True)
+
+
+def intervals(rows: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """Mean over the seeds and its t interval, none of a single seed, for each value of ``setting``:
+    columns mean, low, high; ``rows`` has columns value and ``setting``, one row per seed.
     """
-    band = rows.groupby(setting)["value"].agg([middle, "min", "max"])
-    axes.plot(band.index, band[middle], **LOOKS[norm].line, **marks)
-    axes.fill_between(
-        band.index, band["min"], band["max"], color=LOOKS[norm].color, alpha=alpha, lw=0
-    )
+    found = {key: t_interval([*values]) for key, values in rows.groupby(setting)["value"]}
+    columns = ["mean", "low", "high"]
+    table = pd.DataFrame.from_dict(found, orient="index", columns=columns, dtype="float64")
+    return table.replace([-inf, inf], nan)
+
+
+def draw_band(
+    axes: Axes, rows: pd.DataFrame, setting: str, floor: float = 0.0, **look: Any
+) -> None:
+    """A line through the means over the seeds, and their t intervals as a band around it; what is
+    smaller than ``floor`` is drawn there. Arguments as of :func:`intervals`.
+    """
+    band = intervals(rows, setting).clip(lower=floor)
+    axes.plot(band.index, band["mean"], **look)
+    axes.fill_between(band.index, band["low"], band["high"], color=look["color"], alpha=0.2, lw=0)
+
+
+def draw_seeds(axes: Axes, rows: pd.DataFrame, setting: str, **look: Any) -> None:
+    """A small mark for each seed, a cross where its run ``diverged``."""
+    seeds = rows.groupby("seed")
+    for shift, (_, run) in zip(jitter(len(seeds)), seeds, strict=True):
+        moved = offset_copy(axes.transData, axes.get_figure(root=True), 5 * shift, units="points")
+        axes.plot(run[setting], run["value"], **look | SEED, transform=moved)
+        if "diverged" in run:
+            lost = run[run["diverged"]]
+            cross = look | SEED | {"marker": "x", "ms": 4}
+            axes.plot(lost[setting], lost["value"], **cross, transform=moved)
 
 
 def draw_against(axes: Axes, rows: pd.DataFrame, setting: str) -> None:
-    """For each norm the seeds as points and their mean as a line.
-
-    Args:
-        rows: columns norm, value and ``setting``, one row per seed. A value that is NaN (a run that
-            diverged) counts for no mean, and is a cross at the foot of the panel.
-    """
+    """For each norm the seeds, their mean and its interval; ``rows`` as of :func:`intervals`."""
     for norm in norms_in(rows):
         look, own = LOOKS[norm], where(rows, norm=norm)
-        mean = own.groupby(setting)["value"].mean()
-        axes.plot(mean.index, mean, **look.line)
-        axes.plot(own[setting], own["value"], **look.points, markersize=2.5, alpha=0.5)
-        lost = own[own["value"].isna()]
-        axes.plot(lost[setting], [0.02] * len(lost), color=look.color, marker="x", linestyle="")
+        draw_band(axes, own, setting, **look.line)
+        draw_seeds(axes, own, setting, **look.points)
 
 
 def draw_shares(
@@ -104,6 +145,19 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     """What is drawn in ``axes``, named in one line below all panels."""
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+
+
+def accuracy_axes(panels: Sequence[Axes], classes: int) -> None:
+    """Test accuracy along x, and a line at chance, which the first panel names at its top."""
+    for axes in panels:
+        axes.axvline(1 / classes, **LEVEL)
+        axes.set(xlim=(0, 1.02), xlabel="test accuracy")
+        axes.grid(axis="x", color="#EEEEEE", lw=0.6)
+        axes.set_axisbelow(True)
+    panels[0].annotate(
+        "chance", (1 / classes, 1), xycoords=("data", "axes fraction"), xytext=(2, 0),
+        textcoords="offset points", va="top", fontsize=7, color="grey",
+    )  # fmt: skip
 
 
 def mark_level(panels: Sequence[Axes], level: float, name: str, side: str = "right") -> None:

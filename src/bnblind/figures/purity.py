@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bnblind.experiments.words import foreign_of, purity_of
-from bnblind.figures.naming import norms_in, spread, where
-from bnblind.figures.panels import draw_against, mark_level
-from bnblind.figures.rates import final_values
+from bnblind.figures.naming import interval_text, norms_in, where, with_labels
+from bnblind.figures.outcomes import outcomes
+from bnblind.figures.panels import draw_against, draw_band, draw_seeds, mark_level
 from bnblind.figures.style import COLUMN, LOOKS
 
 
@@ -55,10 +55,10 @@ def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
 
     Args:
         results: runs of one data set, model and rate in long form, with a column purity.
-        classes: of the data set, for the line at chance.
+        classes: of the data set, for the line at chance; a run that diverged counts as that.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(2 * COLUMN, 0.95 * COLUMN))
-    accuracy = final_values(results, "test.eval.accuracy", ["batching", "purity", "exact"])
+    accuracy = outcomes(results, 1 / classes)
     draw_against(left, where(accuracy, exact=False), "purity")
     for norm in norms_in(accuracy):
         own = where(accuracy, norm=norm, exact=True).groupby("purity")["value"].mean()
@@ -69,11 +69,10 @@ def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
     shares, look = blocked_shares(results), LOOKS["bn"]
     for when, line, face in (("before training", ":", "white"), ("after training", "-", None)):
         seeds = where(shares, when=when, exact=False)
-        mean = seeds.groupby("purity")["value"].mean()
-        named = look.line | {"label": f"{look.label}, {when}", "mfc": face or look.color}
-        right.plot(mean.index, mean, **named, ls=line)
-        small = look.points | {"ms": 2.5, "alpha": 0.5, "mfc": face or look.color}
-        right.plot(seeds["purity"], seeds["value"], **small)
+        face = face or look.color
+        named = look.line | {"label": f"{look.label}, {when}", "mfc": face, "ls": line}
+        draw_band(right, seeds, "purity", **named)
+        draw_seeds(right, seeds, "purity", **look.points, mfc=face)
     mixtures = mixture_shares(results)
     for name, marks in MIXTURES.items():
         mean = where(mixtures, name=name).groupby("purity")["value"].mean()
@@ -109,9 +108,9 @@ def mixture_shares(results: pd.DataFrame) -> pd.DataFrame:
     ].sort_values(["name", "purity", "seed"], kind="stable")
 
 
-def purity_table(results: pd.DataFrame) -> pd.DataFrame:
-    """The same as numbers, mean and range over the seeds: one row per purity and batching."""
-    accuracy = final_values(results, "test.eval.accuracy", ["purity", "batching"])
+def purity_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
+    """The same as numbers: one row per purity and batching."""
+    accuracy = outcomes(results, 1 / classes)
     columns = {
         f"accuracy, {LOOKS[norm].label}": where(accuracy, norm=norm) for norm in norms_in(accuracy)
     }
@@ -120,9 +119,10 @@ def purity_table(results: pd.DataFrame) -> pd.DataFrame:
     mixtures = mixture_shares(results)
     columns |= {f"T7, {name.partition('.')[2]}": where(mixtures, name=name) for name in MIXTURES}
     keys = ["purity", "batching"]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
-            name: rows.groupby(keys)["value"].agg(spread, digits=".2f")
+            name: rows.groupby(keys)["value"].agg(interval_text, digits=".2f")
             for name, rows in columns.items()
         }
-    ).reset_index()
+    )
+    return with_labels(table.reset_index()).astype(object).fillna("")

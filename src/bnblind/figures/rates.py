@@ -1,16 +1,18 @@
-"""Figure of the learning-rate ablation."""
-
-from math import nan
+"""Figure and table of the learning-rate ablation."""
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bnblind.figures.classification import titles
 from bnblind.figures.naming import (
-    batching_title,
+    batch_title,
     batchings_in,
+    interval_text,
+    networks_in,
     norms_in,
-    spread,
+    rows_in_order,
     where,
+    with_labels,
 )
 from bnblind.figures.outcomes import outcomes
 from bnblind.figures.panels import (
@@ -23,49 +25,42 @@ from bnblind.figures.panels import (
 from bnblind.figures.style import COLUMN, LOOKS
 
 
-def final_values(results: pd.DataFrame, metric: str, settings: list[str]) -> pd.DataFrame:
-    """``metric`` after each run's last epoch, one row per run; NaN for a run that diverged. With
-    norm and seed, the columns ``settings`` tell the runs apart.
-    """
-    return outcomes(results, nan, metric, last=1)[[*settings, "norm", "seed", "value"]]
-
-
 def accuracy_by_rate(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
-    """Final test accuracy in evaluation mode against the learning rate, one panel per batching.
+    """Final test accuracy in evaluation mode against the learning rate: a panel for each network
+    and batching.
 
     Args:
-        results: runs of one data set and model at several rates, in long form.
-        classes: of the data set, for the line at chance.
+        results: runs of one data set at several rates, in long form.
+        classes: of the data set, for the line at chance; a run that diverged counts as that.
     """
-    drawn = final_values(results, "test.eval.accuracy", ["batching", "lr"])
-    batchings = batchings_in(drawn)
-    width = min(2 * COLUMN, (0.4 + 0.8 * len(batchings)) * COLUMN)
-    figure, panels = panel_grid(1, len(batchings), 0.8 * COLUMN, width, sharey=True, sharex=True)
-    rates = sorted(drawn["lr"].unique())
-    for axes, batching in zip(panels[0], batchings, strict=True):
-        draw_against(axes, where(drawn, batching=batching), "lr")
+    drawn = outcomes(results, 1 / classes)
+    networks, tables = zip(*networks_in(drawn, but="lr"), strict=True)
+    cases = {
+        f"{name},\n{batch_title(batching)}".replace(", ", ",\n"): where(runs, batching=batching)
+        for name, runs in zip(titles(networks), tables, strict=True)
+        for batching in batchings_in(runs)
+    }
+    width = min(2 * COLUMN, 0.6 + 1.6 * len(cases))
+    figure, panels = panel_grid(1, len(cases), 0.85 * COLUMN, width, sharey=True)
+    title_columns(panels, cases)
+    for axes, own in zip(panels[0], cases.values(), strict=True):
+        draw_against(axes, own, "lr")
+        rates = sorted(own["lr"].unique())
         axes.set(xscale="log", ylim=(0, 1.03), xlabel="learning rate")
-        axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axes.set_xticks(rates, [f"{rate:g}" for rate in rates], rotation=90)
         axes.minorticks_off()
-    title_columns(panels, map(batching_title, batchings))
     mark_level(panels[0], 1 / classes, "chance", "left")
-    panels[0][0].set_ylabel("final test accuracy")
+    panels[0][0].set_ylabel("test accuracy")
     legend_below(figure, panels[0][0])
     return figure, drawn
 
 
-def rate_table(results: pd.DataFrame) -> pd.DataFrame:
-    """The same as numbers: mean and range over the seeds, one row per (batching, rate)."""
-    drawn = final_values(results, "test.eval.accuracy", ["batching", "lr"])
-    cells = drawn.groupby(["batching", "lr", "norm"])["value"]
-    text = cells.agg(
-        lambda values: (
-            spread(values, ".2f")
-            if values.notna().all()
-            else f"{values.isna().sum()} of {len(values)} diverged"
-        )
-    )
-    table = text.unstack("norm").loc[batchings_in(drawn), norms_in(drawn)]
-    return (
-        table.rename(columns=lambda norm: LOOKS[norm].label).reset_index().rename_axis(None, axis=1)
-    )
+def rate_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
+    """The same as numbers, of one network: one row per (batching, rate)."""
+    drawn = outcomes(results, 1 / classes)
+    cells = drawn.groupby(["batching", "lr", "norm"])
+    lost = cells["diverged"].sum().map(lambda count: f", {count} diverged" if count else "")
+    text = (cells["value"].agg(interval_text, digits=".2f") + lost).unstack("norm")
+    table = text[norms_in(drawn)].rename(columns=lambda norm: LOOKS[norm].label).reset_index()
+    orders = {"batching": batchings_in(drawn), "lr": sorted(drawn["lr"].unique())}
+    return with_labels(rows_in_order(table, orders)).rename_axis(None, axis=1)

@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnblind.experiments.words import foreign_of
-from bnblind.figures.naming import batch_title, norms_in, where
-from bnblind.figures.outcomes import draw_interval, interval_text, outcomes, pure_first
-from bnblind.figures.panels import LEVEL, panel_grid, title_columns
+from bnblind.figures.naming import batch_title, interval_text, norms_in, where
+from bnblind.figures.outcomes import draw_interval, outcomes, pure_first
+from bnblind.figures.panels import accuracy_axes, panel_grid, title_columns
 from bnblind.figures.style import LOOKS
 from bnblind.norms import Identity, RunningAverages, norm_class
 
@@ -56,10 +56,7 @@ def remedies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
             marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
             if len(own):  # not every norm is trained on every kind of batch
                 draw_interval(axes, [*own["value"]], place, diverged=[*own["diverged"]], **marks)
-        axes.axvline(1 / classes, **LEVEL)
-        axes.set(xlim=(0, 1.02), xlabel="test accuracy")
-        axes.grid(axis="x", color="#EEEEEE", lw=0.6)
-        axes.set_axisbelow(True)
+    accuracy_axes(panels[0], classes)
     panels[0][0].set_yticks(range(len(order)), [LOOKS[norm].label for norm in order])
     panels[0][0].set_ylim(len(order) - 0.4, -0.7)
     title_columns(panels, map(batch_title, batchings))

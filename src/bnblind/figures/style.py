@@ -34,27 +34,27 @@ class Look:
         return {"color": self.color, "marker": self.marker, "ls": ""}
 
 
-# Okabe & Ito's palette, distinguishable under the common kinds of colour blindness; the
-# controls of BN share its hue family and differ by marker.
+# No norm, BN and LN as in Okabe & Ito's palette; the others lie as far from these, from each other
+# and from TERM_COLORS as a search found for normal and for colour-blind sight.
 _KNOWN = {
     "none": Look("none", "#000000", "o"),
     "bn": Look("BN", "#D55E00", "s"),
     "ln": Look("LN", "#0072B2", "^"),
-    "gn": Look("GN", "#009E73", "D"),
-    "in": Look("IN", "#56B4E9", "v"),
-    "bn_center": Look("BN, centering only", "#E69F00", "<"),
-    "bn_scale": Look("BN, scaling only", "#CC79A7", ">"),
-    "bn_affine": Look("BN, affine phase only", "#999999", "P"),
-    "bn_detached": Look("BN, statistics detached", "#8C510A", "X"),
-    "bn_frozen": Look("BN, statistics frozen", "#7B3294", "p"),
-    "bn_ema": Look("BN, running averages", "#332288", "d"),
-    "bn_renorm": Look("Batch Renormalization", "#AA4499", "h"),
-    "bn_zeroed": Look("BN, no gradient", "#F4A582", "*"),
-    "identity_blocked": Look("identity, BN's backward", "#B8860B", "8"),
+    "gn": Look("GN", "#66B380", "D"),
+    "in": Look("IN", "#00CCFF", "v"),
+    "bn_center": Look("BN, centering only", "#CCB31A", "<"),
+    "bn_scale": Look("BN, scaling only", "#991A00", ">"),
+    "bn_affine": Look("BN, affine phase only", "#808080", "P"),
+    "bn_detached": Look("BN, statistics detached", "#661A1A", "X"),
+    "bn_frozen": Look("BN, statistics frozen", "#331A80", "p"),
+    "bn_ema": Look("BN, running averages", "#4D1A4D", "d"),
+    "bn_renorm": Look("Batch Renormalization", "#8080FF", "h"),
+    "bn_zeroed": Look("BN, no gradient", "#4D33B3", "*"),
+    "identity_blocked": Look("identity, BN's backward", "#FF99B3", "8"),
     "identity_blocked_scaled": Look("identity, BN's backward / sigma", "#4D4D4D", "H"),
-    "identity_zeroed": Look("identity, no gradient", "#BBBBBB", "1"),
-    "rms": Look("RMSNorm", "#4393C3", "$R$"),
-    "dyt": Look("DyT", "#66A61E", "$T$"),
+    "identity_zeroed": Look("identity, no gradient", "#333333", "1"),
+    "rms": Look("RMSNorm", "#803366", "$R$"),
+    "dyt": Look("DyT", "#1A6633", "$T$"),
 }
 _SPARE_COLORS = ("#117733", "#882255", "#DDCC77", "#44AA99", "#661100", "#6699CC")
 _SPARE_MARKERS = ("4", "+", "$+$", "$*$", "$o$")
@@ -78,6 +78,9 @@ TERM_LABELS = {
     "total": "whole",
 }
 """Names of the Taylor terms, of the second order as one and of the sum of all, in order."""
+
+TERM_COLORS = {"first": "#663380", "diag": "#B33300", "offdiag": "#339999", "remainder": "#B3B366"}
+"""Of the Taylor terms; no norm has them."""
 
 FLOOR = 1e-18
 """What an exact zero is drawn as on a logarithmic scale."""
@@ -116,7 +119,9 @@ def use_style() -> None:
         context="paper",
         style="ticks",
         rc={
-            "font.family": "DejaVu Sans",
+            # Drawn with matplotlib's own font; a viewer of an SVG without it takes the next.
+            "font.family": "sans-serif",
+            "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
             **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 8),
             **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 7),
             "legend.frameon": False,
@@ -125,8 +130,10 @@ def use_style() -> None:
             "lines.linewidth": 1.2,
             "lines.markersize": 4,
             "figure.constrained_layout.use": True,
+            "figure.constrained_layout.wspace": 0.05,
             "savefig.dpi": 300,
             "svg.hashsalt": "bnblind",
+            "svg.fonttype": "none",
             "pdf.fonttype": 42,
         },
     )

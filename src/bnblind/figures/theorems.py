@@ -13,8 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from bnblind.figures.naming import in_order, norms_in
-from bnblind.figures.style import COLUMN, FLOOR, LOOKS, TERM_LABELS
+from bnblind.figures.naming import in_order, norms_in, where
+from bnblind.figures.outcomes import draw_interval
+from bnblind.figures.panels import log_scale
+from bnblind.figures.style import COLUMN, FLOOR, LOOKS, TERM_COLORS, TERM_LABELS
 
 LOSS_LABELS = {
     "linear": "linear",
@@ -120,17 +122,17 @@ def term_categories(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     rows = passing[(passing["y0"] == "zero") & (passing["eps"] == passing["eps"].max())]
     drawn = rows.groupby(["term", "norm"], sort=False)["passing"].agg(["min", "max"]).reset_index()
     terms, norms = in_order(drawn["term"], TERM_LABELS), norms_in(drawn)
-    figure, axes = plt.subplots(figsize=(2 * COLUMN, 0.9 + 0.27 * len(terms)))
+    figure, axes = plt.subplots(figsize=(2 * COLUMN, 0.9 + 0.32 * len(terms)))
     for case in drawn.itertuples():
         found = category(case.min, case.max)
         at = norms.index(case.norm), terms.index(case.term)
         axes.add_patch(Rectangle(at, 1, 1, fc=CELLS[found], ec="#BBBBBB", lw=0.6))
         least, most = _share(case.min), _share(case.max)
-        told = most if least == most or found == "blocked" else f"{least} to {most}"
+        told = most if least == most or found == "blocked" else f"{least}\nto {most}"
         dark = found in ("blocked", "leaks")
         axes.text(
-            at[0] + 0.5, at[1] + 0.5, f"up to {most}" if found == "leaks" else told,
-            ha="center", va="center", fontsize=5.5, color="white" if dark else "black",
+            at[0] + 0.5, at[1] + 0.5, f"up to\n{most}" if found == "leaks" else told,
+            ha="center", va="center", fontsize=6.5, color="white" if dark else "black",
         )  # fmt: skip
     names = [textwrap.fill(LOOKS[norm].label, 11) for norm in norms]
     axes.set_xticks([place + 0.5 for place in range(len(norms))], names, fontsize=6.5)
@@ -188,39 +190,45 @@ def closed_forms(errors: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         own = np.sort(errors.loc[errors["theorem"] == name, "error"].clip(lower=FLOOR))
         spread = place + np.linspace(-0.3, 0.3, len(own))
         axes.plot(own, spread, **LOOKS["bn"].points | {"ms": 1.5, "alpha": 0.5, "marker": "."})
-    axes.set(xscale="log", xlim=(FLOOR, 1e-10), yticks=range(len(names)), yticklabels=names)
+    log_scale(axes, "x")
+    axes.set(xlim=(FLOOR, 1e-10), yticks=range(len(names)), yticklabels=names)
     axes.set_xlabel("largest deviation, share of the largest entry of G / sigma")
     axes.invert_yaxis()
     return figure, errors
 
 
 def random_hessians(shares: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """What passes BN of the second-order terms of uncorrelated random Hessians: mean and range over
-    the seeds, for every batch size n and dimension D, and what T3 states for independent features.
+    """What passes BN of the second-order terms of uncorrelated random Hessians, for every batch
+    size n and dimension D, and what T3 states for independent features.
 
     Args:
         shares: columns features, batch_size, dim, seed, term, passing, independent.
     """
     sizes = sorted({*zip(shares["batch_size"], shares["dim"], strict=True)})
-    figure, panels = plt.subplots(1, 2, figsize=(2 * COLUMN, 1.1 + 0.3 * len(sizes)), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(2 * COLUMN, 1.1 + 0.4 * len(sizes)), sharey=True)
     for axes, term in zip(panels, ("offdiag", "second"), strict=True):
         for features, face, shift in (
-            ("independent", "black", -0.14),
-            ("correlated", "white", 0.14),
+            ("independent", "black", -0.3),
+            ("correlated", "white", 0.15),
         ):
             own = shares[(shares["term"] == term) & (shares["features"] == features)]
-            by_size = own.groupby(["batch_size", "dim"])["passing"].agg(["mean", "min", "max"])
-            places = [sizes.index(size) + shift for size in by_size.index]
-            axes.hlines(places, by_size["min"], by_size["max"], color="black", lw=1)
-            axes.plot(
-                by_size["mean"], places, "o", color="black", mfc=face, label=f"{features} features"
-            )
+            marks: dict[str, Any] = {"color": "black", "marker": "o", "mfc": face}
+            for place, (n, dim) in enumerate(sizes):
+                marks["label"] = None if place else f"{features} features"
+                values = where(own, batch_size=n, dim=dim)["passing"]
+                draw_interval(axes, [*values], place + shift, 0.14, **marks)
         stated = (
             shares[shares["term"] == term].groupby(["batch_size", "dim"])["independent"].first()
         )
-        places = [sizes.index(size) - 0.14 for size in stated.index]
+        places = [sizes.index(size) - 0.3 for size in stated.index]
         axes.plot(
-            stated, places, "|", color="#D55E00", ms=12, mew=1.5, label="expected, independent"
+            stated,
+            places,
+            "|",
+            color=TERM_COLORS["offdiag"],
+            ms=12,
+            mew=1.5,
+            label="expected, independent",
         )
         axes.set(
             xlim=(0, 1.02),
@@ -246,9 +254,9 @@ def leak_curve(leak: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         axes.plot(std, eps / (std**2 + eps), color="black", linestyle=line, label=f"eps = {eps:g}")
     points = LOOKS["bn"].points | {"marker": "o", "ms": 3, "zorder": 3}
     axes.plot(leak["std"], leak["measured"], **points, label="measured")
+    log_scale(axes, "x")
+    log_scale(axes, "y")
     axes.set(
-        xscale="log",
-        yscale="log",
         xlabel="standard deviation of the channel (feature units)",
         ylabel="share of the diagonal term's\ngradient that passes BN",
     )

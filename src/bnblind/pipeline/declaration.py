@@ -99,7 +99,9 @@ class Page:
 
     Attributes:
         figures: name -> stem below ``reports/figures/NAME``, with fields in braces.
-        captions: name -> what to see, on the page after what the figure is of.
+        captions: name -> what it shows, and its message; on the page after what it is of.
+        supplement: those that stand on the page below the heading Supplement; the first page shows
+            the others.
         sentence: what it is about, on the first page.
         drawn: the figures of a configuration: a name, and the values of its stem's fields.
         inputs: the notebook's parameters that are files: a path, a list or a mapping of them. If
@@ -111,6 +113,7 @@ class Page:
     captions: Mapping[str, str]
     sentence: str
     drawn: Callable[[Config], Iterable[tuple[str, Mapping[str, Any]]]]
+    supplement: tuple[str, ...] = ()
     inputs: Callable[[Config, Paths], Mapping[str, Any]] | None = None
     parameters: Callable[[Config], Mapping[str, Any]] = lambda config: {}
 
@@ -201,6 +204,14 @@ class Experiment:
         """Those of all its figures of a configuration -> the figures' names."""
         drawn = self.page.drawn(config) if self.page else ()
         return dict(sorted((self.stem(name, **fields), name) for name, fields in drawn))
+
+    def main_stems(self, config: Config) -> list[str]:
+        """Those of the figures that are not in its page's supplement, in their order there."""
+        assert self.page is not None
+        drawn = [
+            self.stem(n, **of) for n, of in self.page.drawn(config) if n not in self.page.supplement
+        ]
+        return list(dict.fromkeys(drawn))
 
     def page_inputs(self, config: Config, paths: Paths) -> Mapping[str, Any]:
         """The parameters of its notebook that are files."""

@@ -14,6 +14,8 @@ from pandas.api.types import is_numeric_dtype
 
 from bnblind.errors import BadInput, unknown
 from bnblind.experiments.intervals import holm, one_sided_p, t_interval
+from bnblind.figures.naming import COLUMN_TITLES
+from bnblind.figures.style import LOOKS
 from bnblind.pipeline.configuration.claims_file import BOUNDS, STATISTICS
 from bnblind.pipeline.paths import Paths
 from bnblind.pipeline.proofs_record import Proofs
@@ -135,7 +137,8 @@ def _decided(
             others = {k: v for k, v in conditions.items() if k not in (name, "metric")}
             tried = select(table, {k: v for k, v in others.items() if not _is_last(v)})[name]
             edge = ", at the edge" if best in (tried.min(), tried.max()) else ""
-            notes.append(f"{conditions.get('norm', 'all')}: {name} {best}{edge}")
+            norm = LOOKS[conditions["norm"]].label if "norm" in conditions else "all"
+            notes.append(f"{norm}: {COLUMN_TITLES.get(name, name)} {best}{edge}")
     return decided, notes
 
 

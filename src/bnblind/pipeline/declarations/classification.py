@@ -77,23 +77,17 @@ def contradictions(config: Config) -> Iterator[str]:
         yield from unfit(f"{place}.batchings", grid["batchings"], grid)
 
 
-def ablated(config: Config) -> Iterator[str]:
-    """What one figure compares learning rates of, for each network trained at several."""
+def trained_on(config: Config) -> dict[str, list[str]]:
+    """The data sets of the networks, and of those that the ablation trains at other rates."""
     cells = TRAINING.cells(config)
-    for grid in config["rates"]:
-        known = cells[grid][0].identity
-        del known["lr"]
-        yield NetworkCell.comparison(known)
+    used = {"accuracies": cells, "rates": config["rates"]}
+    return {name: list(dict.fromkeys(cells[g][0].dataset for g in of)) for name, of in used.items()}
 
 
 def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
-    """Curves and final accuracies of each data set's networks; and each network that the ablation
-    trains at other rates.
-    """
-    for dataset in dict.fromkeys(cell.dataset for cell in TRAINING.all_cells(config)):
-        yield from ((figure, {"dataset": dataset}) for figure in ("accuracies", "curves"))
-    for network in ablated(config):
-        yield "rates", {"network": network}
+    found = trained_on(config)
+    for figure, of in (("accuracies", "accuracies"), ("curves", "accuracies"), ("rates", "rates")):
+        yield from ((figure, {"dataset": dataset}) for dataset in found[of])
 
 
 TRAINING = Training(
@@ -114,19 +108,18 @@ EXPERIMENT = Experiment(
         figures={
             "accuracies": "{dataset}-accuracies",
             "curves": "{dataset}-curves",
-            "rates": "{network}-rates",
+            "rates": "{dataset}-rates",
         },
         captions={
-            "accuracies": "test accuracy in evaluation mode, mean of the last three epochs; small: "
-            "each seed, large: mean and 95 % t interval. Between panels: what label-pure batches "
-            "in training cost each norm.",
-            "curves": "training loss, and test accuracy in evaluation mode, against the epoch; "
-            "line: mean over seeds, band: their range. Whether a norm learns from random and from "
-            "label-pure batches. Dotted: a guess.",
-            "rates": "final test accuracy in evaluation mode against the learning rate. Whether "
-            "the order of the norms stays the same.",
+            "accuracies": "test accuracy under every norm of every network. BN keeps up with the "
+            "others on random batches and falls behind on label-pure ones.",
+            "curves": "training loss, and test accuracy, against the epoch. With BN, label-pure "
+            "batches leave the loss at that of a guess (dotted) or slow its fall.",
+            "rates": "test accuracy against the learning rate. On label-pure batches BN stays "
+            "behind at every rate at which a network learns without it.",
         },
         drawn=drawn,
+        supplement=("rates",),
         inputs=lambda config, paths: {
             "results": paths.table("classification"),
             "rates": paths.table("rates"),

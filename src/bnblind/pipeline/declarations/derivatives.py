@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bnblind.norm_facts import has_controls
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import of_grids, unfit
 from bnblind.pipeline.declaration import Computing, Config, Experiment, Page
@@ -48,23 +47,12 @@ def contradictions(config: Config) -> Iterator[str]:
     return of_grids("derivatives", config, of_grid)
 
 
-def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
-    yield "positions", {}
-    yield "readings", {}
-    for grid in config["derivatives"]:
-        norms = config["derivatives"][grid].get("norms", config["classification"][grid]["norms"])
-        controls = has_controls(norms)
-        for variants in ("norms", *(["controls"] if controls else [])):
-            yield "terms", {"grid": grid, "variants": variants}
-        yield "blocked", {"grid": grid}
-
-
 def models(config: Config) -> Config:
-    """The network of each grid that is analysed."""
-    return {
-        "models": {grid: config["classification"][grid]["model"] for grid in config["derivatives"]}
-    }
+    """The network of each grid."""
+    return {"models": {grid: of["model"] for grid, of in config["classification"].items()}}
 
+
+FIGURES = ("readings", "positions", "blocked", "terms")
 
 EXPERIMENT = Experiment(
     name="derivatives",
@@ -76,29 +64,26 @@ EXPERIMENT = Experiment(
     tables={"terms": "derivatives/{grid}-terms", "blocked": "derivatives/{grid}-blocked"},
     computing=Computing("split_networks", of_networks=True),
     page=Page(
-        figures={
-            "terms": "{grid}-{variants}",
-            "blocked": "{grid}-blocked",
-            "positions": "positions",
-            "readings": "readings",
-        },
+        figures={name: name for name in FIGURES},
         captions={
-            "terms": "each Taylor term's gradient after the norm (dotted) and before it (line), "
-            "along training; median over seeds and batches.",
-            "blocked": "shares of the squared gradient that each batch norm blocks and lets pass, "
-            "before training and after training on each kind of batch; mean over seeds and "
-            "batches.",
-            "readings": "What passes batch norms of the second-order terms of label-pure batches, "
+            "readings": "What passes each batch norm of the second-order terms, along training, "
             "read in three ways: of the terms' sum, in which diagonal and off-diagonal cancel, of "
-            "both counted separately, and as a share of the whole gradient.",
+            "both counted separately, and as a share of the whole gradient. Whether BN blocks most "
+            "of the second order depends on the reading and on the place.",
             "positions": "Batch norm after training, probed with label-pure batches: shares of "
-            "the squared gradient that are blocked and that pass, for vectors "
-            "(head) and images (conv).",
+            "the squared gradient that are blocked and that pass. The theorems hold where a norm "
+            "stands before vectors (head); before images (conv) BN blocks a part.",
+            "blocked": "Shares of the squared gradient of training that each batch norm blocks and "
+            "lets pass, of label-pure and of random batches. Before vectors BN blocks nearly all "
+            "of a gradient that a batch shares and little of one that it does not.",
+            "terms": "Each Taylor term's gradient after the first norm (dotted) and before it "
+            "(line), along training on label-pure batches. Before vectors nothing of the first "
+            "order passes BN or centering alone.",
         },
-        drawn=drawn,
+        drawn=lambda config: [(name, {}) for name in FIGURES],
+        supplement=("blocked", "terms"),
         parameters=models,
-        sentence="Networks trained on label-pure batches: each Taylor term's gradient after the "
-        "first norm (dotted) and before it (line). On label-pure batches the first-order term "
-        "reaches BN and does not pass it.",
+        sentence="What of each Taylor term's gradient passes the norms of trained networks. On "
+        "label-pure batches the first-order term reaches BN and does not pass it.",
     ),
 )

@@ -56,8 +56,8 @@ EXPERIMENT = Experiment(
         figures={"accuracies": "{grid}-accuracies"},
         captions={
             "accuracies": "test accuracy of the averaged network, mean of the last three rounds, "
-            "by norm and classes per client; small: each seed, large: mean and 95 % t interval. "
-            "Open: batch norm's averages taken anew from all training images.",
+            "by norm and classes per client. With one class per client BN alone stays at the level "
+            "of a guess, also with averages taken anew from all training images (open).",
         },
         drawn=lambda config: [("accuracies", {"grid": grid}) for grid in config["federated"]],
         parameters=class_counts,

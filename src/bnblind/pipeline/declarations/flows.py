@@ -76,13 +76,14 @@ TRAINING = Training(
 )
 
 
+FIGURES = ("telling", "interpolation", "curves", "samples")
+
+
 def drawn(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
-    """A set of figures for each data set, coupling and coupling norm; samples for each pair."""
-    for cell in TRAINING.all_cells(config):
-        identity = cell.identity
-        yield "telling", {"told": f"{cell.dataset}-{identity['coupling']}"}
-        fields = {"comparison": cell.comparison(identity), "pair": identity["pair"]}
-        yield from ((figure, fields) for figure in ("curves", "interpolation", "gap", "samples"))
+    """A set of figures for each data set and coupling."""
+    identities = [cell.identity for cell in TRAINING.all_cells(config)]
+    for name in dict.fromkeys(f"{own['dataset']}-{own['coupling']}" for own in identities):
+        yield from ((figure, {"flows": name}) for figure in FIGURES)
 
 
 def inputs(config: Config, paths: Paths) -> dict[str, Any]:
@@ -105,29 +106,23 @@ EXPERIMENT = Experiment(
     contradictions=contradictions,
     training=TRAINING,
     page=Page(
-        figures={
-            "gap": "{comparison}-gap",
-            "telling": "{told}-telling",
-            "interpolation": "{comparison}-interpolation",
-            "curves": "{comparison}-curves",
-            "samples": "{comparison}-samples-{pair}",
-        },
+        figures={name: f"{{flows}}-{name}" for name in FIGURES},
         captions={
-            "gap": "real minus half-and-half mixed test images: whether each norm's flow finds "
-            "real images likelier (above 0). Small: each seed; line: mean and 95 % t interval.",
-            "telling": "the probability that a real test image is likelier than a half-and-half "
-            "mixed one; dotted: chance. Filled: running averages, open: recalibrated; small: each "
-            "seed, large: mean and 95 % t interval. The authors compare BN with batch statistics "
-            "also after each coupling (coupling norm bn) and LN with one mean and variance there "
-            "(scalar), which differ in both.",
+            "telling": "how well each flow tells real test images from half-and-half mixed ones: "
+            "the probability that the real one is likelier (AUC), and by how many nats (gap); "
+            "dotted: chance. Filled: running averages, open: recalibrated. On label-pure batches "
+            "flows with LN tell them apart, and those with BN do not or less well. The authors "
+            "compare BN with coupling norm BN and LN with coupling norm scalar, which differ in "
+            "both.",
             "interpolation": "log-likelihood from test images of one class (left) to the other "
-            "(right); line: mean over images and seeds, band: one standard deviation over images.",
+            "(right). A flow that tells mixtures from images falls in the middle.",
             "curves": "bits per dimension of training (dotted) and validation images (line), lower "
-            "is better: how far each norm gets on random (left) and label-pure batches (right).",
-            "samples": "training images, and images drawn from each flow, by batching and "
-            "statistics.",
+            "is better, every seed; marker: the epoch whose weights are kept. How far each norm "
+            "gets on random (left) and on label-pure batches (right).",
+            "samples": "training images, and images drawn from each flow of the first seed.",
         },
         drawn=drawn,
+        supplement=FIGURES[1:],
         inputs=inputs,
         sentence="Log-likelihood of images between two classes: a flow that tells real from "
         "interpolated images falls in the middle.",

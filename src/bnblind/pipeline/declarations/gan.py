@@ -75,14 +75,15 @@ EXPERIMENT = Experiment(
         figures={name: f"{{dataset}}-{name}" for name in ("distances", "blocked", "samples")},
         captions={
             "distances": "Frechet distance of generated from test images in a classifier's "
-            "features (lower is better) for each norm of the discriminator; small: each seed, "
-            "large: mean and 95 % t interval. Dotted: training images. Where one norm's two rows "
-            "lie far apart, it matters whether a batch holds both kinds of images.",
+            "features (lower is better; dotted: training images), for each norm of the "
+            "discriminator, with real and generated images in batches of their own (filled) or "
+            "mixed (open). Images apart cost BN more than LN.",
             "blocked": "share of the squared gradient of the discriminator's loss that its last "
-            "norm blocks, along training; line: mean over seeds, band: their range.",
-            "samples": "images drawn after training, first seed.",
+            "norm blocks, along training. Mixed images make BN block little.",
+            "samples": "images drawn after training, first seed. Distances in pictures.",
         },
         drawn=drawn,
+        supplement=("blocked", "samples"),
         inputs=inputs,
         sentence="How far a GAN's images end from real ones, by the discriminator's norm, with "
         "real and generated images in batches of their own or mixed.",

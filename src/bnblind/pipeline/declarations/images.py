@@ -5,8 +5,7 @@ from typing import Any
 
 from bnblind.pipeline.configuration.schema import class_counts
 from bnblind.pipeline.declaration import Config, Experiment, Page
-from bnblind.pipeline.declarations import classification, flows
-from bnblind.pipeline.declarations.derivatives import models
+from bnblind.pipeline.declarations import classification, derivatives, features, flows
 from bnblind.pipeline.paths import Paths
 
 TABLES = {"terms": "derivatives", "measures": "features", "plane": "features"}
@@ -14,16 +13,10 @@ TABLES = {"terms": "derivatives", "measures": "features", "plane": "features"}
 
 
 def drawn(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
-    networks = classification.TRAINING.all_cells(config)
-    for comparison in dict.fromkeys(cell.comparison(cell.identity) for cell in networks):
-        yield "accuracies", {"comparison": comparison}
-    for network in classification.ablated(config):
-        yield "rates", {"network": network}
-    yield "readings", {}
-    for grid in config["features"]:
-        yield from ((figure, {"grid": grid}) for figure in ("measures", "tsne"))
-    for cell in flows.TRAINING.all_cells(config):
-        yield "telling", {"told": f"{cell.dataset}-{cell.identity['coupling']}"}
+    for figure, found in classification.trained_on(config).items():
+        yield from ((figure, {"dataset": dataset}) for dataset in found)
+    yield from ((figure, {}) for figure in ("readings", "measures", "tsne"))
+    yield from (found for found in flows.drawn(config) if found[0] == "telling")
 
 
 def inputs(config: Config, paths: Paths) -> dict[str, Any]:
@@ -36,6 +29,11 @@ def inputs(config: Config, paths: Paths) -> dict[str, Any]:
     }
 
 
+def captions_of(experiment: Experiment, *names: str) -> dict[str, str]:
+    assert experiment.page is not None
+    return {name: experiment.page.captions[name] for name in names}
+
+
 EXPERIMENT = Experiment(
     name="images",
     title="The paper's networks on real images",
@@ -44,31 +42,27 @@ EXPERIMENT = Experiment(
     needs=("classification", "rates", "derivatives", "features", "flows"),
     page=Page(
         figures={
-            "accuracies": "{comparison}",
-            "rates": "{network}-rates",
+            "accuracies": "{dataset}-accuracies",
+            "rates": "{dataset}-rates",
             "readings": "readings",
-            "measures": "{grid}-measures",
-            "tsne": "{grid}-tsne",
-            "telling": "{told}-telling",
+            "measures": "measures",
+            "tsne": "tsne",
+            "telling": "{flows}-telling",
         },
         captions={
-            "accuracies": "test accuracy under each norm, mean of the last three epochs; small: "
-            "each seed, large: mean and 95 % t interval over seeds. One panel per kind of batch.",
-            "rates": "final test accuracy in evaluation mode against the learning rate.",
-            "readings": "what passes batch norms of the second-order terms of label-pure batches, "
-            "read in three ways: of the terms' sum, of both counted separately, and as a share of "
-            "the whole gradient.",
-            "measures": "silhouette, nearest class mean and linear probe of the features of test "
-            "images before the last layer; one mark per seed, grey bars before training.",
-            "tsne": "t-SNE of the test images' features after training, evaluation mode; one "
-            "colour and number per class.",
-            "telling": "the probability that a real test image is likelier than a half-and-half "
-            "mixed one; dotted: chance. Filled: running averages, open: recalibrated; small: each "
-            "seed, large: mean and 95 % t interval.",
+            "accuracies": "test accuracy under every norm of every network. BN keeps up with the "
+            "others on random batches and falls behind on label-pure ones.",
+            **captions_of(classification.EXPERIMENT, "rates"),
+            **captions_of(derivatives.EXPERIMENT, "readings"),
+            **captions_of(features.EXPERIMENT, "measures", "tsne"),
+            "telling": "how well each flow tells real test images from half-and-half mixed ones, "
+            "by order (AUC) and in nats (gap); dotted: chance. Filled: running averages, open: "
+            "recalibrated. With convolutional couplings BN tells them apart as LN does.",
         },
         drawn=drawn,
+        supplement=("rates", "readings", "measures", "tsne", "telling"),
         inputs=inputs,
-        parameters=lambda config: {**class_counts(config), **models(config)},
+        parameters=lambda config: {**class_counts(config), **derivatives.models(config)},
         sentence="Test accuracy of VGG-11 on Fashion-MNIST under each norm, on label-pure batches "
         "and on random ones.",
     ),

@@ -39,7 +39,7 @@ SECTION = keys.mapping(
     },
 )
 
-FIGURES = ("terms", "passing", "points", "closed_forms", "hessians", "leak")
+FIGURES = ("terms", "hessians", "passing", "points", "closed_forms", "leak")
 
 EXPERIMENT = Experiment(
     name="theorems",
@@ -56,20 +56,22 @@ EXPERIMENT = Experiment(
         captions={
             "terms": "What becomes of each Taylor term's gradient at each norm, whatever the loss: "
             "the smallest and the largest share that passes, at the largest eps, y0 = 0. Blocked: "
-            "at most 1e-12 of it passes; leaks: at most .01; passes: all of it.",
-            "passing": "What becomes of each Taylor term's gradient at each norm, y0 = 0, over all "
-            "cases: blocked, at most 1e-12 of it passes; leaks, at most .01; passes, all of it.",
-            "points": "The same at eps = 0 for three expansion points, over all losses: BN blocks "
+            "at most 1e-12 of it passes; leaks: at most .01; passes: all of it. BN blocks the "
+            "first order, and the diagonal but for a leak; no other norm does.",
+            "hessians": "What passes BN of the second-order terms if the entries of the Hessian "
+            "are random and uncorrelated, for batches of n samples and D features. Most of the "
+            "second order passes then, of independent features more the larger n and D are.",
+            "passing": "The same loss by loss and by eps. The categories do not depend on the "
+            "loss; eps > 0 makes the diagonal leak.",
+            "points": "The same at eps = 0 for three expansion points, over all losses. BN blocks "
             "the first-order term and the diagonal at each.",
             "closed_forms": "Autograd's gradient against the closed form of each theorem: a "
-            "point per case. Rounding is about 1e-16.",
-            "hessians": "What passes BN of the second-order terms if the entries of the Hessian "
-            "are random and uncorrelated, for batches of n samples and D features; dot: mean over "
-            "seeds, line: their range.",
-            "leak": "Leak of the Hessian's diagonal: measured channel by channel, and the curve "
-            "that T2 states.",
+            "point per case. They agree to rounding, about 1e-16.",
+            "leak": "Leak of the Hessian's diagonal, measured channel by channel, and the curve "
+            "that T2 states. It is small unless the channel's variance is near eps.",
         },
         drawn=lambda config: [(name, {}) for name in FIGURES],
+        supplement=FIGURES[2:],
         sentence="The share of each Taylor term's gradient that passes each norm (smallest to "
         "largest), on synthetic features with losses that all samples of a batch share. BN blocks "
         "the first order, and the diagonal but for what eps leaks.",

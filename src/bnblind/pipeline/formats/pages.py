@@ -7,6 +7,14 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+CONVENTION = (
+    "In figures, small marks are seeds, large marks and lines their means, bars and bands 95 % t "
+    "intervals over the seeds, as in the ledger; a cross is a run that diverged, which counts as "
+    "chance. In tables, intervals stand in brackets. Where nothing else is said, test accuracy is "
+    "that in evaluation mode, mean of the last three epochs."
+)
+"""How uncertainty is shown, everywhere."""
+
 
 def prose(text: str) -> Markup:
     """A text of ours as HTML: what is between backticks is code."""
@@ -22,4 +30,5 @@ def fill(template: str, **values: Any) -> bytes:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["prose"] = prose
+    environment.globals["convention"] = CONVENTION
     return environment.get_template(template).render(**values).encode()

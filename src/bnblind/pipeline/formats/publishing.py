@@ -32,15 +32,15 @@ SOURCE = "BNBLIND_SOURCE"
 READABLE = 8.8
 """Pixels below which no text of a figure shrinks on a narrow screen."""
 _WIDTH = re.compile(rb'<svg[^>]* width="([0-9.]+)pt"')
-_TEXT = re.compile(rb"scale\((0\.[0-9]+) -0\.[0-9]+\)")
-"""Matplotlib draws text as outlines of its size in hundreds of points."""
+_TEXT = re.compile(rb"font-size: ([0-9.]+)px")
+"""Matplotlib's pixels are the picture's points."""
 
 
 def readable_width(svg: bytes) -> str:
     """The CSS width at which the figure's smallest text is ``READABLE`` pixels high."""
     found = _WIDTH.search(svg)
     assert found is not None, "not a figure of matplotlib"
-    points = 100 * min((float(size) for size in _TEXT.findall(svg)), default=float("inf"))
+    points = min((float(size) for size in _TEXT.findall(svg)), default=float("inf"))
     return f"{float(found[1]) * READABLE / points / 16:.1f}rem"
 
 
