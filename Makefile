@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: certify docs faults fresh-machine env peers run reproduce publish check test networks versions lint bench lock documents pictures numbers resources proofs
+.PHONY: certify docs faults fresh-machine env peers run reproduce notebook publish check test networks versions lint bench lock documents pictures numbers resources proofs
 
 env: $(STAMP)
 
@@ -58,6 +58,11 @@ reproduce: run
 # Make this run the published one.
 publish: run
 	python -m bnblind receipt --record $(if $(CONFIG),--configfile $(CONFIG))
+
+# The notebook of a page, live, in JupyterLab: NAME=purity. WITH names another program.
+notebook: env
+	python -m bnblind notebook $(NAME) $(if $(WITH),--with "$(WITH)") \
+	  $(if $(CONFIG),--configfile $(CONFIG))
 
 # Three processes on two cores: a third of the time they wait for what they have started.
 test: env peers

@@ -7,6 +7,7 @@ pids; a lock that a dead Snakemake left is taken away. Another user's run, or an
 refused by name.
 """
 
+import argparse
 import fcntl
 import getpass
 import json
@@ -28,7 +29,10 @@ import psutil
 sys.path.insert(0, "src")
 
 from bnblind.pipeline.__main__ import JOBS
+from bnblind.pipeline.configuration.schema import read_yaml
+from bnblind.review import add_profile
 from bnblind.review.machine import usable_cache
+from bnblind.review.plan import expected, jobs_in, published_usage
 
 STATE = JOBS.parent
 RUN = STATE / "bnblind-run.lock"
@@ -143,6 +147,19 @@ def check_clock() -> None:
         )
 
 
+def say_how_long(options: list[str]) -> None:
+    """About how long the jobs take that Snakemake would run; why it cannot plan, the run says."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_profile(parser)
+    parser.add_argument("--cores", default="1")
+    asked, _ = parser.parse_known_args(options)
+    planned = subprocess.run(["snakemake", "--dry-run", *options], capture_output=True, text=True)
+    if planned.returncode == 0 and (jobs := [*jobs_in(planned.stdout)]):
+        cores = len(os.sched_getaffinity(0)) if asked.cores == "all" else int(asked.cores)
+        usage = published_usage(read_yaml(asked.configfile)["profile"])
+        print(expected(jobs, usage, cores), flush=True)
+
+
 def main(options: list[str]) -> None:
     with only_run():
         check_clock()
@@ -153,11 +170,15 @@ def main(options: list[str]) -> None:
         if any((STATE / "locks").glob("*")):
             print("a lock of a dead Snakemake is taken away", flush=True)
             run("snakemake", "--unlock", "--quiet", "all", *options)
-        run("snakemake", "--quiet", "rules", "host", *options)
+        say_how_long(options)
+        shown = ("--logger", "rich") if sys.stderr.isatty() else ("--quiet", "rules", "host")
+        run("snakemake", *shown, *options)
 
 
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     except OSError as error:
         raise SystemExit(f"error: {error.filename or STATE}: {error.strerror}") from error

@@ -6,21 +6,27 @@ whose own docstring is its help. It imports what is slow to load in ``run`` only
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from bnblind import __version__
-from bnblind.errors import BadInput
+from bnblind.errors import BadInput, unknown
 
 COMMANDS = {
     "probe": "probe_command",
-    **{name: name for name in ("verify", "receipt", "restore", "plan", "whence")},
+    **{name: name for name in ("verify", "receipt", "restore", "plan", "whence", "notebook")},
 }
 """Subcommand -> module."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def parsed(words: Sequence[str]) -> argparse.Namespace:
+    """What the command line asks for.
+
+    Raises:
+        BadInput: there is no such subcommand, or it has no such option; with the nearest.
+    """
     parser = argparse.ArgumentParser(
         prog="bnblind",
         description="The verdicts on the paper's claims, and its question asked of your own model.",
@@ -35,9 +41,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         command.add_arguments(subparser)
         subparser.set_defaults(run=command.run)
-    args = parser.parse_args(argv)
+    if words[0] not in COMMANDS and not words[0].startswith("-"):
+        raise unknown("command", words[0], COMMANDS)
+    args, rest = parser.parse_known_args(words)
+    if rest:
+        options = re.findall(r"--[a-z-]+", commands.choices[args.command].format_help())
+        raise unknown(f"argument of bnblind {args.command}", rest[0], dict.fromkeys(options))
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # as in bnblind.numerics
     try:
+        args = parsed([*(sys.argv[1:] if argv is None else argv)] or ["--help"])
         try:
             args.run(args)
         finally:

@@ -1,6 +1,7 @@
 """Errors whose message is all a user needs: what was found, and what is allowed."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class BadInput(ValueError):
@@ -20,5 +21,8 @@ class Diverged(RuntimeError):
 
 
 def unknown(kind: str, found: object, allowed: Iterable[str]) -> BadInput:
-    """The error for a name that is not in a registry."""
-    return BadInput(f"unknown {kind} {found!r}; allowed: {', '.join(allowed)}")
+    """The error for a name that is not in a registry; it names the nearest that is."""
+    names = [*allowed]
+    near = get_close_matches(str(found), names, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return BadInput(f"unknown {kind} {found!r}; allowed: {', '.join(names)}{hint}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -194,6 +195,37 @@ def test_dvc_repro_beside_a_run_is_refused_and_harms_nothing(clone: Clone) -> No
     assert run.wait(timeout=300) == 0
     assert (clone.path / prepared).exists()
     clone.run("dvc", "repro", "data")
+
+
+def test_a_job_that_ends_is_one_line_and_the_time_is_said_first(clone: Clone) -> None:
+    """Elsewhere than on a terminal; the log file has all."""
+    lines = clone.run(*RUN).splitlines()
+    assert re.match(
+        r"jobs to run: \d+, which took \d+ CPU-seconds in the published run; ", lines[0]
+    )
+    number = int(lines[0].split()[3].rstrip(","))
+    told = [line for line in lines if re.search(r" of \d+ steps |[Ss]elect|Execute|Finished", line)]
+    assert [line.partition(" (")[0] for line in told] == [
+        f"{done} of {number} steps" for done in range(1, number + 1)
+    ]
+    (log,) = (clone.path / ".snakemake/log").iterdir()
+    assert log.read_text().count("Finished jobid: ") == number
+
+
+def test_a_terminal_is_shown_bars_and_the_log_of_a_job_that_fails(finished: Clone) -> None:
+    run = ("python", "scripts/run.py", "--cores", "1")
+    file, line = "src/bnblind/pipeline/steps/index.py", "    page = fill("
+    finished.edit(file, line, f"    raise OSError('code of this clone')\n{line}")
+    code, shown = finished.on_terminal(*run)
+    assert code == 1
+    assert "Failed index" in shown
+    assert "error: code of this clone" in shown.partition("Failed index")[2]
+    finished.edit(file, f"    raise OSError('code of this clone')\n{line}", line)
+    code, shown = finished.on_terminal(*run)
+    assert code == 0
+    assert shown.startswith("jobs to run: 1, which took ")
+    assert re.search("Total Progress .* 100%", shown)
+    assert "Select jobs" not in shown
 
 
 ORDINARY = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -61,6 +62,27 @@ class Clone:
         process = self.start(*command)
         printed, _ = process.communicate(timeout=600)
         return process.returncode, printed
+
+    def on_terminal(self, *command: str) -> tuple[int, str]:
+        """Exit code and everything shown on a terminal, but what only moves or colours."""
+        shown, end = os.openpty()
+        process = subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=self.environment,
+            umask=self.umask,
+            stdin=end,
+            stdout=end,
+            stderr=end,
+            start_new_session=True,
+        )
+        os.close(end)
+        printed = b""
+        with suppress(OSError):  # nobody holds the other end
+            while piece := os.read(shown, 65536):
+                printed += piece
+        os.close(shown)
+        return process.wait(), re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed.decode())
 
     def run(self, *command: str) -> str:
         """Everything printed by a command that must succeed."""

@@ -115,7 +115,8 @@ def test_the_published_run_is_identical_and_says_so(
     number = len(FILES)
     assert capsys.readouterr().out == (
         "without git or its history the receipt names no commit\n"
-        f"C1: reproduced\n{number} of {number} files identical to the published record\n"
+        f"C1: reproduced\nclaims: 1 reproduced\n"
+        f"{number} of {number} files identical to the published record\n"
         "report: reports/index.html, receipt: reports/receipt.html\n"
     )
     found = written()

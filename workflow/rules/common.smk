@@ -2,6 +2,16 @@
 
 shell.prefix("export PYTHONPATH=src; ")
 
+# In quiet modes each job that ends is one line, how many have; Snakemake's log file has all.
+UNTOLD = ("job_started", "job_finished")
+if "--quiet" in sys.argv:
+    for handler in logging.getLogger("snakemake.logging").handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(
+                lambda record: getattr(record, "event", None) not in UNTOLD
+                and record.msg != "Select jobs to execute..."
+            )
+
 PROOFS_RECORD = Paths(".").metrics("proofs")
 
 # Where raw files lie changes no result, so no rule has it as a parameter.

@@ -5,9 +5,7 @@ READING = "To read along"
 
 for name, experiment in SHOWN.items():
     page_rule = experiment.makes_page
-    page_config, page_paths = WHOLE.view(experiment, PATHS)
-    page_inputs = experiment.page_inputs(page_config, page_paths)
-    settings = {**experiment.page.parameters(page_config), "figures": PATHS.figures()}
+    page_inputs = experiment.page_inputs(*WHOLE.view(experiment, PATHS))
 
     rule:
         name:
@@ -27,7 +25,7 @@ for name, experiment in SHOWN.items():
             **shared(page_rule),
             made_by=page_rule,
             captions=experiment.page.captions,
-            parameters=json.dumps({"numerics": NUMERICS, **page_inputs, **settings}),
+            parameters=json.dumps(WHOLE.parameters(experiment, PATHS)),
         shell:
             step(
                 "notebook --rule {params.made_by:q} --parameters {params.parameters:q}"

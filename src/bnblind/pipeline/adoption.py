@@ -53,6 +53,17 @@ class Shown:
             return self.apart[profile], replace(paths, beside=profile)
         return self.config, paths
 
+    def parameters(self, experiment: Experiment, paths: Paths) -> dict[str, Any]:
+        """Those of the notebook of the experiment's page."""
+        assert experiment.page is not None
+        config, places = self.view(experiment, paths)
+        return {
+            "numerics": [self.config["numerics"], self.config["numeric_threads"]],
+            **experiment.page_inputs(config, places),
+            **experiment.page.parameters(config),
+            "figures": paths.figures(),
+        }
+
 
 def _read(profile: str, file: str, key: str) -> Any:
     """An entry of one of the files that say how a profile was published."""

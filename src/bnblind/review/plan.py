@@ -1,18 +1,24 @@
 """Say what would run and why, with the seconds, memory and disk that it may take.
 
-Estimates come from the mean and the largest job of each rule (profiles/usage.yaml) and the sizes
-of the published files (published/quick.json), both of the default profile.
+Estimates come from the mean and the largest job of each rule, of the published run of the profile
+or else of the default one (profiles/usage.yaml), and from the sizes of the default profile's
+published files (published/quick.json).
 """
 
 import argparse
+import json
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bnblind.review import add_profile
+from bnblind.review.terminal import within
 
 USAGE = Path("profiles/usage.yaml")
+Usage = Mapping[str, Mapping[str, float]]
+"""Rule -> ``mean_seconds`` of CPU of its jobs, ``peak_mb`` of its largest."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +43,37 @@ def jobs_in(printed: str) -> Iterator[Job]:
             yield Job(block.partition(":")[0], tuple(outputs), told["reason"].partition(":")[0])
 
 
-def table(
-    jobs: Iterable[Job], usage: Mapping[str, Mapping[str, float]], sizes: Mapping[str, int]
-) -> str:
-    """One line a rule, and their sum.
+def published_usage(profile: str) -> Usage:
+    """That of the profile's published run; empty if there is none."""
+    from bnblind.review.runs import numbers_of
 
-    Args:
-        usage: rule -> ``mean_seconds`` of its jobs, ``peak_mb`` of its largest.
-        sizes: path -> bytes.
-    """
+    file = numbers_of(profile) / "jobs.json"
+    by_rule: dict[str, list[Mapping[str, float]]] = {}
+    for job, used in (json.loads(file.read_text()) if file.is_file() else {}).items():
+        by_rule.setdefault(job.partition("/")[0], []).append(used)
+    return {
+        rule: {
+            "mean_seconds": sum(used["cpu_seconds"] for used in own) / len(own),
+            "peak_mb": round(max(used["peak_mb"] for used in own)),
+        }
+        for rule, own in by_rule.items()
+    }
+
+
+def expected(jobs: Sequence[Job], usage: Usage, cores: int) -> str:
+    """A line on how many jobs there are and about how long they take, if ``usage`` tells."""
+    seconds = [usage[job.rule]["mean_seconds"] for job in jobs if job.rule in usage]
+    if not seconds:
+        return f"jobs to run: {len(jobs)}; of this profile no run is published to say how long"
+    minutes = math.ceil((sum(seconds) / cores + max(seconds)) / 60)  # the last one runs alone
+    return (
+        f"jobs to run: {len(jobs)}, which took {sum(seconds):,.0f} CPU-seconds in the published "
+        f"run; about {minutes} min (cores: {cores})"
+    )
+
+
+def table(jobs: Iterable[Job], usage: Usage, sizes: Mapping[str, int]) -> str:
+    """One line a rule, and their sum; ``sizes`` are bytes by path."""
     lines = [f"{'rule':24} {'jobs':>5} {'CPU s':>7} {'MB':>6} {'disk MB':>8}  why"]
     by_rule: dict[str, list[Job]] = {}
     for job in jobs:
@@ -62,7 +90,8 @@ def table(
         )
     jobs_in_all = sum(map(len, by_rule.values()))
     lines.append(f"{'all':24} {jobs_in_all:5} {seconds:7.0f} {peak:6} {disk / 1e6:8.1f}")
-    return "\n".join(lines) if by_rule else "nothing to do"
+    indent = lines[0].index("why")
+    return "\n".join(within(line, indent) for line in lines) if by_rule else "nothing to do"
 
 
 def run(args: argparse.Namespace) -> None:
@@ -81,4 +110,4 @@ def run(args: argparse.Namespace) -> None:
         size = published[artifact.path]["bytes"]
         largest[artifact.kind] = max(size, largest.get(artifact.kind, 0))
     sizes = {a.path: published[a.path]["bytes"] or largest[a.kind] for a in known}
-    print(table(jobs, read_yaml(USAGE), sizes))
+    print(table(jobs, {**read_yaml(USAGE), **published_usage(config["profile"])}, sizes))

@@ -17,6 +17,7 @@ from bnblind.review.probe_inputs import (
     load_model,
     raised,
 )
+from bnblind.review.terminal import columns, within
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,6 +102,7 @@ def measure(
     """The probe's table, and on how many batches it was measured."""
     from bnblind.experiments.batching import make_batches
     from bnblind.experiments.randomness import global_stream, stream
+    from bnblind.pacing import paced
     from bnblind.probe import BlindnessProbe
 
     if args.batches < 1:
@@ -109,7 +111,7 @@ def measure(
     batches = make_batches(args.batching, target, args.batch_size, order)[: args.batches]
     probe = BlindnessProbe(model.train())
     with global_stream(args.seed, "dropout"):
-        for rows in batches:
+        for rows in paced(batches, "the probe"):
             model.zero_grad()
             with probe:
                 _loss(model, x[rows], target[rows]).backward()
@@ -174,9 +176,10 @@ def run(args: argparse.Namespace) -> None:
     of_torchvision = args.model.startswith(f"{TORCHVISION}:")
     x, target = load_data(args.data, as_photographs=of_torchvision)
     table, batches = measure(model, x, target, args)
-    print(as_text(table).to_string(index=False))
-    print(f"\n{explanation(args, batches)}")
+    print(as_text(table).to_string(index=False, line_width=columns()))
+    print(f"\n{within(explanation(args, batches))}")
     if args.html:
         from bnblind.pipeline.formats.files import publish
 
         publish({args.html.absolute(): _page(table, args, batches)})
+        print(f"\npage: {args.html}")

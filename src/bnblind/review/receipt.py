@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnblind.errors import BadInput
 from bnblind.review import add_profile
+from bnblind.review.terminal import coloured, within
 
 if TYPE_CHECKING:
     from bnblind.review.runs import Run
@@ -65,9 +66,10 @@ def summary(receipt: Receipt) -> Iterator[str]:
 
     if receipt["commit"] is None:
         yield "without git or its history the receipt names no commit"
-    for name, row in receipt["rows"].items():
-        if "." not in name:
-            yield f"{name}: {row['verdict']}"
+    verdicts = {name: row["verdict"] for name, row in receipt["rows"].items() if "." not in name}
+    yield from (f"{name}: {verdict}" for name, verdict in verdicts.items())
+    if told := [f"{n} {verdict}" for verdict, n in Counter(verdicts.values()).items()]:
+        yield f"claims: {', '.join(told)}"
     for name, (there, here) in receipt["flips"].items():
         yield f"{name} flips: {there} there, {here} here"
     counts = Counter(file["verdict"] for file in receipt["files"].values())
@@ -172,7 +174,7 @@ def run(args: argparse.Namespace) -> None:
     file = Path(Paths(str(root)).receipt())
     page = fill("receipt.html.j2", receipt=receipt, summary=[*summary(receipt)], problems=lines)
     publish({file: json_bytes(receipt), file.with_suffix(".html"): page})
-    print(*summary(receipt), sep="\n")
+    print(*(coloured(within(line)) for line in summary(receipt)), sep="\n")
     print(f"report: {Paths(str(root)).index()}, receipt: {file.with_suffix('.html')}")
     if lines:
         what = f"not the run of {against}" if there else "not a whole run"

@@ -12,6 +12,7 @@ from typing import Any
 
 from bnblind.errors import BadInput
 from bnblind.pipeline.formats.ledger import read_ledger
+from bnblind.review.terminal import coloured, within
 
 SAME = 1e-6
 """Relative difference that other processors' rounding may make."""
@@ -77,8 +78,9 @@ def table(rows: list[dict[str, Any]], *, everything: bool) -> str:
         ["found" if everything else "rows that hold", *found],
     ]
     padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
+    indent = sum(len(column[0]) + 2 for column in padded)
     lines = zip(*padded, ["what is claimed", *map(_claimed, shown)], strict=True)
-    return "\n".join(map("  ".join, lines))
+    return "\n".join(coloured(within("  ".join(line), indent)) for line in lines)
 
 
 def _held(rows: list[dict[str, Any]], claim: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from bnblind.pipeline.options import parse
 
 
 @contextmanager
-def _private_jupyter(source: str) -> Iterator[None]:
+def private_jupyter(source: str) -> Iterator[None]:
     """Jupyter, IPython and matplotlib without the user's settings, and our own interpreter, whose
     figures say that they were made from ``source``.
     """
@@ -35,8 +35,10 @@ def _private_jupyter(source: str) -> Iterator[None]:
         spec.write_text(
             json.dumps({"argv": command, "display_name": "Python 3", "language": "python"})
         )
-        names = ("JUPYTER_PATH", "JUPYTER_CONFIG_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
-        with patch.dict(os.environ, {**dict.fromkeys(names, folder), SOURCE: source}):
+        # Apart from the kernel, which Jupyter would take from IPython's folder into the user's.
+        names = ("JUPYTER_CONFIG_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
+        own = {"JUPYTER_PATH": folder, **dict.fromkeys(names, f"{folder}/settings")}
+        with patch.dict(os.environ, {**own, SOURCE: source}):
             yield
 
 
@@ -75,7 +77,7 @@ def execute(notebook: Path, parameters: dict[str, Any], source: str = "") -> Not
             f"{notebook} needs exactly the parameters {', '.join(sorted(allowed))}; "
             f"found {', '.join(sorted(parameters)) or 'none'}"
         )
-    with _private_jupyter(source), tempfile.TemporaryDirectory(dir=_short_folder()) as folder:
+    with private_jupyter(source), tempfile.TemporaryDirectory(dir=_short_folder()) as folder:
         # Sockets in a folder: a free port may be another kernel's before ours has bound it.
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
         try:
