@@ -85,4 +85,4 @@ def test_a_rate_is_chosen_by_validation_for_each_side_apart():
     table = pd.concat([table, pd.DataFrame(lost)], ignore_index=True)
     found = judge("C1.x", CLAIM, row(where=where, diverged=0.1), lambda name: table)
     assert found["verdict"] == "not run"
-    assert found["scope"].endswith("(there is no lr at which no run diverged)")
+    assert found["scope"].endswith("(there is no learning rate at which no run diverged)")

@@ -120,7 +120,7 @@ def _best(table: pd.DataFrame, conditions: Mapping[str, Any], column: str, metri
     rows = select(table, others | {"metric": metric})
     means = rows[~rows[column].isin(diverged[column])].groupby(column)["value"].mean()
     if means.empty:
-        raise Unjudged(f"there is no {column} at which no run diverged")
+        raise Unjudged(f"there is no {COLUMN_TITLES.get(column, column)} at which no run diverged")
     return means.idxmax()
 
 
