@@ -23,6 +23,7 @@ from bnblind.figures.derivatives import (
     blocked_by_term,
     cosines,
     passing_table,
+    readings_along_training,
     terms_along_training,
 )
 from bnblind.layers import normalization_layers
@@ -152,26 +153,26 @@ def terms(digits: Dataset) -> pd.DataFrame:
 def test_undefined_points_are_not_drawn(terms: pd.DataFrame) -> None:
     spoiled = terms.assign(kinks=[1, *[0] * (len(terms) - 1)])
     spoiled.loc[0, [c for c in terms if c.startswith(("y.", "passing"))]] = 1e9
-    _, drawn = terms_along_training(spoiled)
+    _, drawn = terms_along_training({"head": spoiled})
     assert drawn["arrives"].max() < 100
-    assert blocked_by_term(spoiled.assign(place="head"))[1]["passing"].max() < 2
+    assert blocked_by_term({"head": spoiled})[1]["passing"].max() < 2
     assert passing_table(spoiled.assign(epoch=0))["first order"].max() < 1
 
 
 def test_the_lengths_drawn_are_those_of_the_gram_matrix(terms: pd.DataFrame) -> None:
-    _, drawn = terms_along_training(terms)
-    row = drawn.set_index(["probed", "term", "epoch"]).loc[("label", "first", 0)]
+    _, drawn = terms_along_training({"head": terms})
+    row = drawn.set_index(["term", "epoch"]).loc[("first", 0)]
     chosen = terms[(terms["probed"] == "label") & (terms["epoch"] == 0)]
     length = (chosen["y.first.first"] / chosen["y.total.total"]) ** 0.5
-    assert row["arrives"] == pytest.approx(length.median())
+    assert row["arrives"] == pytest.approx(length.mean())
     assert row["passes"] < 1e-12 < 0.1 < row["arrives"]
 
 
 def test_a_further_batching_that_was_probed_is_drawn(terms: pd.DataFrame) -> None:
     more = pd.concat([terms, terms[terms["probed"] == "label"].assign(probed="purity-0.9")])
-    figure, _ = terms_along_training(more)
-    rows = [axes.get_ylabel().split("\n")[0] for axes in figure.axes]
-    assert rows == ["label-pure batches", "random batches", "purity-0.9 batches"]
+    figure, _ = readings_along_training({"head": more})
+    probed = [axes.get_title().split("probed: ")[1] for axes in figure.axes]
+    assert probed == ["label-pure", "random", "purity-0.9"]
 
 
 def test_cosines_lie_between_minus_one_and_one(terms: pd.DataFrame) -> None:
@@ -190,7 +191,7 @@ def test_blocked_shares_are_averaged_by_layer_and_epoch() -> None:
     ]
     shares = ["mean_share", "scale_share", "passing"]
     columns = ["layer", "batching", "seed", "epoch", "probed", *shares]
-    _, drawn = blocked_by_layer(pd.DataFrame(rows, columns=columns))
+    _, drawn = blocked_by_layer({"head": pd.DataFrame(rows, columns=columns)})
     assert drawn.set_index("when")["mean_share"].to_dict() == pytest.approx(
         {
             "before training": 0.3,
@@ -228,11 +229,11 @@ def test_a_short_last_batch_is_never_drawn(digits: Dataset) -> None:
 
 
 def test_the_line_before_the_norm_is_what_passes(terms: pd.DataFrame) -> None:
-    _, drawn = terms_along_training(terms)
-    row = drawn.set_index(["probed", "term", "epoch"]).loc[("random", "offdiag", 3)]
-    chosen = terms[(terms["probed"] == "random") & (terms["epoch"] == 3)]
+    _, drawn = terms_along_training({"head": terms})
+    row = drawn.set_index(["term", "epoch"]).loc[("offdiag", 3)]
+    chosen = terms[(terms["probed"] == "label") & (terms["epoch"] == 3)]
     passes = chosen["y.offdiag.offdiag"] * chosen["passing.offdiag"] / chosen["y.total.total"]
-    assert row["passes"] == pytest.approx((passes**0.5).median(), rel=1e-12)
+    assert row["passes"] == pytest.approx((passes**0.5).mean(), rel=1e-12)
     assert row["passes"] < row["arrives"]
 
 
@@ -287,7 +288,7 @@ def test_the_step_leaves_out_norms_that_are_not_asked_for(digits: Dataset, tmp_p
 def test_no_line_leaves_the_panel(terms: pd.DataFrame) -> None:
     """Also where terms nearly cancel, so that each is far longer than the whole."""
     long = terms.assign(**{"y.remainder.remainder": 1e4 * terms["y.total.total"]})
-    figure, drawn = terms_along_training(long)
+    figure, drawn = terms_along_training({"head": long})
     top = drawn[["arrives", "passes"]].to_numpy().max()
     assert top > 50
     assert all(axes.get_ylim()[1] > 1.5 * top for axes in figure.axes)

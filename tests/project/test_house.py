@@ -179,6 +179,8 @@ TOLD = {
     "probe.py": {"BatchNorm": "T4, which the probe computes, is batch norm's backward pass"},
     "experiments/networks/blocking.py": {"BatchNorm": "asks whether there is a layer to probe"},
     "experiments/networks/splitting.py": {"BatchNorm": "T4's shares are batch norm's"},
+    "exact.py": {"hdiag == 'none'": "no norm: there the Hessian's diagonal is left out"},
+    "split.py": {"hdiag not in ('auto', 'exact', 'none')": "as in exact.py"},
     "pipeline/steps/split_networks.py": {"BatchNorm": "asks whether there is a layer to probe"},
 }
 """Where code under src/bnblind names a norm to decide something, and why it may."""

@@ -148,10 +148,12 @@ def test_the_figure_of_every_row_shows_that_very_row(monkeypatch: pytest.MonkeyP
     not_run = {row["id"] for row in verdicts if row["verdict"] == NOT_RUN}
     for name, claim in claims.items():
         for part, row in claim["rows"].items():
-            if f"{name}.{part}" in not_run:
-                unjudged.append(row["figure"])
-                continue
             table = published_table(row["table"])
+            if f"{name}.{part}" in not_run:
+                anywhere = {n: v for n, v in row["where"].items() if n != "kinks"}
+                on_kinks = table is not None and measure({**row, "where": anywhere}, table)
+                unjudged += [] if on_kinks else [row["figure"]]
+                continue
             path = ROOT / runs.numbers_of("quick") / Paths(".").figure(row["figure"])[-1]
             numbers = pd.read_csv(path, dtype={"layer": str}) if path.is_file() else None
             for side in sides(row):
@@ -173,7 +175,7 @@ def test_the_figure_of_every_row_shows_that_very_row(monkeypatch: pytest.MonkeyP
                 else:
                     shown += 1
     assert not missing, "\n".join(missing)
-    # Rows stand here before their profile is run.
+    # Rows stand here before their profile is run; on a kink there is no derivative to judge.
     waiting = {"images"} - {*read_yaml(ROOT / "config/config.yaml")["shows"]}
     assert {figure.partition("/")[0] for figure in unjudged} <= waiting
     assert shown > 200
