@@ -136,7 +136,7 @@ def test_the_recipes_lead_to_the_report(workspace: Clone) -> None:
     assert set(drawn["loss"]) == {"squared_error"}
     assert (workspace.path / f"{stem}-curves.svg").is_file()
     page = (workspace.path / "reports/pages/classification.html").read_text()
-    assert "shallow, training loss squared error on wine" in page
+    assert "shallow on wine, training loss squared error" in page
     assert "peak" in page
     results = pd.read_parquet(workspace.path / "data/results/classification.parquet")
     assert set(results["loss"]) == {"cross_entropy", "squared_error"}
