@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: certify docs faults fresh-machine env peers run reproduce notebook publish check test networks versions lint bench lock documents pictures numbers resources proofs
+.PHONY: certify docs faults fresh-machine env peers run reproduce notebook publish check test networks versions lint bench lock documents pictures numbers proofs
 
 env: $(STAMP)
 
@@ -151,7 +151,3 @@ pictures: env
 # Whether README.md and docs/results.md say what the last run found.
 numbers: env
 	python scripts/documents.py results --check
-
-# Refresh the memory and time that the rules declare, from a finished run of the default profile.
-resources: env
-	python scripts/usage.py logs profiles/usage.yaml

@@ -30,9 +30,10 @@ sys.path.insert(0, "src")
 
 from bnblind.pipeline.__main__ import JOBS
 from bnblind.pipeline.configuration.schema import read_yaml
+from bnblind.pipeline.usage import usage_of
 from bnblind.review import add_profile
 from bnblind.review.machine import usable_cache
-from bnblind.review.plan import expected, jobs_in, published_usage
+from bnblind.review.plan import expected, jobs_in
 
 STATE = JOBS.parent
 RUN = STATE / "bnblind-run.lock"
@@ -156,7 +157,7 @@ def say_how_long(options: list[str]) -> None:
     planned = subprocess.run(["snakemake", "--dry-run", *options], capture_output=True, text=True)
     if planned.returncode == 0 and (jobs := [*jobs_in(planned.stdout)]):
         cores = len(os.sched_getaffinity(0)) if asked.cores == "all" else int(asked.cores)
-        usage = published_usage(read_yaml(asked.configfile)["profile"])
+        usage = usage_of(read_yaml(asked.configfile)["profile"])
         print(expected(jobs, usage, cores), flush=True)
 
 

@@ -1,13 +1,11 @@
 """What each rule's jobs used, from the last line of their logs.
 
 python scripts/usage.py [LOGS]          prints CPU seconds and memory, rule by rule
-python scripts/usage.py LOGS FILE       writes the rules' largest jobs, which the rules'
-                                                 resources are derived from
+
 Start-up is what a job spends before its work begins: starting the interpreter and importing
 libraries. Snakemake's own time is not counted.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -18,10 +16,6 @@ sys.path.insert(0, "src")
 from bnblind.review.machine import jobs_in
 
 COLUMNS = ["rule", "cpu_seconds", "startup_seconds", "peak_mb"]
-HEADER = """# Of each rule in the default profile: its longest job, the mean of its jobs, and the
-# largest, on a machine with {cores} cores. Made by `make resources`; workflow/rules/common.smk
-# says what rules ask for.
-"""
 
 
 def usage_by_rule(logs: Path) -> pd.DataFrame:
@@ -45,15 +39,6 @@ def usage_by_rule(logs: Path) -> pd.DataFrame:
     return by_rule.sort_values("cpu_seconds", ascending=False, kind="stable")
 
 
-def as_yaml(usage: pd.DataFrame) -> str:
-    lines = (
-        f"{rule}: {{ cpu_seconds: {max(1, round(row['longest']))}, "
-        f"mean_seconds: {row['cpu_seconds'] / row['jobs']:.1f}, peak_mb: {row['peak_mb']:.0f} }}\n"
-        for rule, row in usage.sort_index().iterrows()
-    )
-    return HEADER.format(cores=os.cpu_count()) + "".join(lines)
-
-
 def as_text(usage: pd.DataFrame) -> str:
     usage.loc["all"] = {**usage.sum(), **usage[["longest", "peak_mb"]].max()}
     lines = [f"{'rule':22} {'jobs':>5} {'CPU seconds':>12} {'of them start-up':>17} {'peak MB':>8}"]
@@ -65,14 +50,11 @@ def as_text(usage: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def main(logs: str = "logs", file: str = "") -> None:
+def main(logs: str = "logs") -> None:
     usage = usage_by_rule(Path(logs))
     if usage.empty:
         raise SystemExit(f"error: no job's usage below {logs}; `make reproduce` runs all jobs")
-    if file:
-        Path(file).write_text(as_yaml(usage))
-    else:
-        print(as_text(usage))
+    print(as_text(usage))
 
 
 if __name__ == "__main__":

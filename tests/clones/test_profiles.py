@@ -36,3 +36,17 @@ def test_a_minimal_profile_and_one_of_two_grids(workspace: Clone) -> None:
     assert "Learning rate 1.0, seeds 0" in page
     assert "Learning rate 1e-05, seeds 0" in page
     assert not workspace.outputs(), "a profile wrote outside its root"
+
+
+def test_a_run_that_cannot_end_does_not_begin(workspace: Clone) -> None:
+    profile = yaml.safe_load((workspace.path / "config/smoke.yaml").read_text())
+    profile["classification"]["digits-head"] |= {"model": "vgg11", "device": "cuda:99"}
+    profile |= {"profile": "deep", "root": "runs/deep"}
+    (workspace.path / "config/deep.yaml").write_text(yaml.safe_dump(profile))
+    code, printed = workspace.attempt(
+        "snakemake", "--cores", "1", "--configfile", "config/deep.yaml"
+    )
+    assert code == 1
+    assert "error: digits, vgg11: vgg11 halves the image 5 times; found images of 8 x 8" in printed
+    assert "error: device: found cuda:99; allowed on this machine: cpu" in printed
+    assert not (workspace.path / "runs/deep").exists()

@@ -48,7 +48,7 @@ def test_readings_stand_at_every_norm_and_epoch(splits: pd.DataFrame) -> None:
     assert len(figure.axes) == 2 * 4
     assert figure.axes[4].get_ylabel() == "MLP,\nnorm 2"
     assert figure.axes[1].get_title() == "trained: label-pure\nprobed: random"
-    (line,) = (line for line in figure.axes[0].lines if line.get_label() == "of their sum")
+    (line,) = (line for line in figure.axes[0].lines if line.get_label() == "of the terms' sum")
     assert line.get_xdata().tolist() == [0, 2, 6]
     assert line.get_ydata().tolist() == pytest.approx([0.1, 0.3, 0.7])
     assert set(drawn["norm"]) == {"bn"}

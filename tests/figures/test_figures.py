@@ -32,7 +32,7 @@ from bnblind.figures.theorems import (
 )
 from bnblind.norm_facts import NormFacts, norm_facts
 from bnblind.norms import norm_names
-from bnblind.pipeline.formats.publishing import READABLE, publish_figure, readable_width
+from bnblind.pipeline.formats.publishing import READABLE, caption_of, publish_figure, readable_width
 from tests.conftest import RunPython
 
 
@@ -232,6 +232,7 @@ def test_a_figure_is_published_in_four_files(
     pd.testing.assert_frame_equal(
         pd.read_csv(tmp_path / "a/b.csv"), training_curves(results, 10)[1].reset_index(drop=True)
     )
+    assert caption_of(files["b.svg"]) == "A < B."
     html = shown._repr_html_()
     assert "A &lt; B." in html
     assert "../figures/a/b.pdf" in html

@@ -104,7 +104,7 @@ NORMS = {name: look.color for name, look in LOOKS.items()}
 
 def test_the_palette_holds_for_every_sight_as_the_documents_state() -> None:
     """Differences from 5 on are seen at a glance; in a figure, norms also differ by marker."""
-    readings = [color for _, color, _ in READINGS.values()]
+    readings = [color for _, color, *_ in READINGS.values()]
     shares = [color for _, color in SHARES.values()]
     kinds = ([*TERM_COLORS.values()], readings, shares)
     found = {

@@ -88,7 +88,7 @@ def test_accuracy_and_blocked_share_are_drawn_against_purity(purities: pd.DataFr
     assert lines["BN"].get_xdata().tolist() == [0.5, 1.0]
     assert lines["BN"].get_ydata().tolist() == pytest.approx([0.35, 0.4])
     assert lines["BN, after training"].get_ydata().tolist() == pytest.approx([0.25, 0.5])
-    assert lines["the same as T7 states"].get_ydata().tolist() == pytest.approx([0.25, 0.5])
+    assert lines["by centering, at y0: T7"].get_ydata().tolist() == pytest.approx([0.25, 0.5])
     (open_marks,) = (line for line in left.lines if [*line.get_xdata()] == [0.9375])
     assert open_marks.get_ydata().tolist() == pytest.approx([0.7])
     table = purity_table(purities, 10)

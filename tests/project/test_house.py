@@ -155,7 +155,7 @@ def test_an_experiment_is_named_in_few_files() -> None:
     """The toy task, outside data, locks and generated text: what declares, computes and shows it,
     the profiles, claims and findings, and its tests.
     """
-    generated = {"docs/running.md", "config/README.md", "profiles/usage.yaml"}
+    generated = {"docs/running.md", "config/README.md"}
     naming = {
         str(file.relative_to(ROOT))
         for file in tracked()

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from bnblind.__main__ import COMMANDS, main
-from bnblind.review.plan import Job, expected, published_usage
+from bnblind.pipeline.usage import usage_of
+from bnblind.review.plan import Job, expected
 from bnblind.review.terminal import coloured, within
 from tests.conftest import ROOT
 
@@ -80,5 +81,5 @@ def test_the_time_that_is_expected_is_that_of_the_published_run(
     assert expected(jobs, usage, cores=1000).endswith("; about 2 min (cores: 1000)")
     assert "no run is published" in expected(jobs, {}, cores=2)
     monkeypatch.chdir(ROOT)
-    assert published_usage("images")["train_classification"]["mean_seconds"] > 10
-    assert published_usage("smoke") == {}
+    assert usage_of("images")["train_classification"]["mean_seconds"] > 10
+    assert usage_of("smoke") == {}

@@ -9,14 +9,15 @@ from types import ModuleType
 
 import pandas as pd
 import pytest
-import yaml
 
 from bnblind import numerics
 from bnblind.pipeline import __main__ as start
+from bnblind.pipeline import usage as published_usage
 from bnblind.pipeline.artifacts import artifacts
 from bnblind.pipeline.configuration.schema import datasets, read_yaml
 from bnblind.pipeline.discovery import experiments
 from bnblind.pipeline.steps import about
+from bnblind.pipeline.usage import published_sizes, usage_for, usage_of
 from tests.conftest import ROOT
 from tests.helpers.scripts import import_script
 
@@ -63,30 +64,12 @@ def test_usage_is_summed_by_rule_the_most_expensive_first(logs: Path, usage: Mod
     pd.testing.assert_frame_equal(found, expected)
 
 
-def test_the_rules_resources_are_of_their_largest_jobs(logs: Path, usage: ModuleType) -> None:
-    text = usage.as_yaml(usage.usage_by_rule(logs))
-    assert yaml.safe_load(text) == {
-        "claims": {"cpu_seconds": 2, "mean_seconds": 2.0, "peak_mb": 200},
-        "train_flows": {"cpu_seconds": 30, "mean_seconds": 20.2, "peak_mb": 400},
-    }
-    assert text.startswith("# ")
-    assert text.index("claims") < text.index("train_flows")
-
-
 def test_all_is_the_last_line(
     logs: Path, usage: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     usage.main(str(logs))
     *_, last = capsys.readouterr().out.splitlines()
     assert last.split() == ["all", "3", "42.5", "5.5", "400"]
-
-
-def test_it_is_written_to_a_file(
-    logs: Path, tmp_path: Path, usage: ModuleType, capsys: pytest.CaptureFixture[str]
-) -> None:
-    usage.main(str(logs), str(tmp_path / "usage.yaml"))
-    assert (tmp_path / "usage.yaml").read_text() == usage.as_yaml(usage.usage_by_rule(logs))
-    assert capsys.readouterr().out == ""
 
 
 def test_without_a_run_there_is_nothing_to_read(tmp_path: Path, usage: ModuleType) -> None:
@@ -122,15 +105,34 @@ def test_a_step_says_last_what_it_used(
     assert printed.splitlines()[-1].startswith("usage: ")
 
 
-def test_the_recorded_rules_are_those_that_compute() -> None:
+def test_the_published_rules_are_those_that_compute() -> None:
     """So that each asks for what it was measured to need. The proofs, which need Coq, say it."""
     profile = read_yaml(ROOT / "config/config.yaml")
     made = artifacts(profile, experiments().values(), datasets())
-    recorded = read_yaml(ROOT / "profiles/usage.yaml")
-    assert set(recorded) == {artifact.rule for artifact in made}
-    for rule, used in recorded.items():
-        assert set(used) == {"cpu_seconds", "mean_seconds", "peak_mb"}, rule
-        assert min(used.values()) > 0, rule
+    assert set(usage_of("quick")) == {artifact.rule for artifact in made}
+    assert all(min(used.values()) > 0 for used in usage_of("quick").values())
+
+
+def test_usage_is_that_of_the_published_profile_or_of_the_largest_of_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published_usage, "PUBLISHED", tmp_path)
+    assert usage_for("quick") == {}
+    for profile, seconds in (("quick", 1), ("images", 4)):
+        (tmp_path / profile).mkdir()
+        jobs = {"train/a": {"cpu_seconds": seconds, "peak_mb": 10 * seconds}}
+        jobs |= {"train/b": {"cpu_seconds": 2 * seconds, "peak_mb": 5}}
+        (tmp_path / profile / "jobs.json").write_text(json.dumps(jobs))
+    assert usage_for("quick")["train"] == {
+        **{"mean_seconds": 1.5, "longest_seconds": 2, "peak_mb": 10}
+    }
+    assert usage_for("other")["train"] == {
+        **{"mean_seconds": 3.75, "longest_seconds": 8, "peak_mb": 40}
+    }
+    (tmp_path / "quick.json").write_text('{"data/a": {"bytes": 3}}')
+    assert published_sizes({"profile": "quick", "root": "."}) == {"data/a": 3}
+    assert published_sizes({"profile": "quick", "root": "runs/x"}) == {"runs/x/data/a": 3}
+    assert published_sizes({"profile": "images", "root": "."}) == {}
 
 
 def test_every_rule_asks_for_its_resources() -> None:

@@ -10,7 +10,7 @@ import yaml
 from bnblind import BadInput
 from bnblind.pipeline.findings import macros, read_findings, told
 from bnblind.pipeline.ledger import NOT_RUN, REFUTED, REPRODUCED
-from bnblind.pipeline.steps.claims import against_tolerance
+from bnblind.pipeline.steps.claims import against_tolerance, in_runs
 from tests.conftest import ROOT
 
 TABLE = pd.DataFrame({"seed": [50, 51, 52], "norm": "bn", "value": [0.25, 0.5, 0.75]})
@@ -110,3 +110,11 @@ def test_a_row_lies_right_of_its_tolerance_where_it_holds(
     row: dict[str, Any], places: list[float]
 ) -> None:
     assert against_tolerance(row) == pytest.approx(places, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "told"),
+    [((), ""), ((5,), "5"), ((51, 50), "50 to 51"), ((30, 31, 32, 5, 50), "5, 30 to 32, 50")],
+)
+def test_seeds_are_told_by_the_ends_of_their_runs(seeds: tuple[int, ...], told: str) -> None:
+    assert in_runs(seeds) == told

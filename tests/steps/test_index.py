@@ -47,7 +47,7 @@ def page_of(
     (folder / "data.json").write_bytes(sealed_json(data))
     figure = folder / "figures/causes/a.svg"
     figure.parent.mkdir(parents=True, exist_ok=True)
-    figure.write_text('<svg width="100pt">')
+    figure.write_text('<svg width="100pt"><dc:description>To &lt;see&gt;</dc:description>')
     call(
         index,
         **{"profile": "quick", "ledger": folder / "claims.json", "folder": folder / "figures"},
@@ -142,11 +142,11 @@ def test_a_finding_stands_in_its_place_with_the_figure_that_this_run_has(tmp_pat
     assert page.count('href="pages/causes.html#causes/a"') == 1 + 3
     assert "causes/b" not in page
     text = text_of(tmp_path, rows, findings=findings)
-    assert "The theorems hold 0.71 A text." in text
-    assert "A title C1 partly decided by C1.a" in text
-    assert "B not reproduced decided by C1.a" in text
+    assert "The theorems hold 0.71 A text. Figure To <see>" in text
+    assert "A title C1 partly first number: C1.a, not reproduced" in text
+    assert "B not reproduced first number: C1.a" in text
     assert text.index("The theorems hold") < text.index("What the paper claims")
-    assert text.index("Beyond A text. Figure Rows: C1.") < text.index("What was easy. A text.")
+    assert text.index("Beyond A text. Figure Claims: C1.") < text.index("What was easy. A text.")
     assert "<code>text</code>" in page
 
 

@@ -50,7 +50,7 @@ PROOFS_CHECK = [
     "proofs/mutations.toml",
     "proofs/_CoqProject",
 ]
-USAGE = schema.read_yaml(Path("profiles/usage.yaml"))
+USAGE = usage_for(config["profile"])
 
 
 wildcard_constraints:
@@ -160,13 +160,15 @@ def asked(name):
     """Resources of a rule, from the measured use of its largest job; of a rule that was not measured
     yet, the most that any rule asks for.
 
-    Half as much memory again and twenty times the CPU seconds, since other profiles are larger;
-    each further try has twice the time.
+    Half as much memory again and twenty times the CPU seconds, since profiles and machines differ;
+    each further try has twice of both.
     """
-    measured = [USAGE[name]] if name in USAGE else USAGE.values()
-    minutes = 10 + max(usage["cpu_seconds"] for usage in measured) * 20 // 60
+    measured = [USAGE[name]] if name in USAGE else [*USAGE.values()]
+    megabytes = round(max((used["peak_mb"] for used in measured), default=2000) * 1.5)
+    seconds = max((used["longest_seconds"] for used in measured), default=600)
+    minutes = 10 + round(seconds * 20) // 60
     return {
-        "mem_mb": max(usage["peak_mb"] for usage in measured) * 3 // 2,
+        "mem_mb": lambda wildcards, attempt: megabytes * 2 ** (attempt - 1),
         "runtime": lambda wildcards, attempt: minutes * 2 ** (attempt - 1),
     }
 

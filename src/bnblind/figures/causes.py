@@ -4,13 +4,13 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from bnblind.figures.naming import batch_title, interval_text, rows_in_order, where, with_labels
 from bnblind.figures.outcomes import draw_interval, outcomes, pure_first
 from bnblind.figures.panels import (
     accuracy_axes,
     grouped_places,
+    name_fills,
     name_groups,
     panel_grid,
     title_columns,
@@ -66,13 +66,7 @@ def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
     for label, norm in zip(first.get_yticklabels(), norms, strict=True):
         label.set_color(_color(norm))
     title_columns(panels, [batch_title(b).replace(", ", ",\n") for b in batchings])
-    handles = [
-        Line2D(
-            [], [], color="black", ls="", marker=marker, mfc=face, label=f"weight decay {decay:g}"
-        )
-        for decay, marker, face in zip(decays, "oD", ("black", "white"), strict=False)
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    name_fills(figure, [f"weight decay {decay:g}" for decay in decays], markers="oD")
     return figure, drawn
 
 

@@ -81,7 +81,7 @@ def terms_along_training(splits: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd
     for axes, (name, norm) in zip(panels.flat, cases, strict=False):
         _draw_terms(axes, where(drawn, network=name, norm=norm))
         log_scale(axes, "y")
-        axes.set_ylim(bottom=FLOOR / 3)
+        axes.set_ylim(FLOOR / 3, 5)
         axes.set_title(f"{name}, {LOOKS[norm].label}".replace(", ", ",\n"), fontsize=7)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
@@ -186,11 +186,11 @@ WHERE = ("norm", "batching", "probed", "layer", "epoch")
 """What tells splits of one grid apart, but for the batch and the seed."""
 
 READINGS = {
-    "passing.second": ("of their sum", TERM_COLORS["diag"], "o"),
-    "passing.parts": ("of both, counted separately", TERM_COLORS["offdiag"], "s"),
-    "of_whole.second": ("of the whole gradient", TERM_COLORS["first"], "D"),
+    "passing.second": ("of the terms' sum", TERM_COLORS["diag"], "o", 5),
+    "passing.parts": ("of both terms, counted separately", TERM_COLORS["offdiag"], "s", 3),
+    "of_whole.second": ("relative to the whole gradient", TERM_COLORS["first"], "D", 3),
 }
-"""Three readings of what passes of the second-order terms: label, colour and marker."""
+"""Three readings of what passes of the second-order terms: label, colour, marker and its size."""
 
 
 def readings_along_training(splits: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
@@ -223,15 +223,15 @@ def readings_along_training(splits: Mapping[str, pd.DataFrame]) -> tuple[Figure,
     title_columns(panels, ["trained: {}\nprobed: {}".format(*both) for both in short])
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
-    figure.supylabel("share that passes (squared lengths)", fontsize=8)
+    figure.supylabel("what passes of the second-order terms (squared lengths)", fontsize=8)
     legend_below(figure, panels[0][0])
     return figure, drawn
 
 
 def _draw_readings(axes: Axes, rows: pd.DataFrame) -> None:
-    for column, (label, color, marker) in READINGS.items():
+    for column, (label, color, marker, size) in READINGS.items():
         own = rows.assign(value=rows[column].clip(lower=READ_FROM))
-        look = {"color": color, "marker": marker, "label": label, "ms": 3}
+        look = {"color": color, "marker": marker, "label": label, "ms": size}
         draw_band(axes, own, "epoch", READ_FROM, **look)
     log_scale(axes, "y")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))

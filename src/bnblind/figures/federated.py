@@ -2,11 +2,10 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from bnblind.figures.naming import interval_text, norms_in, where, with_labels
 from bnblind.figures.outcomes import draw_interval, outcomes
-from bnblind.figures.panels import accuracy_axes, panel_grid, title_columns
+from bnblind.figures.panels import accuracy_axes, name_fills, panel_grid, title_columns
 from bnblind.figures.style import LOOKS
 
 KINDS = {"test.eval.accuracy": "as averaged", "test.recalibrated.accuracy": "recalibrated"}
@@ -48,11 +47,7 @@ def accuracies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.D
     panels[0][0].set_yticks(range(len(norms)), [LOOKS[norm].label for norm in norms])
     panels[0][0].set_ylim(len(norms) - 0.3, -0.7)
     title_columns(panels, map(_per_client, counts))
-    handles = [
-        Line2D([], [], color="black", ls="", marker="o", mfc=face, label=label)
-        for face, label in (("black", "statistics as averaged"), ("white", "recalibrated"))
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    name_fills(figure, ["statistics as averaged", "recalibrated"])
     return figure, drawn
 
 

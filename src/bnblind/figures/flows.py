@@ -26,6 +26,7 @@ from bnblind.figures.panels import (
     LEVEL,
     draw_band,
     grouped_places,
+    name_fills,
     name_groups,
     name_row,
     panel_grid,
@@ -204,6 +205,8 @@ def telling_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         axes.axvline(chance, **LEVEL)
         axes.set(title=f"classes {pair_title(pair)}", xlabel=label, xlim=limits)
     name_groups(panels[0][0], places, lambda norm: LOOKS[norm].label)
+    guess = Line2D([], [], **LEVEL, label="real and mixed alike")
+    name_fills(figure, KIND_TITLES.values(), guess)
     return figure, drawn
 
 

@@ -8,12 +8,20 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from bnblind.experiments.gans.cell import FEEDS
 from bnblind.figures.naming import interval_text, norms_in, where
 from bnblind.figures.outcomes import draw_interval
-from bnblind.figures.panels import draw_band, log_scale, panel_grid, title_columns
+from bnblind.figures.panels import (
+    LEVEL,
+    draw_band,
+    log_scale,
+    name_fills,
+    panel_grid,
+    title_columns,
+)
 from bnblind.figures.style import COLUMN, LOOKS
 
 
@@ -42,7 +50,9 @@ def distances_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         face = look.color if feed == "apart" else "white"
         draw_interval(axes, [*values], place, color=look.color, marker=look.marker, mfc=face)
     floor = results.loc[results["metric"] == "real.frechet", "value"].mean()
-    axes.axvline(floor, color="grey", lw=0.8, ls=":")
+    axes.axvline(floor, **LEVEL)
+    real = Line2D([], [], **LEVEL, label="real training images")
+    name_fills(figure, ["images apart", "images mixed"], real)
     log_scale(axes, "x")
     axes.set_xlabel("Frechet distance from test images")
     axes.set_yticks(range(len(rows)), [f"{LOOKS[norm].label}, {feed}" for norm, feed in rows])

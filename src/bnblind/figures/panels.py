@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullFormatter
 from matplotlib.transforms import offset_copy
@@ -63,9 +64,9 @@ def name_groups(
     axes.tick_params(axis="y", length=0)
     for group in dict.fromkeys(group for group, _ in places):
         top = min(place for (own, _), place in places.items() if own == group)
-        axes.text(
-            0, top - 0.72, group, transform=axes.get_yaxis_transform(),
-            ha="right", va="center", weight="bold", fontsize=7.5,
+        axes.annotate(
+            group, (0, top - 0.72), (-7, 0), ha="right", va="center", weight="bold", fontsize=7.5,
+            xycoords=axes.get_yaxis_transform(), textcoords="offset points",
         )  # fmt: skip
     axes.set_ylim(max(places.values()) + 0.7, 0.7)
 
@@ -139,6 +140,15 @@ def draw_shares(
     axes.set(xlim=(0, 1))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
+
+
+def name_fills(figure: Figure, labels: Iterable[str], *more: Line2D, markers: str = "oo") -> None:
+    """Below all panels: what full marks stand for, what hollow ones, and ``more``."""
+    handles = [
+        Line2D([], [], color="black", ls="", marker=marker, mfc=face, label=label)
+        for marker, face, label in zip(markers, ("black", "white"), labels, strict=False)
+    ]
+    figure.legend(handles=[*handles, *more], loc="outside lower center", ncols=4)
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -49,6 +50,18 @@ def blocked_shares(results: pd.DataFrame) -> pd.DataFrame:
     return shares[["norm", "batching", "purity", "exact", "seed", "epoch", "when", "value"]]
 
 
+TICKS = (0.1, 0.5, 0.7, 0.9, 0.95, 0.98, 1)
+"""Named on the axis of purity, which is stretched towards 1, where accuracy falls."""
+
+
+def _towards_pure(purity: np.ndarray) -> np.ndarray:
+    return -np.log10(1.02 - np.minimum(purity, 1.01))
+
+
+def _purity_at(place: np.ndarray) -> np.ndarray:
+    return 1.02 - 10.0**-place
+
+
 def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
     """Against the purity of the training batches: final test accuracy of each norm, and the
     share of the squared gradient that batch norm blocks.
@@ -79,10 +92,12 @@ def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
         right.plot(mean.index, mean, color="black", lw=0.9, **marks)
     right.set(ylim=(0, 1.03), ylabel="share of the squared gradient blocked", title="blocked by BN")
     for axes in (left, right):
-        axes.set_xlabel("purity of the training batches")
+        axes.set_xscale("function", functions=(_towards_pure, _purity_at))
+        axes.set(xlabel="purity of the training batches", xlim=(0.05, 1.003))
+        axes.set_xticks(TICKS, [f"{purity:g}".lstrip("0") for purity in TICKS])
     handles, _ = left.get_legend_handles_labels()
     exact = Line2D(
-        [], [], color="grey", marker="o", mfc="white", ls="", label="the same in each batch"
+        [], [], color="grey", marker="o", mfc="white", ls="", label="exact in each batch"
     )
     left.legend(handles=[*handles, exact], loc="lower left", bbox_to_anchor=(0, 0.12))
     right.legend(loc="upper left", fontsize=6)
@@ -94,8 +109,8 @@ def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
 
 
 MIXTURES: dict[str, dict[str, Any]] = {
-    "mixture.measured": {"ls": "", "marker": "+", "label": "centering, at y0, measured"},
-    "mixture.stated": {"ls": "--", "label": "the same as T7 states"},
+    "mixture.measured": {"ls": "", "marker": "+", "label": "by centering, at y0: measured"},
+    "mixture.stated": {"ls": "--", "label": "by centering, at y0: T7"},
 }
 """Metrics of the first-order term's share that centering blocks, and how they are drawn."""
 

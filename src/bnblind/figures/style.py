@@ -21,7 +21,7 @@ class Look:
 
     label: str
     color: str
-    marker: str
+    marker: str | tuple[int, int, int]
 
     @property
     def line(self) -> dict[str, Any]:
@@ -53,8 +53,8 @@ _KNOWN = {
     "identity_blocked": Look("identity, BN's backward", "#FF99B3", "8"),
     "identity_blocked_scaled": Look("identity, BN's backward / sigma", "#4D4D4D", "H"),
     "identity_zeroed": Look("identity, no gradient", "#333333", "1"),
-    "rms": Look("RMSNorm", "#803366", "$R$"),
-    "dyt": Look("DyT", "#1A6633", "$T$"),
+    "rms": Look("RMSNorm", "#803366", (4, 1, 0)),
+    "dyt": Look("DyT", "#1A6633", (6, 1, 0)),
 }
 _SPARE_COLORS = ("#117733", "#882255", "#DDCC77", "#44AA99", "#661100", "#6699CC")
 _SPARE_MARKERS = ("4", "+", "$+$", "$*$", "$o$")

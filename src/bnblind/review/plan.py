@@ -1,24 +1,19 @@
 """Say what would run and why, with the seconds, memory and disk that it may take.
 
 Estimates come from the mean and the largest job of each rule, of the published run of the profile
-or else of the default one (profiles/usage.yaml), and from the sizes of the default profile's
-published files (published/quick.json).
+or else of the default one, and from the sizes of that run's files (published/PROFILE.json).
 """
 
 import argparse
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bnblind.pipeline.usage import Usage, usage_of
 from bnblind.review import add_profile
 from bnblind.review.terminal import within
-
-USAGE = Path("profiles/usage.yaml")
-Usage = Mapping[str, Mapping[str, float]]
-"""Rule -> ``mean_seconds`` of CPU of its jobs, ``peak_mb`` of its largest."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +36,6 @@ def jobs_in(printed: str) -> Iterator[Job]:
         if "output" in told:
             outputs = told["output"].replace(" (update)", "").split(", ")
             yield Job(block.partition(":")[0], tuple(outputs), told["reason"].partition(":")[0])
-
-
-def published_usage(profile: str) -> Usage:
-    """That of the profile's published run; empty if there is none."""
-    from bnblind.review.runs import numbers_of
-
-    file = numbers_of(profile) / "jobs.json"
-    by_rule: dict[str, list[Mapping[str, float]]] = {}
-    for job, used in (json.loads(file.read_text()) if file.is_file() else {}).items():
-        by_rule.setdefault(job.partition("/")[0], []).append(used)
-    return {
-        rule: {
-            "mean_seconds": sum(used["cpu_seconds"] for used in own) / len(own),
-            "peak_mb": round(max(used["peak_mb"] for used in own)),
-        }
-        for rule, own in by_rule.items()
-    }
 
 
 def expected(jobs: Sequence[Job], usage: Usage, cores: int) -> str:
@@ -85,24 +63,24 @@ def table(jobs: Iterable[Job], usage: Usage, sizes: Mapping[str, int]) -> str:
         written = sum(sizes.get(path, 0) for job in of_rule for path in job.outputs)
         seconds, peak, disk = seconds + here, max(peak, used["peak_mb"]), disk + written
         lines.append(
-            f"{rule:24} {len(of_rule):5} {here:7.0f} {used['peak_mb']:6} {written / 1e6:8.1f}  "
+            f"{rule:24} {len(of_rule):5} {here:7.0f} {used['peak_mb']:6.0f} {written / 1e6:8.1f}  "
             + ", ".join(dict.fromkeys(job.reason for job in of_rule))
         )
     jobs_in_all = sum(map(len, by_rule.values()))
-    lines.append(f"{'all':24} {jobs_in_all:5} {seconds:7.0f} {peak:6} {disk / 1e6:8.1f}")
+    lines.append(f"{'all':24} {jobs_in_all:5} {seconds:7.0f} {peak:6.0f} {disk / 1e6:8.1f}")
     indent = lines[0].index("why")
     return "\n".join(within(line, indent) for line in lines) if by_rule else "nothing to do"
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the plan; nothing runs."""
-    from bnblind.pipeline.configuration.schema import read_yaml
     from bnblind.review.runs import read_record, record_of
     from bnblind.review.workflow import read_profile, snakemake
 
     config, _, known = read_profile(args.configfile)
     jobs = [*jobs_in(snakemake(args.configfile, "--dry-run"))]
-    record = read_record(record_of("quick"))
+    own = usage_of(config["profile"])
+    record = read_record(record_of(config["profile"] if own else "quick"))
     here = {artifact.path: Path(artifact.path).relative_to(config["root"]) for artifact in known}
     published = {path: record.get(name.as_posix(), {"bytes": 0}) for path, name in here.items()}
     largest: dict[str, int] = {}
@@ -110,4 +88,9 @@ def run(args: argparse.Namespace) -> None:
         size = published[artifact.path]["bytes"]
         largest[artifact.kind] = max(size, largest.get(artifact.kind, 0))
     sizes = {a.path: published[a.path]["bytes"] or largest[a.kind] for a in known}
-    print(table(jobs, {**read_yaml(USAGE), **published_usage(config["profile"])}, sizes))
+    print(table(jobs, {**usage_of("quick"), **own}, sizes))
+    if jobs and not own:
+        print(
+            f"no run of the profile {config['profile']} is published: seconds, memory and disk are "
+            "those of the default profile's jobs, whose networks may be far smaller"
+        )

@@ -35,9 +35,8 @@ EXPERIMENT = Experiment(
     page=Page(
         figures={"table": "{comparison}"},
         captions={
-            "table": "test accuracy under every combination of a forward and a backward pass. On "
-            "label-pure batches BN's backward pass costs accuracy with one and the same forward "
-            "pass, and so does BN's forward pass with passing gradients.",
+            "table": "test accuracy under every combination of a forward pass (bold) and a "
+            "backward pass. Within a group only the gradient differs. Dotted: a guess.",
         },
         drawn=lambda config: [
             ("table", {"comparison": cell.comparison(cell.identity)})

@@ -66,7 +66,7 @@ EXPERIMENT = Experiment(
         parameters=models,
         supplement=("tsne",),
         sentence="Silhouette, nearest class mean and linear probe of the penultimate features; "
-        "one mark per seed, grey bars before training. Whether training moves a norm's marks to "
-        "the right of its own bars, and BN's as far on label-pure batches as on random ones.",
+        "one mark per seed, grey bars before training. What to see: does training move a norm's "
+        "marks to the right of its bars, and BN's as far on label-pure batches as on random ones?",
     ),
 )

@@ -56,8 +56,8 @@ EXPERIMENT = Experiment(
         figures={"accuracies": "{grid}-accuracies"},
         captions={
             "accuracies": "test accuracy of the averaged network, mean of the last three rounds, "
-            "by norm and classes per client. With one class per client BN alone stays at the level "
-            "of a guess, also with averages taken anew from all training images (open).",
+            "by norm and classes per client. With one class per client only BN stays at the level "
+            "of a guess, even with its averages recomputed on all training images (open).",
         },
         drawn=lambda config: [("accuracies", {"grid": grid}) for grid in config["federated"]],
         parameters=class_counts,

@@ -115,7 +115,7 @@ EXPERIMENT = Experiment(
             "compare BN with coupling norm BN and LN with coupling norm scalar, which differ in "
             "both.",
             "interpolation": "log-likelihood from test images of one class (left) to the other "
-            "(right). A flow that tells mixtures from images falls in the middle.",
+            "(right). It falls in the middle if the flow tells mixtures from images.",
             "curves": "bits per dimension of training (dotted) and validation images (line), lower "
             "is better, every seed; marker: the epoch whose weights are kept. How far each norm "
             "gets on random (left) and on label-pure batches (right).",
@@ -124,7 +124,7 @@ EXPERIMENT = Experiment(
         drawn=drawn,
         supplement=FIGURES[1:],
         inputs=inputs,
-        sentence="Log-likelihood of images between two classes: a flow that tells real from "
-        "interpolated images falls in the middle.",
+        sentence="Log-likelihood of mixtures of two images, from one class to the other: it falls "
+        "in the middle if the flow tells real from interpolated images.",
     ),
 )

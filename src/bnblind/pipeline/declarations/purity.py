@@ -67,10 +67,10 @@ EXPERIMENT = Experiment(
         figures={"curves": "{comparison}"},
         captions={
             "curves": "test accuracy, and the share of the squared gradient that BN blocks, "
-            "against the purity of the training batches. Open, left: exactly as many samples of "
-            "other classes in every batch. Black: of the first-order term alone, what centering "
-            "blocks, measured at y0 = 0 and as T7 states. What BN blocks grows steadily with "
-            "purity; accuracy falls at the end alone.",
+            "against the purity of the training batches. Open marks (left): every batch has the "
+            "same number of samples of other classes. Black (right): the share of the first-order "
+            "term that centering blocks, as measured at y0 = 0 and as T7 states. What BN blocks "
+            "grows steadily with purity; accuracy falls only at the end.",
         },
         drawn=lambda config: [
             ("curves", {"comparison": cell.comparison(cell.identity)})

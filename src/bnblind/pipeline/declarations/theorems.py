@@ -56,17 +56,17 @@ EXPERIMENT = Experiment(
         captions={
             "terms": "What becomes of each Taylor term's gradient at each norm, whatever the loss: "
             "the smallest and the largest share that passes, at the largest eps, y0 = 0. Blocked: "
-            "at most 1e-12 of it passes; leaks: at most .01; passes: all of it. BN blocks the "
-            "first order, and the diagonal but for a leak; no other norm does.",
+            "at most 1e-12 of its length passes; leaks: at most .01; passes: all of it. BN blocks "
+            "the first order, and the diagonal but for a leak; no other norm blocks both.",
             "hessians": "What passes BN of the second-order terms if the entries of the Hessian "
             "are random and uncorrelated, for batches of n samples and D features. Most of the "
-            "second order passes then, of independent features more the larger n and D are.",
+            "second order passes then; with independent features, the more the larger n and D.",
             "passing": "The same loss by loss and by eps. The categories do not depend on the "
             "loss; eps > 0 makes the diagonal leak.",
             "points": "The same at eps = 0 for three expansion points, over all losses. BN blocks "
             "the first-order term and the diagonal at each.",
             "closed_forms": "Autograd's gradient against the closed form of each theorem: a "
-            "point per case. They agree to rounding, about 1e-16.",
+            "point per case. They agree to rounding.",
             "leak": "Leak of the Hessian's diagonal, measured channel by channel, and the curve "
             "that T2 states. It is small unless the channel's variance is near eps.",
         },

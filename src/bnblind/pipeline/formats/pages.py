@@ -8,10 +8,10 @@ import jinja2
 from markupsafe import Markup, escape
 
 CONVENTION = (
-    "In figures, small marks are seeds, large marks and lines their means, bars and bands 95 % t "
-    "intervals over the seeds, as in the ledger; a cross is a run that diverged, which counts as "
-    "chance. In tables, intervals stand in brackets. Where nothing else is said, test accuracy is "
-    "that in evaluation mode, mean of the last three epochs."
+    "In figures, small marks are seeds, and large marks and lines are their means. Bars and bands "
+    "are 95 % t intervals over the seeds, as in the ledger. A cross is a run that diverged; it "
+    "counts as chance. In tables, intervals stand in brackets. Unless stated otherwise, test "
+    "accuracy is measured in evaluation mode and averaged over the last three epochs."
 )
 """How uncertainty is shown, everywhere."""
 

@@ -9,7 +9,7 @@ from latex2mathml.converter import convert
 from nbformat import NotebookNode
 
 Contents = list[tuple[str, str]]
-"""Anchor and text of the headings of second order."""
+"""Anchor and text of the headings of second and third order."""
 
 _BOX = '<div class="scroll" tabindex="0" role="group"'
 _ORDINARY = {"cell", "feed", "grid", "job", "round", "row"}
@@ -37,7 +37,7 @@ class _Html(mistune.HTMLRenderer):
         name = anchor(plain)
         self.anchors[name] = number = self.anchors.get(name, 0) + 1
         name += f"-{number}" if number > 1 else ""
-        if level == 2:
+        if level in (2, 3):
             self.contents.append((name, plain))
         return f'<h{level} id="{name}">{text}</h{level}>\n'
 

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,15 @@ READABLE = 8.8
 _WIDTH = re.compile(rb'<svg[^>]* width="([0-9.]+)pt"')
 _TEXT = re.compile(rb"font-size: ([0-9.]+)px")
 """Matplotlib's pixels are the picture's points."""
+
+
+_CAPTION = re.compile(r"<dc:description>(.*?)</dc:description>", re.DOTALL)
+
+
+def caption_of(svg: bytes) -> str:
+    """The caption that a published figure carries."""
+    found = _CAPTION.search(svg.decode())
+    return unescape(found[1]) if found else ""
 
 
 def readable_width(svg: bytes) -> str:
@@ -73,10 +82,11 @@ def source_text(rule: str, configuration: Mapping[str, Any], inputs: Iterable[Pa
     return json.dumps({"rule": rule, "configuration": dict(configuration), "inputs": hashes})
 
 
-def figure_bytes(figure: Figure, suffix: str, source: str = "") -> bytes:
-    """The figure in the format ``suffix``, the same bytes at every call."""
+def figure_bytes(figure: Figure, suffix: str, source: str = "", caption: str = "") -> bytes:
+    """The figure in the format ``suffix``, the same bytes at every call; SVG holds the caption."""
     buffer = io.BytesIO()
     told = {SOURCE_KEYS[suffix]: source} if source else {}
+    told |= {"Description": caption} if caption and suffix == "svg" else {}
     figure.savefig(buffer, format=suffix, metadata=_METADATA[suffix] | told)
     return buffer.getvalue()
 
@@ -95,7 +105,7 @@ def publish_figure(
         caption: one sentence on what to see.
     """
     source = os.environ.get(SOURCE, "")
-    pictures = {suffix: figure_bytes(figure, suffix, source) for suffix in _METADATA}
+    pictures = {suffix: figure_bytes(figure, suffix, source, caption) for suffix in _METADATA}
     table = drawn.to_csv(index=False, lineterminator="\n").encode()
     publish(
         {Path(figures) / f"{stem}.{suffix}": c for suffix, c in {**pictures, "csv": table}.items()}

@@ -1,6 +1,7 @@
 """Step: judge the claims by this run's results."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ def against_tolerance(row: Mapping[str, Any]) -> list[float]:
     away = [sign * (value - row["tolerance"]) for value in (low, row["value"], high)]
     scale = max(map(abs, away)) or 1.0
     return [round(50 + 46 * distance / scale, 2) for distance in away]
+
+
+def in_runs(numbers: Iterable[int]) -> str:
+    """The same numbers, those that follow each other by their ends: ``5, 50 to 59``."""
+    runs = groupby(enumerate(sorted(numbers)), key=lambda at: at[1] - at[0])
+    ends = [[number for _, number in run] for _, run in runs]
+    return ", ".join(f"{run[0]} to {run[-1]}" if run[1:] else str(run[0]) for run in ends)
 
 
 def main(argv: list[str]) -> None:
@@ -60,6 +68,7 @@ def main(argv: list[str]) -> None:
         profile=args.profile,
         rows=rows,
         marks={row["id"]: against_tolerance(row) for row in rows if row["interval"]},
+        seeds={row["id"]: in_runs(row["seeds"] or ()) for row in rows},
         theorems=named,
     )
     verdicts = {row["id"]: {key: row[key] for key in ("value", "verdict")} for row in rows}

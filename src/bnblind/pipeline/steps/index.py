@@ -7,7 +7,7 @@ from pathlib import Path
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.ledger import read_ledger
 from bnblind.pipeline.formats.pages import fill
-from bnblind.pipeline.formats.publishing import readable_width
+from bnblind.pipeline.formats.publishing import caption_of, readable_width
 from bnblind.pipeline.formats.seal import read_sealed_json
 from bnblind.pipeline.ledger import counts
 from bnblind.pipeline.options import parse
@@ -15,13 +15,14 @@ from bnblind.pipeline.options import parse
 PLACES = ("headline", "abstract", "beyond", "scope")
 
 
-def pictures(figures: Iterable[Path], folder: Path) -> dict[str, str]:
-    """Of each figure of this run, by its stem below ``folder``: the width at which it is readable.
-    Those of an earlier run may lie beside them.
+def pictures(figures: Iterable[Path], folder: Path) -> dict[str, dict[str, str]]:
+    """Of each figure of this run, by its stem below ``folder``: the width at which it is readable,
+    and its caption. Those of an earlier run may lie beside them.
     """
+    found = {path.relative_to(folder).with_suffix(""): path.read_bytes() for path in figures}
     return {
-        path.relative_to(folder).with_suffix("").as_posix(): readable_width(path.read_bytes())
-        for path in figures
+        stem.as_posix(): {"width": readable_width(svg), "caption": caption_of(svg)}
+        for stem, svg in found.items()
     }
 
 
