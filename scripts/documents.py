@@ -61,9 +61,9 @@ def verdicts() -> str:
     for claim in (row for row in ledger if "." not in row["id"]):
         own = [row for row in ledger if row["id"].startswith(f"{claim['id']}.")]
         run = [row for row in own if row["value"] is not None]
-        held = f"{sum(row['verdict'] == REPRODUCED for row in run)} of {len(run)}"
-        rows.append([claim["id"], claim["claim"], f"**{claim['verdict']}**", held])
-    return "\n".join(table(["", "claim", "verdict", "rows that hold"], rows))
+        held = f"{sum(row['verdict'] == REPRODUCED for row in run)}/{len(run)}"
+        rows.append([f"{claim['id']}: {claim['claim']}", f"**{claim['verdict']}**", held])
+    return "\n".join(table(["claim", "verdict", "rows that hold"], rows))
 
 
 def accuracies() -> list[str]:

@@ -85,6 +85,13 @@ def test_recalibration_is_of_a_copy_and_of_all_data(digits: Dataset) -> None:
     torch.testing.assert_close(fresh[2].running_mean, hidden.mean(0), rtol=1e-4, atol=1e-5)
 
 
+def test_a_round_is_not_left_half_done(digits: Dataset) -> None:
+    """Within it a client's network is trained, which is not what a checkpoint holds."""
+    trainer = FederatedTrainer(CELL, 0, digits)
+    trainer.after_step = pytest.fail
+    trainer.advance()
+
+
 def test_a_run_goes_on_to_the_same_bits(digits: Dataset) -> None:
     straight, second = (FederatedTrainer(CELL, 3, digits) for _ in range(2))
     straight.advance()

@@ -281,6 +281,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, few: Dataset, trained: list
                 *("--settings", json.dumps(settings), "--prepared", str(folder / "prepared")),
                 *("--weights", str(folder / "weights")),
                 *("--measures", str(folder / f"{name}.m"), "--plane", str(folder / f"{name}.p")),
+                *("--checkpoint", str(folder / "checkpoint")),
             ]
         )
     return folder

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -36,6 +37,9 @@ from tests.helpers.training import finished
 from tests.library.test_blocking import BLOCKED
 
 PROBING = Probing(("label", "random"), 32, 2)
+
+NAMES = ("prepared", "weights", "terms", "blocked", "checkpoint")
+"""Of the step's files."""
 
 
 def cell(model: str, norm: str, seeds: tuple[int, ...] = (0,)) -> NetworkCell:
@@ -246,7 +250,7 @@ def test_the_step_splits_the_networks_at_their_own_seeds_batches(
     (tmp_path / "prepared").write_bytes(dataset_bytes(digits, {}))
     (tmp_path / "weights").write_bytes(weights_bytes(trained))
     probing = {"batchings": ["random"], "batch_size": 32, "batches": 1}
-    options = {name: str(tmp_path / name) for name in ("prepared", "weights", "terms", "blocked")}
+    options = {name: str(tmp_path / name) for name in NAMES}
     words = [word for name, path in options.items() for word in (f"--{name}", path)]
     step.main(["--settings", json.dumps(probing), *words])
     terms = pd.read_parquet(tmp_path / "terms").set_index(["seed", "epoch"])
@@ -261,6 +265,43 @@ def test_the_step_splits_the_networks_at_their_own_seeds_batches(
         assert own["y.diag.diag"] == pytest.approx(split.diag.square().sum().item(), rel=1e-12)
         passing = blocked(split.total, split.y).layer().passing.item()
         assert shares.loc[(run.seed, 1), "passing"] == pytest.approx(passing, rel=1e-9)
+
+
+def test_an_interrupted_step_splits_no_network_twice(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And ends with the bytes of one that was not, unless what it had kept is of another job."""
+    settings = cell("head", "bn", seeds=(3, 4))
+    trained = [(settings, finished(NetworkTrainer(settings, seed, digits))) for seed in (3, 4)]
+    (tmp_path / "prepared").write_bytes(dataset_bytes(digits, {}))
+    (tmp_path / "weights").write_bytes(weights_bytes(trained))
+    split_rows, split = step.split_rows, list[int]()
+
+    def run(batches: int, stop: int = 0) -> bytes:
+        def counted(*args: Any) -> Any:
+            if len(split) == stop > 0:
+                raise KeyboardInterrupt
+            split.append(args[0]["seed"])
+            return split_rows(*args)
+
+        monkeypatch.setattr(step, "split_rows", counted)
+        split.clear()
+        probing = {"batchings": ["label"], "batch_size": 32, "batches": batches}
+        words = [word for name in NAMES for word in (f"--{name}", str(tmp_path / name))]
+        step.main(["--settings", json.dumps(probing), *words])
+        return (tmp_path / "terms").read_bytes() + (tmp_path / "blocked").read_bytes()
+
+    whole = run(1)
+    assert len(split) == 4
+    assert not [*tmp_path.glob("checkpoint*")]
+    with pytest.raises(KeyboardInterrupt):
+        run(1, stop=3)
+    assert run(1) == whole
+    assert split == [4]
+    with pytest.raises(KeyboardInterrupt):
+        run(2, stop=3)
+    assert run(1) == whole
+    assert len(split) == 4, "what another job has kept was taken"
 
 
 def test_places_run_evenly_from_the_first_norm_to_the_last() -> None:
@@ -278,7 +319,7 @@ def test_the_step_leaves_out_norms_that_are_not_asked_for(digits: Dataset, tmp_p
         run = finished(NetworkTrainer(own, 3, digits))
         (tmp_path / norm).write_bytes(weights_bytes([(own, run)]))
     probing = {"batchings": ["label"], "batch_size": 32, "batches": 1, "norms": ["bn"]}
-    options = {name: str(tmp_path / name) for name in ("prepared", "terms", "blocked")}
+    options = {name: str(tmp_path / name) for name in NAMES if name != "weights"}
     words = [word for name, path in options.items() for word in (f"--{name}", path)]
     weights = ["--weights", *(str(tmp_path / norm) for norm in ("ln", "bn"))]
     step.main(["--settings", json.dumps(probing), *words, *weights])

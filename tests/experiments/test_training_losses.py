@@ -138,13 +138,16 @@ def test_the_split_is_of_it(digits: Dataset) -> None:
     assert found.remainder.abs().max() < 1e-11
 
 
+STEP_FILES = ("prepared", "weights", "terms", "blocked", "checkpoint")
+
+
 def test_the_step_splits_and_probes_by_the_cells_own_loss(digits: Dataset, tmp_path: Path) -> None:
     settings = cell()
     run = finished(NetworkTrainer(settings, 3, digits))
     (tmp_path / "prepared").write_bytes(dataset_bytes(digits, {}))
     (tmp_path / "weights").write_bytes(weights_bytes([(settings, run)]))
     probing = {"batchings": ["random"], "batch_size": 32, "batches": 1}
-    options = {name: str(tmp_path / name) for name in ("prepared", "weights", "terms", "blocked")}
+    options = {name: str(tmp_path / name) for name in STEP_FILES}
     paths = [word for name, path in options.items() for word in (f"--{name}", path)]
     step.main(["--settings", json.dumps(probing), *paths])
     terms, shares = (pd.read_parquet(tmp_path / name) for name in ("terms", "blocked"))

@@ -5,15 +5,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import bnblind.pipeline.checkpoint as checkpoint_module
 from bnblind.errors import BadInput, Diverged
 from bnblind.experiments.cells import Cell
 from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.networks import training
 from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.models import build_model
 from bnblind.experiments.networks.training import NetworkTrainer
 from bnblind.experiments.runs import Run
 from bnblind.experiments.trainer import Trainer
@@ -53,29 +57,52 @@ def results(trained: list[tuple[Cell, Run]]) -> list[object]:
     return [(cell, run.seed, run.metrics, run.batch_order) for cell, run in trained]
 
 
-@pytest.mark.parametrize("epochs_done", [1, 2, 3])
-def test_an_interrupted_job_ends_with_the_same_bits(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs_done: int
-) -> None:
-    """Interrupted in the first seed, between the seeds, and in the second."""
-    checkpoint = Checkpoint(tmp_path / "c", "this job", interval=0)
-    save, saved = Checkpoint.save, []
+STEPS = 20
+"""Label-pure batches of 64 in an epoch."""
+SAVES = STEPS + 1
+"""One after each step, one after the epoch."""
+
+
+def interrupt_after(saves: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Stop the job once after so many saves; the epochs in which all of them were made."""
+    save, saved = Checkpoint.save, list[int]()
 
     def interrupting_save(self: Checkpoint, finished: list[Run], trainer: Trainer) -> None:
         save(self, finished, trainer)
         saved.append(trainer.epoch)
-        if len(saved) == epochs_done:
+        if len(saved) == saves:
             raise Interrupted
 
     monkeypatch.setattr(Checkpoint, "save", interrupting_save)
-    with pytest.raises(Interrupted):
-        train_cells([CELL], digits, checkpoint)
-    resumed = train_cells([CELL], digits, checkpoint)
-    assert len(saved) == CELL.epochs * len(CELL.seeds), "an epoch was trained twice"
+    return saved
 
-    uninterrupted = [(CELL, finished(NetworkTrainer(CELL, seed, digits))) for seed in CELL.seeds]
+
+@pytest.mark.parametrize("saves", [1, STEPS, SAVES, SAVES + 7, 2 * SAVES, 3 * SAVES - 1, 3 * SAVES])
+@pytest.mark.parametrize("augment", ["none", "crop_flip"])
+def test_an_interrupted_job_ends_with_the_same_bits(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int, augment: str
+) -> None:
+    """Interrupted within an epoch, after its last step, between epochs, between the seeds and in
+    the second; with a network that draws random numbers in every step.
+    """
+    monkeypatch.setattr(
+        training, "build_model", lambda *args, **options: with_dropout(*args, **options)
+    )
+    cell = dataclasses.replace(CELL, augment=augment)
+    checkpoint = Checkpoint(tmp_path / "c", "this job", interval=0)
+    saved = interrupt_after(saves, monkeypatch)
+    with pytest.raises(Interrupted):
+        train_cells([cell], digits, checkpoint)
+    resumed = train_cells([cell], digits, checkpoint)
+    assert len(saved) == SAVES * cell.epochs * len(cell.seeds), "a step was trained twice"
+
+    uninterrupted = [(cell, finished(NetworkTrainer(cell, seed, digits))) for seed in cell.seeds]
     assert results(resumed) == results(uninterrupted)
     assert weights_bytes(resumed) == weights_bytes(uninterrupted)
+
+
+def with_dropout(*args: Any, **options: Any) -> nn.Module:
+    return nn.Sequential(nn.Dropout(0.3), build_model(*args, **options))
 
 
 def test_a_finished_run_is_written_once(
@@ -93,7 +120,7 @@ def test_a_finished_run_is_written_once(
     cell = dataclasses.replace(CELL, seeds=(0, 1, 2))
     train_cells([cell], digits, Checkpoint(tmp_path / "c", "job", interval=0))
     assert [name for name in written if name != "c"] == ["c.0", "c.1"]
-    assert written.count("c") == cell.epochs * 3
+    assert written.count("c") == SAVES * cell.epochs * 3
     checkpoint = Checkpoint(tmp_path / "c", "job")
     assert checkpoint.load() is not None
     checkpoint.remove()

@@ -3,6 +3,7 @@
 for experiment in RUNNING.values():
     if computing := experiment.computing:
         grid = ["{grid}"] if computing.of_networks else []
+        resumed = " --checkpoint {log:q}.checkpoint" if computing.of_networks else ""
 
         rule:
             name:
@@ -24,4 +25,4 @@ for experiment in RUNNING.values():
                 step=computing.step,
                 settings=settings_of(experiment),
             shell:
-                step("{params.step:q} --settings {params.settings:q}")
+                step("{params.step:q} --settings {params.settings:q}" + resumed)

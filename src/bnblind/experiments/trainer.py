@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from bnblind.errors import Diverged
@@ -13,10 +14,12 @@ from bnblind.experiments.batching import Batches, make_batches, order_hash
 from bnblind.experiments.cells import Cell
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.optimizers import Optimizer, build_optimizer
-from bnblind.experiments.randomness import global_stream, stream
+from bnblind.experiments.randomness import global_stream, random_state, set_random_state, stream
 from bnblind.experiments.runs import Run, Weights, by_part
 
 Row = dict[str, Any]
+Step = tuple[Tensor, dict[str, Tensor]]
+"""Its loss, and what else is recorded of it; scalars."""
 
 
 class Samples(Protocol):
@@ -29,8 +32,9 @@ class Trainer(ABC):
     """One seed of a cell, trained one epoch at a time.
 
     Nothing carries over from epoch to epoch but the weights, the optimizer's state and the
-    results: each epoch's batches come from a stream of their own. So a trainer that is given
-    another's :meth:`state` goes on to the same bits.
+    results: each epoch's batches come from a stream of their own. Within an epoch, what its steps
+    have recorded carries over, and the global generator. So a trainer that is given another's
+    :meth:`state`, which may be taken in ``after_step``, goes on to the same bits.
 
     Args:
         labels: (N,) of the training samples, which the batching sorts into batches.
@@ -41,6 +45,9 @@ class Trainer(ABC):
         self.run, self.epoch, self.name = Run(seed), 0, cell.name(seed)
         self.planned, self.labels, self.model = cell, labels, model
         self.optimizers = self.new_optimizers()
+        self.after_step: Callable[[], object] = lambda: None
+        self.steps: list[Step] = []  # of an epoch under way
+        self.random: Weights = {}  # the global generators' states where it is taken up
         self.measure()
 
     def networks_by_optimizer(self) -> Mapping[str, nn.Module]:
@@ -82,7 +89,7 @@ class Trainer(ABC):
 
     @property
     def finished(self) -> bool:
-        return self.epoch >= self.planned.epochs
+        return self.epoch >= self.planned.epochs and not self.steps
 
     def advance(self) -> None:
         """Train and measure one more epoch.
@@ -90,11 +97,13 @@ class Trainer(ABC):
         Raises:
             Diverged: a batch's loss, or what is measured, is not finite.
         """
-        self.epoch += 1
+        self.epoch += not self.steps
         batches = self.epoch_batches()
-        self.run.batch_order = order_hash(self.run.batch_order, batches)
+        if not self.steps:
+            self.run.batch_order = order_hash(self.run.batch_order, batches)
         self.model.train()
         self.record_steps(self.train_on(batches))
+        self.steps = []
         self.measure()
 
     def epoch_batches(self) -> Batches:
@@ -114,15 +123,21 @@ class Trainer(ABC):
         Args:
             part: of the epoch, whose random numbers are its own.
         """
-        inputs, found = self.inputs(), list[tuple[Tensor, dict[str, Tensor]]]()
+        inputs, found = self.inputs(), [] if part else self.steps
+        for batch in batches[: len(found)]:
+            inputs[batch]  # augmentation draws anew what it drew
         with global_stream(self.run.seed, "steps", self.epoch, *part):  # dropout draws from it
-            for batch in batches:
+            set_random_state(self.random)
+            self.random = {}
+            for batch in batches[len(found) :]:
                 loss, recorded = self.loss(inputs, batch)
                 self.zero_grad()
                 loss.backward()
                 for optimizer in self.optimizers.values():
                     optimizer.step()
                 found.append((loss.detach(), recorded))
+                if not part:
+                    self.after_step()
         # Numbers are read at the end: a GPU would have to finish each step for it.
         totals = dict[str, float]()
         for step, (batch, (loss, recorded)) in enumerate(zip(batches, found, strict=True)):
@@ -148,21 +163,39 @@ class Trainer(ABC):
         return {name: tensor.detach().clone().cpu() for name, tensor in state}
 
     def state(self) -> Weights:
-        """What the next epochs depend on, besides the run: weights, buffers, the optimizers'."""
-        model = {f"model/{name}": value.cpu() for name, value in self.model.state_dict().items()}
-        return model | {
-            f"optimizer of {part}/{name}": tensor.cpu()
-            for part, optimizer in self.optimizers.items()
-            for name, tensor in optimizer.state().items()
-        }
+        """What comes next depends on, besides the run: weights, buffers, the optimizers', and of an
+        epoch under way what its steps recorded and the generators' states.
+        """
+        parts = {"model": self.model.state_dict()}
+        parts |= {f"optimizer of {name}": own.state() for name, own in self.optimizers.items()}
+        if self.steps:
+            losses, recorded = zip(*self.steps, strict=True)
+            parts["losses"] = {"": torch.stack(losses)}
+            # Numbered, since the order of names is that in which they are recorded.
+            parts["recorded"] = {
+                f"{place}/{name}": torch.stack([step[name] for step in recorded])
+                for place, name in enumerate(recorded[0])
+            }
+            parts["random"] = random_state()
+        return {f"{part}/{n}": t.cpu() for part, own in parts.items() for n, t in own.items()}
 
     def resume(self, state: Weights, run: Run, epoch: int) -> None:
-        """Go on after ``epoch`` of another trainer of the same cell and seed."""
+        """Go on after ``epoch``, or within it, of another trainer of the same cell and seed."""
         parts = by_part(state)
         self.model.load_state_dict(parts["model"])
         for part, optimizer in self.optimizers.items():
             optimizer.load(parts.get(f"optimizer of {part}", {}))
         self.run, self.epoch = run, epoch
+        if "losses" in parts:
+            recorded = {
+                name.split("/", 1)[1]: own
+                for name, own in sorted(parts.get("recorded", {}).items())
+            }
+            self.steps = [
+                (loss, {name: own[place] for name, own in recorded.items()})
+                for place, loss in enumerate(parts["losses"][""])
+            ]
+            self.random = parts["random"]
 
 
 @dataclass(frozen=True)

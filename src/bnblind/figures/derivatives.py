@@ -72,6 +72,7 @@ def terms_along_training(splits: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd
     lengths = pd.concat([_lengths(terms, term) for term in TERM_COLORS], ignore_index=True)
     keys = ["network", "norm", "term", "epoch"]
     drawn = lengths.groupby(keys, sort=False)[["arrives", "passes"]].mean().reset_index()
+    highest = drawn[["arrives", "passes"]].to_numpy().max()
     cases = [(name, norm) for name in splits for norm in norms_in(where(drawn, network=name))]
     columns = min(5, len(cases))
     rows = -(-len(cases) // columns)
@@ -81,7 +82,7 @@ def terms_along_training(splits: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd
     for axes, (name, norm) in zip(panels.flat, cases, strict=False):
         _draw_terms(axes, where(drawn, network=name, norm=norm))
         log_scale(axes, "y")
-        axes.set_ylim(FLOOR / 3, 5)
+        axes.set_ylim(FLOOR / 3, max(3, 2 * highest))
         axes.set_title(f"{name}, {LOOKS[norm].label}".replace(", ", ",\n"), fontsize=7)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))

@@ -1,4 +1,4 @@
-"""Checkpoints of a training job, so that an interrupted one goes on where it was.
+"""Checkpoints of a job, so that an interrupted one goes on where it was.
 
 A checkpoint lies outside the job's declared outputs, which Snakemake would remove with it. It
 names the settings, data and code that it belongs to, and is taken up only by a job of the
@@ -7,10 +7,11 @@ same; to the last bit, the job then ends as if it had never been interrupted.
 
 import fcntl
 import hashlib
+import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
@@ -26,15 +27,17 @@ from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.tensors import read_tensors, tensors_bytes
 
 
-def identity_of(settings: str, data: Path) -> str:
-    """A hash of all that a job's bits depend on: settings, data, code, libraries, numerics."""
+def identity_of(settings: str, *files: Path) -> str:
+    """A hash of all that a job's bits depend on: settings, the files that it reads, code that is
+    loaded, libraries, numerics.
+    """
     modules = {n: m for n, m in sys.modules.items() if n.split(".")[0] == "bnblind"}
-    files = {str(m.__file__) for m in modules.values() if m.__file__}
+    code = {str(m.__file__) for m in modules.values() if m.__file__}
     numerics = {name: os.environ.get(name) for name in environment(DEFAULT, 1)}
-    contents = [settings.encode(), data.read_bytes(), repr(numerics).encode()]
-    contents.append(torch.__version__.encode())
-    contents += [Path(file).read_bytes() for file in sorted(files)]
-    digests = (hashlib.sha256(content).digest() for content in contents)
+    told = [settings.encode(), repr(numerics).encode(), torch.__version__.encode()]
+    digests = [hashlib.sha256(content).digest() for content in told]
+    for file in (*files, *map(Path, sorted(code))):
+        digests.append(hashlib.sha256(file.read_bytes()).digest())
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
@@ -49,6 +52,39 @@ def exclusive_lock(path: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise BadInput(f"another process is using {path}; wait for it or stop it") from error
         yield
+
+
+class Pieces:
+    """What a job of the given ``identity`` computes piece by piece, rows of numbers and texts; each
+    piece is kept in a file beside ``path``, so that an interrupted job computes none twice. Code
+    that a piece depends on is loaded before it is asked for.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self.path, self.identity, self.number = path, identity, 0
+
+    def next(self, compute: Callable[[], Any]) -> Any:
+        """The next piece: as it was kept, or else what ``compute`` returns, which is then kept."""
+        path = self.path.with_name(f"{self.path.name}.{self.number}")
+        identity = identity_of(self.identity)
+        self.number += 1
+        try:
+            kept, rows = json.loads(path.read_bytes())
+            if kept == identity:
+                return rows
+        except (OSError, ValueError, TypeError):
+            pass
+        content = json.dumps([identity, compute()])
+        publish({path: content.encode()})
+        return json.loads(content)[1]
+
+    def remove(self) -> None:
+        _remove_numbered(self.path)
+
+
+def _remove_numbered(path: Path) -> None:
+    for numbered in path.parent.glob(f"{escape(path.name)}.[0-9]*"):
+        numbered.unlink(missing_ok=True)
 
 
 class Checkpoint:
@@ -121,5 +157,5 @@ class Checkpoint:
         return [*finished, run], description["epoch"], state
 
     def remove(self) -> None:
-        for path in (self.path, *self.path.parent.glob(f"{escape(self.path.name)}.[0-9]*")):
-            path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+        _remove_numbered(self.path)

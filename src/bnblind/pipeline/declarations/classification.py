@@ -25,7 +25,11 @@ SECTION = keys.grids(
         "model": keys.name("model", "network, see `src/bnblind/experiments/networks/models.py`"),
         "loss": keys.default(keys.name("loss", "training loss"), NetworkCell.loss),
         "init": keys.default(
-            keys.name("init", "how the weights start: as torch does, or `he` (He et al. 2015)"),
+            keys.name(
+                "init",
+                "how the weights start: as torch does, `he` (He et al. 2015), or `vgg`, as the "
+                "authors' VGG-11: `he`, and fully connected layers from N(0, .01)",
+            ),
             NetworkCell.init,
         ),
         "split": keys.default(

@@ -1,7 +1,8 @@
 """Step: how well the penultimate features of a grid's networks separate the classes."""
 
-from collections.abc import Iterator
+import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -9,6 +10,7 @@ from torch import nn
 from bnblind.experiments.datasets import Dataset, Part
 from bnblind.experiments.networks.models import kept_model
 from bnblind.experiments.networks.separability import embed, measures, modes_of, penultimate
+from bnblind.pipeline.checkpoint import Pieces, identity_of
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.prepared import read_dataset
 from bnblind.pipeline.formats.tables import table_bytes
@@ -24,25 +26,35 @@ def measured_part(data: Dataset, count: int | None) -> Dataset:
     return replace(data, train=data.train.first(few), test=data.test.first(few))
 
 
-def measure_rows(model: nn.Module, data: Dataset, batch_size: int, seed: int) -> Iterator[Row]:
-    for mode in modes_of(model):
-        for metric, value in measures(model, data, mode, batch_size, seed).items():
-            yield {"mode": mode, "metric": metric, "value": value}
+def measure_rows(model: nn.Module, data: Dataset, batch_size: int, seed: int) -> list[Row]:
+    return [
+        {"mode": mode, "metric": metric, "value": value}
+        for mode in modes_of(model)
+        for metric, value in measures(model, data, mode, batch_size, seed).items()
+    ]
 
 
-def plane_rows(model: nn.Module, part: Part, seed: int) -> Iterator[Row]:
+def plane_rows(model: nn.Module, part: Part, seed: int) -> list[Row]:
     """t-SNE of a part's features in evaluation mode, one row per sample."""
     features = penultimate(model, part, "eval", len(part.labels), seed).double().numpy()
-    for sample, (x, y) in enumerate(embed(features, seed).tolist()):
-        yield {"sample": sample, "label": part.labels[sample].item(), "x": x, "y": y}
+    return [
+        {"sample": sample, "label": part.labels[sample].item(), "x": x, "y": y}
+        for sample, (x, y) in enumerate(embed(features, seed).tolist())
+    ]
 
 
 def main(argv: list[str]) -> None:
     args = parse(
-        __name__, argv, settings="settings", file="prepared measures plane", files="weights"
+        __name__,
+        argv,
+        settings="settings",
+        file="prepared checkpoint measures plane",
+        files="weights",
     )
 
     data, tsne = read_dataset(args.prepared), args.settings["tsne"]
+    identity = identity_of(json.dumps(args.settings), args.prepared, *args.weights)
+    pieces = Pieces(args.checkpoint, identity)
     shown = data.test.first(tsne["samples"])
     few = measured_part(data, args.settings.get("measured"))
     measured: list[Row] = []
@@ -52,9 +64,11 @@ def main(argv: list[str]) -> None:
             if row["epoch"] not in (0, cell.epochs):
                 continue
             model = kept_model(cell, data, weights)
-            found = measure_rows(model, few, cell.batch_size, row["seed"])
-            measured += [row | values for values in found]
+            found = partial(measure_rows, model, few, cell.batch_size, row["seed"])
+            measured += [row | values for values in pieces.next(found)]
             if row["epoch"] and row["norm"] in tsne["norms"] and row["seed"] == tsne["seed"]:
-                plane += [row | values for values in plane_rows(model, shown, row["seed"])]
+                placed = partial(plane_rows, model, shown, row["seed"])
+                plane += [row | values for values in pieces.next(placed)]
         print(f"{path}: {len(measured)} measures so far", flush=True)
     publish({args.measures: table_bytes(measured), args.plane: table_bytes(plane)})
+    pieces.remove()

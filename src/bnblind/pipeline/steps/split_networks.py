@@ -1,14 +1,21 @@
 """Step: the Taylor split and the blocked share at every norm layer of a grid's networks."""
 
 import copy
+import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
+from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.losses import training_loss
 from bnblind.experiments.networks.splitting import Probing, describe, split_at, trained_model
+from bnblind.experiments.runs import Weights
+from bnblind.norms import norm_class
 from bnblind.norms.bn import BatchNorm
+from bnblind.pipeline.checkpoint import Pieces, identity_of
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.prepared import read_dataset
 from bnblind.pipeline.formats.tables import table_bytes
@@ -39,12 +46,33 @@ def blocked_rows(model: nn.Module, images: Tensor, labels: Tensor, loss: str) ->
         yield {str(name): value for name, value in row.items()}
 
 
+def split_rows(
+    key: Row, cell: NetworkCell, weights: Weights, data: Dataset, probing: Probing
+) -> dict[str, list[Row]]:
+    """The ``terms`` and what is ``blocked`` in one network, at one epoch of its training."""
+    model = trained_model(cell, data, weights).double()
+    terms: list[Row] = []
+    blocked: list[Row] = []
+    for batching, number, images, labels in probing.draw(data.train, key["seed"]):
+        where, images = {**key, "probed": batching, "batch": number}, images.double()
+        found = term_rows(model, probing.places(model), images, labels, cell.loss)
+        terms += [where | row for row in found]
+        blocked += [where | row for row in blocked_rows(model, images, labels, cell.loss)]
+    return {"terms": terms, "blocked": blocked}
+
+
 def main(argv: list[str]) -> None:
     args = parse(
-        __name__, argv, settings="settings", file="prepared terms blocked", files="weights"
+        __name__,
+        argv,
+        settings="settings",
+        file="prepared checkpoint terms blocked",
+        files="weights",
     )
 
     data = read_dataset(args.prepared)
+    identity = identity_of(json.dumps(args.settings), args.prepared, *args.weights)
+    pieces = Pieces(args.checkpoint, identity)
     norms = args.settings.pop("norms", None)
     probing = Probing(**args.settings)
     terms: list[Row] = []
@@ -53,13 +81,10 @@ def main(argv: list[str]) -> None:
         for key, cell, weights in kept_networks(path):
             if norms is not None and cell.norm not in norms:
                 continue
-            model = trained_model(cell, data, weights).double()
-            for batching, number, images, labels in probing.draw(data.train, key["seed"]):
-                where = {**key, "probed": batching, "batch": number}
-                images = images.double()
-                found = term_rows(model, probing.places(model), images, labels, cell.loss)
-                terms += [where | row for row in found]
-                shares = blocked_rows(model, images, labels, cell.loss)
-                blocked += [where | row for row in shares]
+            norm_class(cell.norm)  # loads its code now
+            found = pieces.next(partial(split_rows, key, cell, weights, data, probing))
+            terms += found["terms"]
+            blocked += found["blocked"]
         print(f"{path}: {len(terms)} splits so far", flush=True)
     publish({args.terms: table_bytes(terms), args.blocked: table_bytes(blocked)})
+    pieces.remove()

@@ -51,9 +51,11 @@ def train_all(
     for cell, seed in planned[len(runs) :]:
         trainer = start(cell, seed)
         if state:
-            print(f"{trainer.name}: going on after epoch {epoch}", flush=True)
             trainer.resume(state, finished[-1], epoch)
+            within = f"step {len(trainer.steps)} of " if trainer.steps else ""
+            print(f"{trainer.name}: going on after {within}epoch {epoch}", flush=True)
             state = None
+        trainer.after_step = partial(checkpoint.save_if_due, runs, trainer)
         try:
             while not trainer.finished:
                 trainer.advance()
