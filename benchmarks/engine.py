@@ -21,7 +21,7 @@ from memory import peak
 from timing import Call, Spread, ratio, rounds
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import densenet121, mobilenet_v2, resnet18
+from torchvision.models import densenet121, efficientnet_b0, mobilenet_v2, resnet18, resnet50
 from torchvision.models.vgg import cfgs, make_layers
 
 import bnblind
@@ -240,12 +240,15 @@ def growth_section() -> list[Result]:
 # 4. The probe in a training step.
 
 
-def probe_section() -> list[Result]:
-    section = Section("probe", "BlindnessProbe, ResNet-18, training step on 32 x 3 x 64 x 64")
+PROBED = (resnet50, mobilenet_v2, densenet121)
+
+
+def probed_model(build: Callable[..., nn.Module]) -> tuple[Call, Call]:
+    """A training step without the probe, and the same with it."""
     torch.manual_seed(0)
-    model = resnet18(num_classes=CLASSES)
+    model = build(num_classes=CLASSES)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
-    x, target = torch.randn(32, 3, 64, 64), torch.randint(CLASSES, (32,))
+    x, target = torch.randn(16, 3, 64, 64), torch.randint(CLASSES, (16,))
 
     def plain() -> None:
         optimizer.zero_grad()
@@ -253,16 +256,26 @@ def probe_section() -> list[Result]:
         optimizer.step()
 
     def probed() -> None:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), target)
         with bnblind.BlindnessProbe(model):
-            loss.backward()
-        optimizer.step()
+            plain()
 
-    times = rounds({"probed": probed, "plain": plain}, REPEATS)
-    section.add("step with the probe", Spread.of(times["probed"]), " s")
-    section.add("step without", Spread.of(times["plain"]), " s")
-    section.add("with / without", ratio(times["probed"], times["plain"]), " x", most=1.15)
+    return plain, probed
+
+
+def probed_call(build: Callable[..., nn.Module], with_probe: bool) -> Call:
+    return probed_model(build)[with_probe]
+
+
+def probe_section() -> list[Result]:
+    section = Section("probe", "BlindnessProbe, training step on 16 x 3 x 64 x 64")
+    for build in PROBED:
+        plain, probed = probed_model(build)
+        times = rounds({"probed": probed, "plain": plain}, REPEATS)
+        section.add(f"{build.__name__}: step without", Spread.of(times["plain"]), " s")
+        section.add("  with / without", ratio(times["probed"], times["plain"]), " x", most=1.1)
+        for name, with_probe in (("without", False), ("with", True)):
+            used = peak(partial(probed_call, build, with_probe))
+            section.add(f"  peak memory {name}", used, " MiB")
     return section.results
 
 
@@ -299,20 +312,26 @@ def curved_section() -> list[Result]:
             f"  {name}: split / plain", ratio(times["split"], times["plain"]), " x", most=most
         )
         section.add(f"  {name}: the same, 10 labels", ratio(times["mixed"], times["plain"]), " x")
-        dense = peers.dense_hessian(head, torch.zeros_like(y[0]), pure[:1]).diagonal()
+        dense = partial(peers.dense_hessian, head, torch.zeros_like(y[0]), pure[:1])
+        took = rounds({"dense": dense}, 3, times=1)["dense"]
+        section.add(f"  {name}: torch.func.hessian, one sample", Spread.of(took), " s")
         found = bnblind.split_head(head, y, pure).hdiag
-        section.add(f"  {name}: error of the diagonal", peers.relative_error(found, dense))
+        error = peers.relative_error(found, dense().diagonal())
+        section.add(f"  {name}: error of the diagonal", error)
     return section.results
 
 
 # 6. Residual networks: a head of its own for each sample.
 
-LAYERS = (
-    (resnet18, "layer1.0.bn1"),
-    (resnet18, "layer4.0.bn1"),
-    (mobilenet_v2, "features.10.conv.3"),
-    (densenet121, "features.denseblock3.denselayer20.norm2"),
+LAYERS: tuple[tuple[Callable[..., nn.Module], str, str], ...] = (
+    (resnet18, "layer1.0.bn1", "auto"),
+    (resnet18, "layer4.0.bn1", "auto"),
+    (resnet50, "layer2.0.bn1", "auto"),
+    (mobilenet_v2, "features.10.conv.3", "auto"),
+    (densenet121, "features.denseblock3.denselayer20.norm2", "auto"),
+    (efficientnet_b0, "features.4.0.block.0.1", "none"),
 )
+"""Network, layer and ``hdiag``: where a network bends, C - 1 rows do not bound the diagonal."""
 
 
 def residual_model(
@@ -333,17 +352,19 @@ def residual_model(
 def residual_section() -> list[Result]:
     title = "Layers with a path around them, 32 x 3 x 64 x 64, float32, 10 classes"
     section = Section("residual", title)
-    for build, layer in LAYERS:
+    for build, layer, hdiag in LAYERS:
         model, x, target = residual_model(build)
         times = rounds(
             {
-                "split": partial(bnblind.split_loss, model, layer, x, target, dtype=torch.float32),
+                "split": partial(
+                    bnblind.split_loss, model, layer, x, target, hdiag=hdiag, dtype=torch.float32
+                ),
                 "rows": partial(peers.output_rows, model, layer, x, CLASSES - 1),
                 "plain": partial(peers.plain, model, x, target),
             },
             3,
         )
-        name = f"{build.__name__} {layer}"
+        name = f"{build.__name__} {layer}" + (", without the diagonal" if hdiag == "none" else "")
         section.add(f"{name}: split / plain pass", ratio(times["split"], times["plain"]), " x")
         section.add("  forward and C - 1 rows / plain", ratio(times["rows"], times["plain"]), " x")
         section.add("  split / those", ratio(times["split"], times["rows"]), " x", most=1.3)

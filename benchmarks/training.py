@@ -19,7 +19,6 @@ from pathlib import Path
 import torch
 from memory import peak
 from timing import Call, Spread, ratio, rounds, seconds
-from torch import nn
 from torch.nn import functional as F
 from torchvision import transforms
 
@@ -182,17 +181,9 @@ def full(model: str) -> NetworkCell:
 
 
 def training_step(model: str) -> Callable[[], object]:
-    data = noise((3, 32, 32), BATCH)
-    cell = full(model)
-    network = initial_model(cell, 0, data)
-    optimizer = torch.optim.SGD(network.parameters(), lr=cell.lr, momentum=0.9)
-
-    def call() -> nn.Module:
-        F.cross_entropy(network(data.train.images), data.train.labels).backward()
-        optimizer.step()
-        return network
-
-    return call
+    trainer = NetworkTrainer(full(model), 0, noise((3, 32, 32), BATCH))
+    trainer.model.train()
+    return partial(trainer.train_on, trainer.epoch_batches())
 
 
 def evaluation(model: str) -> Callable[[], object]:
@@ -202,11 +193,13 @@ def evaluation(model: str) -> Callable[[], object]:
 
 
 def memory() -> None:
-    print("| full width, 3 x 32 x 32 | a step of 128, MB | evaluating 10,000, MB |")
-    print("| --- | --- | --- |")
+    print("| full width, 3 x 32 x 32 | a step of 128, MiB | seconds | evaluating 10,000, MiB |")
+    print("| --- | --- | --- | --- |")
     for model in FULL:
         used = [peak(partial(measured, model)) for measured in (training_step, evaluation)]
-        print(f"| {model} | {used[0]:.0f} | {used[1]:.0f} |", flush=True)
+        call = training_step(model)
+        took = min(seconds(call) for _ in range(3))
+        print(f"| {model} | {used[0]:.0f} | {took:.1f} | {used[1]:.0f} |", flush=True)
 
 
 SECTIONS = {f.__name__: f for f in (step, levels, words, augmentation, memory)}

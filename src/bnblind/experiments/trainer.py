@@ -103,7 +103,6 @@ class Trainer(ABC):
             self.run.batch_order = order_hash(self.run.batch_order, batches)
         self.model.train()
         self.record_steps(self.train_on(batches))
-        self.steps = []
         self.measure()
 
     def epoch_batches(self) -> Batches:
@@ -145,6 +144,7 @@ class Trainer(ABC):
             for name, value in recorded.items():
                 samples = len(batch) if value.is_floating_point() else 1
                 totals[name] = totals.get(name, 0.0) + value.item() * samples
+        found.clear()
         seen = sum(map(len, batches))
         return {name: total / seen for name, total in totals.items()}
 
