@@ -189,6 +189,16 @@ def norms_of(experiment):
     return code_of_norms(sorted({*experiment.computing.norms(config)}))
 
 
+def checkpoint_of(experiment):
+    """The option of a step that reads networks: where it keeps what it has computed so far."""
+    if not experiment.computing.of_networks:
+        return ""
+    log = PATHS.log(experiment.makes_tables, "{grid}")
+    return (
+        lambda wildcards: f"--checkpoint {shlex.quote(log.format(**wildcards))}.checkpoint"
+    )
+
+
 def prepared_of_grid(wildcards):
     """The data of a grid of ``classification``."""
     return PATHS.prepared(config["classification"][wildcards.grid]["dataset"])

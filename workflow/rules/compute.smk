@@ -3,7 +3,6 @@
 for experiment in RUNNING.values():
     if computing := experiment.computing:
         grid = ["{grid}"] if computing.of_networks else []
-        resumed = " --checkpoint {log:q}.checkpoint" if computing.of_networks else ""
 
         rule:
             name:
@@ -24,5 +23,8 @@ for experiment in RUNNING.values():
                 **shared(experiment.makes_tables, *grid),
                 step=computing.step,
                 settings=settings_of(experiment),
+                checkpoint=checkpoint_of(experiment),
             shell:
-                step("{params.step:q} --settings {params.settings:q}" + resumed)
+                step(
+                    "{params.step:q} --settings {params.settings:q} {params.checkpoint}"
+                )
