@@ -100,7 +100,7 @@ def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
         [], [], color="grey", marker="o", mfc="white", ls="", label="exact in each batch"
     )
     left.legend(handles=[*handles, exact], loc="lower left", bbox_to_anchor=(0, 0.12))
-    right.legend(loc="upper left", fontsize=6)
+    right.legend(loc="lower right", fontsize=6)
     parts = {"test accuracy": accuracy, "blocked share": shares}
     parts |= {name: where(mixtures, name=name) for name in (*MIXTURES, "mixture.deviation")}
     drawn = pd.concat([of.assign(quantity=name) for name, of in parts.items()], ignore_index=True)
