@@ -2,6 +2,10 @@
 
 import pytest
 
+from bnblind.pipeline.artifacts import artifacts
+from bnblind.pipeline.configuration.schema import datasets, read_yaml
+from bnblind.pipeline.discovery import experiments
+from bnblind.review.machine import jobs_in
 from tests.helpers.clones import PAGES, Clone, copy_of, rendered
 
 JUDGED = {"claims": 1, "index": 1}
@@ -169,6 +173,13 @@ def test_changes_that_were_taken_back_rerun_nothing(changed: Clone) -> None:
     for file, old, new, _ in reversed(CHANGES.values()):
         changed.edit(file, new, old)
     assert changed.planned() == {}
+
+
+def test_every_job_leaves_a_log_of_what_it_used_under_its_own_name(finished: Clone) -> None:
+    """By which records, receipts and rules' resources find it."""
+    profile = read_yaml(finished.path / "config/config.yaml")
+    made = artifacts(profile, experiments().values(), datasets())
+    assert {artifact.job for artifact in made} == {*jobs_in(finished.path / "logs")}
 
 
 def test_a_deleted_output_is_made_again(finished: Clone) -> None:

@@ -54,7 +54,7 @@ rule render:
     resources:
         **asked("render"),
     params:
-        **shared("render"),
+        **shared("render", "{name}"),
         captions={"page": "all figures of the experiment, with tables and text."},
         adopted=lambda wildcards: json.dumps(WHOLE.marks(SHOWN[wildcards.name])),
         before=lambda wildcards: json.dumps(ORDER[PLACE[wildcards.name] - 1]),

@@ -123,7 +123,7 @@ def _of_experiment(experiment: Experiment, whole: Shown, paths: Paths) -> Iterat
             for path in paths.figure(stem):
                 yield Artifact(path, "figure", "reported", page_rule, name)
         yield Artifact(paths.notebook(name), "page", "reported", page_rule, name)
-        yield Artifact(paths.page(name), "page", "reported", "render", name)
+        yield Artifact(paths.page(name), "page", "reported", "render", name, part=name)
 
 
 def _of_report(paths: Paths, *, weights: bool) -> Iterator[Artifact]:
