@@ -10,7 +10,7 @@ import copy
 import csv
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from functools import cache, partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import growth
 import peers
 import torch
 from memory import peak
+from sections import Result, Section, short
 from timing import Call, Spread, ratio, rounds
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,68 +31,6 @@ OUT = Path(__file__).resolve().parents[1] / "logs" / "benchmarks" / "engine"
 CLASSES = growth.CLASSES
 REPEATS = 11
 HESSIAN_ROWS = 32
-
-
-@dataclass(frozen=True)
-class Result:
-    """One measured figure; ``bar`` is what it should not pass, ``""`` if there is none."""
-
-    section: str
-    measure: str
-    median: float
-    low: float
-    high: float
-    repeats: int
-    unit: str
-    bar: str
-    verdict: str
-
-
-def short(value: float) -> str:
-    """Three digits, without an exponent for large values."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-class Section:
-    """Prints figures as they come and keeps them."""
-
-    def __init__(self, name: str, title: str) -> None:
-        self.name = name
-        self.results: list[Result] = []
-        print(f"\n{title}", flush=True)
-
-    def add(
-        self,
-        measure: str,
-        found: Spread | float,
-        unit: str = "",
-        *,
-        most: float | None = None,
-        least: float | None = None,
-    ) -> None:
-        if not isinstance(found, Spread):
-            found = Spread(found, found, found, 1)
-        bar = verdict = said = ""
-        if most is not None or least is not None:
-            bar = f"<= {most:g}" if most is not None else f">= {least:g}"
-            met = found.median <= most if most is not None else found.median >= (least or 0.0)
-            verdict = "met" if met else "missed"
-            said = f"   bar {bar}{unit}: {verdict}"
-        spread = (
-            f"({short(found.low)} to {short(found.high)}, {found.repeats} repeats)"
-            if found.repeats > 1
-            else ""
-        )
-        print(f"  {measure:66} {short(found.median):>8}{unit:5} {spread}{said}", flush=True)
-        numbers = found.median, found.low, found.high, found.repeats
-        self.results.append(Result(self.name, measure, *numbers, unit, bar, verdict))
-
-    def add_rows(self, n: int, measured: Spread, most: float | None = None) -> None:
-        """The bound: the total gradient needs n rows, the split those and C - 1 more."""
-        bound = (n + CLASSES - 1) / n
-        self.add("split / gradient with respect to y only", measured, " x", most=most)
-        self.add("  lower bound of that, (n + C - 1) / n", bound, " x")
-        self.add("  measured / lower bound", measured.median / bound, " x")
 
 
 # 1. The classifier of VGG, fully connected.
@@ -140,7 +79,7 @@ def head_section() -> list[Result]:
     section.add("split", Spread.of(times["split"]), " s")
     section.add("forward + backward", Spread.of(times["plain"]), " s")
     section.add("split / forward + backward", ratio(times["split"], times["plain"]), " x", most=1.4)
-    section.add_rows(128, ratio(times["split"], times["gradient"]), most=1.25)
+    section.add_rows(128, CLASSES, ratio(times["split"], times["gradient"]), most=1.25)
     section.add("torch.func.hessian, one sample", Spread.of(times["dense"]), " s")
     section.add("torch.func.hessian / split", ratio(times["dense"], times["split"]), " x", least=12)
     section.add("peak memory: split", peak(fc_split), " MiB")
@@ -206,7 +145,7 @@ def vgg_section() -> list[Result]:
     section.add("split", Spread.of(times["split"]), " s")
     section.add("forward + backward", Spread.of(times["plain"]), " s")
     section.add("split / forward + backward", ratio(times["split"], times["plain"]), " x", most=1.7)
-    section.add_rows(64, ratio(times["split"], times["gradient"]))
+    section.add_rows(64, CLASSES, ratio(times["split"], times["gradient"]))
     section.add("peak memory: split", peak(vgg_split), " MiB", most=1024)
     section.add("peak memory: forward + backward", peak(vgg_plain), " MiB")
     D = point.numel()
@@ -233,7 +172,9 @@ def growth_section() -> list[Result]:
     plain = {D: costs[D].ratios("plain pass") for D in (small, large)}
     section.add(f"split / plain pass, D = {large}", Spread.of(plain[large]), " x")
     section.add(f"  over that at D = {small}", ratio(plain[large], plain[small]), " x", most=1)
-    section.add_rows(growth.N, Spread.of(costs[large].ratios("gradient with respect to y")))
+    section.add_rows(
+        growth.N, CLASSES, Spread.of(costs[large].ratios("gradient with respect to y"))
+    )
     return section.results
 
 

@@ -1,5 +1,8 @@
 """Every legal profile runs to the end, also the smallest one and one with several grids."""
 
+import json
+import re
+
 import yaml
 
 from tests.helpers.clones import Clone
@@ -50,3 +53,14 @@ def test_a_run_that_cannot_end_does_not_begin(workspace: Clone) -> None:
     assert "error: digits, vgg11: vgg11 halves the image 5 times; found images of 8 x 8" in printed
     assert "error: device: found cuda:99; allowed on this machine: cpu" in printed
     assert not (workspace.path / "runs/deep").exists()
+
+
+def test_jobs_ask_for_what_those_of_their_own_profile_used(workspace: Clone) -> None:
+    """Half as much memory again as the largest job of the rule in the published run."""
+    used = json.loads((workspace.path / "published/images/jobs.json").read_text())
+    largest = max(own["peak_mb"] for job, own in used.items() if job.startswith("train_class"))
+    planned = workspace.run("snakemake", "--dry-run", "--configfile", "config/images.yaml")
+    jobs = planned.partition("\nrule train_classification:")[2]
+    asked = re.search(r"resources: .*mem_mb=(\d+)", jobs)
+    assert asked is not None
+    assert int(asked[1]) == round(1.5 * largest) > 3000

@@ -10,7 +10,7 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from bnblind import numerics
+from bnblind import BadInput, numerics
 from bnblind.pipeline import __main__ as start
 from bnblind.pipeline import usage as published_usage
 from bnblind.pipeline.artifacts import artifacts
@@ -133,6 +133,13 @@ def test_usage_is_that_of_the_published_profile_or_of_the_largest_of_any(
     assert published_sizes({"profile": "quick", "root": "."}) == {"data/a": 3}
     assert published_sizes({"profile": "quick", "root": "runs/x"}) == {"runs/x/data/a": 3}
     assert published_sizes({"profile": "images", "root": "."}) == {}
+    for file, read in (
+        ("quick.json", lambda: published_sizes({"profile": "quick", "root": "."})),
+        ("quick/jobs.json", lambda: usage_for("quick")),
+    ):
+        (tmp_path / file).write_text('{"data/a": {"by')
+        with pytest.raises(BadInput, match=f"{file}: .* `git restore"):
+            read()
 
 
 def test_every_rule_asks_for_its_resources() -> None:

@@ -27,6 +27,7 @@ try:
     EXPERIMENTS = {name: e for name, e in DECLARED.items() if e.runs_in(WHOLE.config)}
     DATASETS = schema.datasets()
     ARTIFACTS = artifacts(config, DECLARED.values(), DATASETS)
+    USAGE = usage_for(config["profile"])
     TARGETS = {
         name for artifact in ARTIFACTS for name in (artifact.path, artifact.rule)
     }
@@ -50,7 +51,6 @@ PROOFS_CHECK = [
     "proofs/mutations.toml",
     "proofs/_CoqProject",
 ]
-USAGE = usage_for(config["profile"])
 
 
 wildcard_constraints:

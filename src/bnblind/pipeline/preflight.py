@@ -11,7 +11,8 @@ from bnblind.errors import BadInput
 from bnblind.experiments.cells import Cell
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.pipeline.artifacts import Artifact
-from bnblind.pipeline.usage import Usage
+from bnblind.pipeline.declaration import Config, Experiment
+from bnblind.pipeline.usage import Usage, published_sizes, usage_of
 
 
 def too_large(missing: Iterable[Artifact], usage: Usage, sizes: Mapping[str, int]) -> Iterator[str]:
@@ -76,3 +77,31 @@ def absent_devices(cells: Iterable[Cell]) -> Iterator[str]:
     for word in asked:
         if word not in known and (word != "cuda" or len(known) == 1):
             yield f"device: found {word}; allowed on this machine: {', '.join(known)}"
+
+
+def obstacles(
+    config: Config,
+    running: Iterable[Experiment],
+    artifacts: Iterable[Artifact],
+    datasets: Mapping[str, Any],
+    *,
+    here: bool,
+) -> Iterator[str]:
+    """A line for each thing that would stop the run of a profile.
+
+    Args:
+        running: the experiments that it runs.
+        artifacts: all that it makes.
+        here: the jobs run on this machine, not on a cluster's nodes.
+    """
+    missing = [artifact for artifact in artifacts if not Path(artifact.path).exists()]
+    try:
+        sizes = published_sizes(config)
+    except BadInput as error:
+        yield str(error)
+        return
+    yield from too_large(missing, usage_of(config["profile"]), sizes)
+    if any(artifact.stage == "trained" for artifact in missing):
+        cells = [c for e in running if e.training for c in e.training.all_cells(config)]
+        yield from unbuildable(cells, config, datasets)
+        yield from absent_devices(cells) if here else ()

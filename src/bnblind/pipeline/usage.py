@@ -6,6 +6,8 @@ from os.path import normpath
 from pathlib import Path
 from typing import Any
 
+from bnblind.errors import BadInput
+
 PUBLISHED = Path("published")
 
 Usage = Mapping[str, Mapping[str, float]]
@@ -14,11 +16,19 @@ largest.
 """
 
 
+def _published(file: Path) -> dict[str, Any]:
+    """What a published file holds, by name; empty if there is none; BadInput if it is cut off."""
+    try:
+        return dict(json.loads(file.read_bytes())) if file.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{file}: {error}; `git restore {file}` brings it back") from error
+
+
 def usage_of(*profiles: str) -> Usage:
     """In the published runs of these profiles together; those that have none add nothing."""
     jobs: dict[str, list[Mapping[str, float]]] = {}
-    for file in (PUBLISHED / profile / "jobs.json" for profile in profiles):
-        for job, used in (json.loads(file.read_bytes()) if file.is_file() else {}).items():
+    for profile in profiles:
+        for job, used in _published(PUBLISHED / profile / "jobs.json").items():
             jobs.setdefault(job.partition("/")[0], []).append(used)
     return {
         rule: {
@@ -39,6 +49,5 @@ def usage_for(profile: str) -> Usage:
 
 def published_sizes(config: Mapping[str, Any]) -> dict[str, int]:
     """Bytes of each file that the profile's published run made; none if there is no such run."""
-    file = PUBLISHED / f"{config['profile']}.json"
-    record = json.loads(file.read_bytes()) if file.is_file() else {}
+    record = _published(PUBLISHED / f"{config['profile']}.json")
     return {normpath(f"{config['root']}/{name}"): of["bytes"] for name, of in record.items()}

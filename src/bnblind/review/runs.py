@@ -13,9 +13,9 @@ from bnblind.pipeline.configuration.schema import datasets, read_yaml, violation
 from bnblind.pipeline.formats.files import json_bytes
 from bnblind.pipeline.formats.ledger import read_ledger
 from bnblind.pipeline.paths import Paths
+from bnblind.pipeline.usage import PUBLISHED
 from bnblind.review.machine import jobs_in
 
-PUBLISHED = Path("published")
 RECEIPT_SCHEMA = Path("receipts/schema.yaml")
 FOLDERS = ("data", "reports")
 NOT_OF_THE_RUN = {
