@@ -10,6 +10,7 @@ import copy
 import csv
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple, fields
 from functools import cache, partial
 from pathlib import Path
@@ -185,22 +186,21 @@ PROBED = (resnet50, mobilenet_v2, densenet121)
 
 
 def probed_model(build: Callable[..., nn.Module]) -> tuple[Call, Call]:
-    """A training step without the probe, and the same with it."""
+    """A training step without the probe, and the same with it, as the documentation writes it."""
     torch.manual_seed(0)
     model = build(num_classes=CLASSES)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
     x, target = torch.randn(16, 3, 64, 64), torch.randint(CLASSES, (16,))
+    probe = bnblind.BlindnessProbe(model)
 
-    def plain() -> None:
+    def step(watched: AbstractContextManager[object]) -> None:
         optimizer.zero_grad()
-        F.cross_entropy(model(x), target).backward()
+        loss = F.cross_entropy(model(x), target)
+        with watched:
+            loss.backward()
         optimizer.step()
 
-    def probed() -> None:
-        with bnblind.BlindnessProbe(model):
-            plain()
-
-    return plain, probed
+    return partial(step, nullcontext()), partial(step, probe)
 
 
 def probed_call(build: Callable[..., nn.Module], with_probe: bool) -> Call:

@@ -79,6 +79,12 @@ with respect to the standardized features; the others are of the layer's input a
 FAINT = 1e-33
 """An energy in float32 below which squares of entries, at 1e-19 each, begin to be lost."""
 
+NEVER_WAITS = frozenset({"cpu"})
+"""Devices of which a number can be read without waiting for them."""
+
+SMALL = 1e-4
+"""A weight up to which the gradient of the layer's input tells too little of the output's."""
+
 
 @dataclass(frozen=True)
 class Arrived:
@@ -88,7 +94,8 @@ class Arrived:
         channels: C.
         pooled: how many values a channel's statistics pool; 0 in evaluation mode.
         energies: (7, C) float64, those of ``ENERGIES`` and 0; None: to be made of the rest.
-        lengths: (2, n, C) norms over the positions of the gradients of the output and of the input.
+        lengths: (n, C) norms over the positions of the gradient of the input and, where it does not
+            follow from the rest, of that of the output.
         vectors: (4, C) weight, its gradient, that of the bias, and 1 / sigma.
         eps: of the layer.
     """
@@ -96,7 +103,7 @@ class Arrived:
     channels: int
     pooled: int
     energies: Tensor | None = None
-    lengths: tuple[Tensor, Tensor] | None = None
+    lengths: tuple[Tensor, ...] | None = None
     vectors: Tensor | None = None
     eps: float = 0.0
 
@@ -135,6 +142,11 @@ def _energy(v: Tensor) -> Tensor:
     return _lengths(v).double().square().sum(0)
 
 
+def _all_large(weight: Tensor) -> bool:
+    """Whether no weight is near 0, as far as that is known without waiting."""
+    return weight.device.type in NEVER_WAITS and weight.abs().amin().item() > SMALL
+
+
 def arrived(node: Node, gradients: tuple[Tensor | None, ...], gradient: Tensor) -> Arrived:
     """What has to be kept of a call for :func:`energies`.
 
@@ -150,7 +162,8 @@ def arrived(node: Node, gradients: tuple[Tensor | None, ...], gradient: Tensor) 
     if training and len(computed) == 3 and not half:
         # For weight 1, the gradients of weight and bias are sum(y G) and sum(G).
         vectors = torch.stack([node._saved_weight, *computed[1:], node._saved_result2])
-        lengths = (_lengths(gradient), _lengths(computed[0]))
+        of_input = _lengths(computed[0])
+        lengths = (of_input,) if _all_large(vectors[0]) else (of_input, _lengths(gradient))
         return Arrived(channels, pooled, None, lengths, vectors, _eps(node))
     return Arrived(channels, pooled, _of_features(node, gradient))
 
@@ -180,6 +193,12 @@ def _of_features(node: Node, gradient: Tensor) -> Tensor:
     return torch.cat([parts, rest]) * unit.double().square()
 
 
+def _call_of_channel(calls: Sequence[Arrived], device: torch.device) -> Tensor:
+    """Of all calls' channels, one after the other, which call each belongs to."""
+    channels = torch.tensor([call.channels for call in calls])
+    return torch.arange(len(calls)).repeat_interleave(channels).to(device)
+
+
 def _of_gradients(calls: Sequence[Arrived]) -> Tensor:
     """T4's energies of the channels of all calls from what the backward pass has computed anyway,
     and how large the gradients of weight and bias are: (7, channels).
@@ -187,17 +206,15 @@ def _of_gradients(calls: Sequence[Arrived]) -> Tensor:
     vectors = torch.cat([call.vectors for call in calls if call.vectors is not None], 1).double()
     weight, to_weight, to_bias, inverse_scale = vectors
     sides = zip(*(call.lengths for call in calls if call.lengths is not None), strict=True)
-    out, before = (torch.cat(side, 1).double().square().sum(0) for side in sides)
+    before, *output = (torch.cat(side, 1).square_().sum(0).double() for side in sides)
 
-    def by_channel(values: list[float]) -> Tensor:
-        repeated = [v for v, call in zip(values, calls, strict=True) for _ in range(call.channels)]
-        return torch.tensor(repeated, dtype=torch.float64, device=vectors.device)
-
-    n, eps = by_channel([call.pooled for call in calls]), by_channel([call.eps for call in calls])
+    each = torch.tensor([(call.pooled, call.eps) for call in calls], dtype=torch.float64)
+    n, eps = each.T.to(vectors.device)[:, _call_of_channel(calls, vectors.device)]
     y_squared = n * (1 - eps * inverse_scale.square())
     mean = (weight * to_bias).square() / n
     scale = (weight * to_weight / n).square() * (2 * n - y_squared)
     passing = before / inverse_scale.square()
+    out = output[0] if output else (mean + scale + passing) / weight.square()
     parameters = to_weight.abs() + to_bias.abs()
     return torch.stack([mean, scale, passing, weight.square() * out, before, out, parameters])
 
@@ -213,16 +230,15 @@ def energies(calls: Sequence[Arrived]) -> Tensor:
     for place, call in enumerate(calls):
         like = call.energies if call.lengths is None else call.lengths[0]
         assert like is not None
-        key = (like.device, call.lengths is None or (len(like), like.dtype))
+        key = (like.device, call.lengths and (len(call.lengths), len(like), like.dtype))
         groups.setdefault(key, []).append(place)
     found: dict[int, Tensor] = {}
     for (device, _), places in groups.items():
         own = [calls[place] for place in places]
         ready = [call.energies for call in own if call.energies is not None]
         table = torch.cat(ready, 1) if ready else _of_gradients(own)
-        of = [row for row, call in enumerate(own) for _ in range(call.channels)]
         sums = torch.zeros(len(own), len(table), dtype=torch.float64, device=device)
-        sums.index_add_(0, torch.tensor(of, device=device), table.T)
+        sums.index_add_(0, _call_of_channel(own, device), table.T)
         lost = (sums[:, -2:-1] < FAINT) & (sums[:, -1:] > 0)
         told = torch.where(lost | ~sums.isfinite().all(1, keepdim=True), nan, sums[:, :-1])
         found |= dict(zip(places, told, strict=True))

@@ -1,7 +1,9 @@
 """The Taylor split of a model's losses at one of its normalization layers."""
 
 import copy
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +27,14 @@ from bnblind.norms.bn import BatchNorm
 from bnblind.split import (
     Split,
     assembled,
+    call_alone,
     check_options,
     check_targets,
     check_tensors,
-    first_alone,
     isolated,
     split_batch,
 )
-from bnblind.terms import Batch, RowsDiffer, Terms, back, call, rows_agree
+from bnblind.terms import Batch, RowsDiffer, back, call, rows_agree
 
 
 @dataclass
@@ -46,6 +48,7 @@ class _Plan:
         seen: what the analysed layer did with the batch.
         leaf: the normalized features that the outputs were then computed from.
         called: layers called so far in the present pass.
+        again: whether this is the whole batch once more.
         fixed: coupling layers whose statistics have been made constants.
         frozen: those of them, after the analysed one, that have running statistics.
     """
@@ -55,6 +58,7 @@ class _Plan:
     seen: Standardized | None = None
     leaf: Tensor | None = None
     called: list[str] = field(default_factory=list)
+    again: bool = False
     fixed: list[str] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
 
@@ -96,6 +100,36 @@ class _Analysed:
                 f"layer {self.name!r} ({type(layer).__name__}) does more than a normalization's "
                 "two phases; take its normalized features y and call split_head"
             )
+
+
+@dataclass
+class _Before:
+    """The forward pass of a module called before the analysed layer, on which it cannot depend: for
+    the whole batch once more, what it gave the first time.
+    """
+
+    forward: Callable[..., Any]
+    plan: _Plan
+    calls: int = 0
+    given: Tensor | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.plan.again and self.given is not None and self.calls == 1:
+            return self.given.clone()
+        result = self.forward(*args, **kwargs)
+        if self.plan.inject is None:
+            self.calls += 1
+            if self.plan.seen is None and isinstance(result, Tensor):
+                self.given = result.detach().clone()  # a later function may write into it
+        return result
+
+
+def _beside(model: nn.Module, layer: str) -> Iterator[nn.Module]:
+    """The largest modules that do not hold the layer."""
+    *above, _ = layer.split(".")
+    holders = [model, *(model.get_submodule(".".join(above[: k + 1])) for k in range(len(above)))]
+    inside = {*holders, model.get_submodule(layer)}
+    yield from (child for holder in holders for child in holder.children() if child not in inside)
 
 
 @dataclass
@@ -149,12 +183,16 @@ class _Dissected:
         for name, module in self.model.named_modules():
             if module is not analysed and isinstance(module, BatchLayer) and couples(module):
                 module.register_forward_pre_hook(_Coupling(name, self.plan))
+        for module in _beside(self.model, layer):
+            if not isinstance(module, torch.jit.ScriptModule):
+                module.forward = _Before(module.forward, self.plan)
         # Its attributes stay, for models that look at them.
         analysed.forward = _Analysed(layer, analysed, self.plan)
 
-    def _run(self, x: Tensor, inject: Tensor | None) -> Tensor:
+    def _run(self, x: Tensor, inject: Tensor | None, again: bool = False) -> Tensor:
         self.plan.called.clear()
         self.plan.inject = inject
+        self.plan.again = again
         return self.model(x)
 
     def capture(self, layer: str) -> tuple[Standardized, Tensor]:
@@ -175,28 +213,31 @@ class _Dissected:
         """(m, *S) features, the samples (m,) they belong to -> outputs (m, C)."""
         if self.feeds_two_samples:
             return self._run(self.x[:2].clone(), y)
-        # If the head is shared, any sample will do; always the first shows it if it is not.
-        return self._run(self.x[torch.zeros_like(samples) if self.shared else samples], y)
+        if self.shared:  # any sample will do; always the first shows it if it is not
+            return self._run(self.x[torch.zeros_like(samples)], y)
+        whole = torch.arange(len(self.x), device=samples.device)
+        return self._run(self.x[samples], y, again=torch.equal(samples, whole))
 
-    def seems_shared(self, y0: Tensor) -> bool:
-        """Whether two samples have the same outputs at ``y0``: no way leads around the layer.
-
-        If so, the layers before it need not see more than two samples from now on, where the
-        model allows that.
+    def first_alone(self, y: Tensor, y0: Tensor) -> Tensor:
+        """As :func:`bnblind.split.first_alone`, and whether another sample has the same outputs at
+        ``y0``: if so, no way seems to lead around the layer (``shared``), and the layers before it
+        need not see more than two samples from now on, where the model allows that.
         """
         differs = (self.x != self.x[:1]).reshape(len(self.x), -1).any(1)
         other = int(differs.to(torch.uint8).argmax())
-        samples = torch.tensor([0, other, 0], device=self.x.device)
-        points = y0.repeat(3, *[1] * y0.dim())
-        outputs = call(self.head, points.clone(), samples)
-        if not rows_agree(outputs[1:2], outputs[:1]):
-            return False
-        self.shared = self.feeds_two_samples = True
-        try:
-            self.feeds_two_samples = rows_agree(call(self.head, points, samples), outputs[:1])
-        except (BadInput, RuntimeError):  # a model that reads the batch size off its input
-            self.feeds_two_samples = False
-        return True
+        samples = torch.tensor([0, 0, other], device=self.x.device)
+        points = torch.stack([y[0], y0, y0])
+        outputs = call_alone(self.head, y, points, samples)
+        alone = outputs[:2]
+        if rows_agree(outputs[2:], alone[1:]):
+            self.shared = self.feeds_two_samples = True
+            try:
+                with torch.no_grad():
+                    found = call(self.head, points, samples)
+                self.feeds_two_samples = rows_agree(found[:2], alone)
+            except (BadInput, RuntimeError):  # a model that reads the batch size off its input
+                self.feeds_two_samples = False
+        return alone
 
 
 def split_loss(
@@ -261,32 +302,28 @@ def split_loss(
             )
         check_targets(target, seen.y)
         point = _expansion_point(y0, seen)
-        losses, shared = sample_loss(loss), dissected.seems_shared(point)
-        total = None
+        losses, alone = sample_loss(loss), dissected.first_alone(seen.y, point)
+        total, shared = None, dissected.shared
         if not shared:
             assert dissected.plan.leaf is not None
             (total,) = back(outputs, [dissected.plan.leaf], losses.slope(outputs, target))
         outputs = outputs.detach()
         batch = Batch(dissected.head, seen.y, point, target, losses, shared, outputs, total)
         try:
-            terms, method, kinks = _checked_split(batch, hdiag, seed)
+            terms, method, kinks = split_batch(batch, alone, hdiag, seed)
         except RowsDiffer:
             if not batch.shared:
                 raise
             # Two samples agreed at the point, the whole batch does not: a way leads around.
             dissected.shared = dissected.feeds_two_samples = False
             batch = replace(batch, shared=False)
-            terms, method, kinks = _checked_split(batch, hdiag, seed)
+            terms, method, kinks = split_batch(batch, alone, hdiag, seed)
     analysed = model.get_submodule(layer)
     if isinstance(analysed, (_BatchNorm, BatchNorm)) and not analysed.training:
         method += f"; {layer} is in evaluation mode, but standardized with the batch here"
     if dissected.plan.frozen:
         method += f"; with running statistics: {', '.join(dissected.plan.frozen)}"
     return assembled(batch, terms, method, kinks, seen.sigma, seen.carry)
-
-
-def _checked_split(batch: Batch, hdiag: str | int, seed: int) -> tuple[Terms, str, int]:
-    return split_batch(batch, first_alone(batch.head, batch.y, batch.y0), hdiag, seed)
 
 
 def _expansion_point(y0: Tensor | str | None, seen: Standardized) -> Tensor:

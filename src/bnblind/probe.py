@@ -77,6 +77,23 @@ def _pointer(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
+def _owner(
+    node: Node, place: int, owned: dict[str, tuple[int, int]], owners: dict[int, list[str]]
+) -> str | None:
+    """The layer that owns the weight or the running statistics of the node, by their pointers.
+
+    A call with neither is named by its place in the forward pass; on a single sample it is
+    what torch makes of instance norm, and no batch norm (None).
+    """
+    saved = (_pointer(node._saved_weight), _pointer(node._saved_running_mean))
+    matches = {name for pointer in saved if pointer for name in owners.get(pointer, ())}
+    if len(matches) > 1:  # tied weights: both must agree
+        matches = {name for name in matches if owned[name] == saved}
+    if len(matches) == 1:
+        return matches.pop()
+    return f"(batch norm {place})" if node._saved_input.shape[0] > 1 else None
+
+
 class _BackwardCalls(TorchFunctionMode):
     """While active, every backward call of this thread goes through ``around``."""
 
@@ -181,6 +198,10 @@ class BlindnessProbe:
             name: (_pointer(module.weight), _pointer(module.running_mean))
             for name, module in self._layers.items()
         }
+        owners: dict[int, list[str]] = {}
+        for name, pointers in owned.items():
+            for pointer in pointers:
+                owners.setdefault(pointer, []).append(name)
         calls: Calls = []
         handles = []
         graph = graph_behind(_roots(args, kwargs))
@@ -189,7 +210,7 @@ class BlindnessProbe:
         }
         try:
             for place, node in enumerate(graph.calls, 1):
-                name = self._name(node, place, owned)
+                name = _owner(node, place, owned, owners)
                 if name is not None:
                     handles.append(node.register_hook(partial(_append, calls, place, name, node)))
             result = func(*args, **kwargs)
@@ -227,24 +248,6 @@ class BlindnessProbe:
             name: Reading(*self._last[name], tuple(row[:-2]), int(row[-2]), int(row[-1]))
             for name, row in sums.items()
         }
-
-    def _name(self, node: Node, place: int, owned: dict[str, tuple[int, int]]) -> str | None:
-        """The layer that owns the weight or the running statistics of the node.
-
-        A call with neither is named by its place in the forward pass; on a single sample it is
-        what torch makes of instance norm, and no batch norm (None).
-        """
-        saved = (_pointer(node._saved_weight), _pointer(node._saved_running_mean))
-        matches = [
-            name
-            for name, own in owned.items()
-            if any(mine == theirs != 0 for mine, theirs in zip(own, saved, strict=True))
-        ]
-        if len(matches) > 1:  # tied weights: both must agree
-            matches = [name for name in matches if owned[name] == saved]
-        if len(matches) == 1:
-            return matches[0]
-        return f"(batch norm {place})" if node._saved_input.shape[0] > 1 else None
 
     def table(self) -> "pd.DataFrame":
         """One row per layer, in the order of the model.

@@ -266,11 +266,20 @@ def check_targets(target: Tensor, y: Tensor) -> None:
 
 def first_alone(head: Head, y: Tensor, y0: Tensor) -> Tensor:
     """Outputs (2, C) of the first sample and of the point with its head, in a batch of two."""
+    samples = torch.zeros(2, dtype=torch.long, device=y.device)
+    return call_alone(head, y, torch.stack([y[0], y0]), samples)
+
+
+def call_alone(head: Head, y: Tensor, rows: Tensor, samples: Tensor) -> Tensor:
+    """Outputs of a few rows, of which the first is the first sample's.
+
+    Raises:
+        BadInput: they, or the features ``y``, are not finite.
+    """
     if not bool(y.isfinite().all()):
         raise BadInput("the features must be finite; found NaN or infinity")
     with torch.no_grad():
-        samples = torch.zeros(2, dtype=torch.long, device=y.device)
-        outputs = call(head, torch.stack([y[0], y0]), samples)
+        outputs = call(head, rows, samples)
     if not bool(outputs[0].isfinite().all()):
         raise BadInput("the outputs must be finite; found NaN or infinity for sample 0")
     return outputs

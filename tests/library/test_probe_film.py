@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bnblind import batch_norm_calls
 from bnblind import BadInput, BlindnessProbe
 from bnblind import probe as module
 from tests.helpers.cases import normal
@@ -88,7 +89,9 @@ class Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_no_step_waits_for_the_probe():
+def test_no_step_waits_for_the_probe(monkeypatch):
+    """On a device that would have to be waited for."""
+    monkeypatch.setattr(batch_norm_calls, "NEVER_WAITS", frozenset())
     model = network().float()
     with BlindnessProbe(model, every=1) as probe, Reads() as reads:
         for dtype in (torch.float32, torch.bfloat16):

@@ -91,6 +91,44 @@ def test_in_place_function_between_the_layer_and_a_skip(name, way):
         assert torch.equal(getattr(found, part), getattr(expected, part))
 
 
+class Beside(Model):
+    """Calls one module twice before the layer, writes into the output of another, and has a third
+    look at the layer's output without its gradient.
+    """
+
+    def __init__(self, *parts):
+        super().__init__(*parts)
+        self.square, self.gate = nn.Linear(5, 5), nn.Linear(6, 6)
+
+    def call(self, part, v):
+        return part(v)
+
+    def forward(self, x):
+        once = self.call(self.square, x)
+        h = self.call(self.before, once + self.call(self.square, once))
+        y = self.norm(h.tanh_())
+        return self.after(y * self.call(self.gate, y.detach()).sigmoid() + self.side(h))
+
+
+class BesideInOne(Beside):
+    """The same without a call of a module, whose output could be kept."""
+
+    def call(self, part, v):
+        return F.linear(v, part.weight, part.bias)
+
+
+@pytest.mark.parametrize("way", ["auto", "exact", 4])
+def test_modules_before_the_layer_and_beside_it_give_what_they_would(way):
+    (x, target), y0 = data(VECTORS), 0.4 * normal(6, seed=9)
+    pieces = (nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, C), nn.Tanh())
+    found, expected = (
+        split_loss(drawn(kind(*pieces)), "norm", x, target, y0=y0, hdiag=way)
+        for kind in (Beside, BesideInOne)
+    )
+    for part in PARTS:
+        assert torch.equal(getattr(found, part), getattr(expected, part))
+
+
 @pytest.mark.parametrize("side", [None, nn.Tanh()], ids=["straight", "skip"])
 def test_models_that_write_into_their_input(side):
     """The caller's batch stays as it is, and every pass gets the same."""

@@ -56,16 +56,18 @@ class Backward(torch.autograd.Function):
 
 
 def test_as_many_backward_passes_as_classes_where_a_path_leads_around(monkeypatch):
-    """C - 1 of the point and one for the total, whose forward pass is the model's own."""
+    """C - 1 of the point and one for the total, whose forward pass is the model's own; the layers
+    before the analysed one see the batch once.
+    """
     monkeypatch.setattr("bnblind.inspection.LINEAR_NODES", {*LINEAR_NODES, "BackwardBackward"})
     after = [Function(Backward.apply), nn.LeakyReLU(), nn.Linear(6, C)]
     model, (x, target) = vectors(nn.BatchNorm1d(6), after=after, side=nn.Tanh()), data(VECTORS)
-    Backward.rows, calls = 0, []
-    model.norm.register_forward_hook(lambda *_: calls.append(1))
+    Backward.rows, calls, before = 0, [], model.before
+    model.before = nn.Sequential(Function(lambda v: (calls.append(len(v)), v)[1]), before)
     found = split_loss(model, "norm", x, target)
     assert found.method.startswith("row by row")
     assert Backward.rows == len(x) * C
-    assert len(calls) == 4  # the batch, the point, and two of two or three rows
+    assert calls == [len(x), 3]
 
 
 def test_samples_with_heads_of_their_own_are_exact_when_saturated():
