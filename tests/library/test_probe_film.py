@@ -11,8 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bnblind import batch_norm_calls
-from bnblind import BadInput, BlindnessProbe
+from bnblind import BadInput, BlindnessProbe, batch_norm_calls
 from bnblind import probe as module
 from tests.helpers.cases import normal
 from tests.helpers.probing import IMAGES, LABELS, SHARES, check, initialized, loss_of, network

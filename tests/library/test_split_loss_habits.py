@@ -98,15 +98,14 @@ class Beside(Model):
 
     def __init__(self, *parts):
         super().__init__(*parts)
-        self.square, self.gate = nn.Linear(5, 5), nn.Linear(6, 6)
+        self.again, self.gate = nn.Linear(5, 6), nn.Linear(6, 6)
 
     def call(self, part, v):
         return part(v)
 
     def forward(self, x):
-        once = self.call(self.square, x)
-        h = self.call(self.before, once + self.call(self.square, once))
-        y = self.norm(h.tanh_())
+        h = self.call(self.before, x).tanh_()
+        y = self.norm(h + self.call(self.again, x) - 2 * self.call(self.again, x * x))
         return self.after(y * self.call(self.gate, y.detach()).sigmoid() + self.side(h))
 
 
