@@ -105,7 +105,8 @@ class Beside(Model):
 
     def forward(self, x):
         h = self.call(self.before, x).tanh_()
-        y = self.norm(h + self.call(self.again, x) - 2 * self.call(self.again, x * x))
+        h = h + self.call(self.again, x) - 2 * self.call(self.again, x * x)
+        y = self.norm(h)
         return self.after(y * self.call(self.gate, y.detach()).sigmoid() + self.side(h))
 
 
