@@ -307,6 +307,28 @@ def test_pages_follow_one_another(opened: Callable, reports: Path) -> None:
         page.wait_for_url(f"**/{name}.html")
 
 
+def test_the_rows_of_a_verdict_are_shown_alone(opened: Callable) -> None:
+    page = opened("pages/claims.html")
+    rows = page.locator("tr[data-verdict]")
+    of_rows = rows.evaluate_all("all => all.map(e => e.dataset.verdict)")
+    strips = page.locator(".all a[data-verdict]")
+    assert strips.evaluate_all("all => all.map(e => e.dataset.verdict)") == of_rows
+    for chosen in page.locator(".filter input").all():
+        verdict = chosen.get_attribute("value")
+        chosen.check()
+        shown = rows.filter(visible=True)
+        verdicts = shown.evaluate_all("all => all.map(e => e.dataset.verdict)")
+        assert verdicts == [own for own in of_rows if verdict in ("all", own)]
+        dimmed = strips.evaluate_all(
+            "all => all.filter(e => getComputedStyle(e).opacity < 1).length"
+        )
+        assert dimmed == len(of_rows) - len(verdicts)
+        assert (
+            page.locator("section:visible").count()
+            == page.locator("section:visible:has(tr:visible)").count()
+        )
+
+
 def test_what_batch_norm_blocks_moves_with_the_batch(opened: Callable) -> None:
     """The shares are T4's: label-pure and alike, nothing passes; foreign samples, a small spread
     and differences let some through, of which 2/n is blocked.

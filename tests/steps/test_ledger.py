@@ -113,6 +113,22 @@ def test_an_extreme_is_of_all_rows_of_each_seed():
     assert (largest.value, largest.interval) == (0.9, (0.7, 0.9))
 
 
+def test_a_row_tells_its_number_seed_by_seed():
+    table = two_rows_a_seed((0.1, 0.9), (0.2, 0.8), (0.3, 0.7))
+    for kind, expected in (("mean", [0.5] * 3), ("smallest", [0.1, 0.2, 0.3])):
+        found = judge("C1.x", CLAIM, plain_row(kind, at_least=0.0), lambda name: table)
+        assert (found["values"], found["seeds"]) == (pytest.approx(expected), [30, 31, 32])
+
+
+def test_a_row_all_of_whose_points_lie_on_a_kink_says_so():
+    row = {**plain_row("mean", at_most=0.5), "where": {"kinks": 0}}
+    for kinks, scope in (([0] * 6, "s"), ([2] * 6, "s (undefined: every point lies on a kink")):
+        table = two_rows_a_seed((0.1, 0.1), (0.1, 0.1), (0.1, 0.1)).assign(kinks=kinks)
+        found = judge("C1.x", CLAIM, row, lambda name, table=table: table)
+        assert found["scope"].startswith(scope)
+        assert found["verdict"] == ("reproduced" if scope == "s" else "not run")
+
+
 def test_at_most_asks_for_the_whole_interval():
     """The mean is below the tolerance, the interval's upper end above it."""
     table = two_rows_a_seed((0.1, 0.1), (0.2, 0.2), (0.3, 0.3))

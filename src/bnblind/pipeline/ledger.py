@@ -22,6 +22,8 @@ from bnblind.pipeline.proofs_record import Proofs
 
 REPRODUCED, PARTLY, REFUTED = "reproduced", "partly", "not reproduced"
 UNDECIDED, NOT_RUN = "undecided", "not run"
+VERDICTS = (REPRODUCED, REFUTED, UNDECIDED, NOT_RUN)
+"""Of a row, in the order in which pages name them."""
 FEWEST_SEEDS = 3
 ONE_SIDED = 0.025
 """Level of the tests that correspond to the 95 % intervals, whose other side is not claimed."""
@@ -47,7 +49,7 @@ class Measured:
 
     Attributes:
         interval: of a mean, the t interval; of a largest or smallest number, its range over seeds.
-        values: those of the seeds, of which a mean is the mean.
+        values: those of the seeds, of which the number is the mean, the largest or the smallest.
         notes: what has to be known of how it came about.
         profiles: those that computed it.
     """
@@ -157,6 +159,9 @@ def _by_seed(
     """
     conditions, notes = _decided(table, {**row["where"], **side})
     found = select(table, conditions)
+    off_kinks = {name: wanted for name, wanted in conditions.items() if name != "kinks"}
+    if found.empty and not select(table, off_kinks).empty:
+        raise Unjudged("undefined: every point lies on a kink, such as a ReLU's at 0")
     chosen, profiles = found[["seed", column]], {*found.get("profile", ())}
     if not chosen.empty:
         named = {k: v for k, v in conditions.items() if k != "metric" and not _is_last(v)}
@@ -216,7 +221,7 @@ def measure(row: Mapping[str, Any], table: pd.DataFrame) -> Measured | None:
             return None
         low, high = float(extremes.min()), float(extremes.max())
         value, own = high if kind == "largest" else low, tuple(sorted(found.profiles))
-        return Measured(value, (low, high), _seeds(extremes), profiles=own)
+        return Measured(value, (low, high), _seeds(extremes), tuple(extremes), (), own)
     means = _means(table, row, row.get("of", {}), column)
     values, notes, profiles = means.by_seed, means.notes, means.profiles
     if kind == "difference":
@@ -265,7 +270,7 @@ def judge(
         low, high = found.interval
         at_least = _stated(row, BOUNDS) == "at_least"
         verdict = REPRODUCED if (low >= tolerance if at_least else high <= tolerance) else REFUTED
-        if found.values:
+        if _stated(row, STATISTICS) in OF_SEEDS:
             verdict = UNDECIDED if low < tolerance < high else verdict
             p = one_sided_p(found.values, tolerance)
     return {
@@ -279,6 +284,7 @@ def judge(
         "value": None if found is None else found.value,
         "interval": None if found is None else list(found.interval),
         "seeds": [] if found is None else list(found.seeds),
+        "values": [] if found is None else list(map(float, found.values)),
         "profiles": [] if found is None else list(found.profiles),
         "verdict": verdict,
         "p": p,
@@ -357,6 +363,7 @@ def _summary(name: str, claim: Mapping[str, Any], rows: list[Row]) -> Row:
         "value": len(held) / len(rows),
         "interval": None,
         "seeds": sorted({seed for row in rows for seed in row["seeds"]}),
+        "values": [],
         "profiles": sorted({profile for row in rows for profile in row["profiles"]}),
         "verdict": verdict,
         "p": None,

@@ -52,8 +52,8 @@ class _Html(mistune.HTMLRenderer):
 
 
 def _parts(notebook: NotebookNode, markdown: mistune.Markdown) -> Iterator[str]:
-    """Prose and results of the cells, without the code."""
-    for cell in notebook.cells:
+    """Prose and results of the cells; the code behind a result folded up below it."""
+    for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
             yield str(markdown(cell.source))
         for output in cell.get("outputs", ()):
@@ -64,6 +64,9 @@ def _parts(notebook: NotebookNode, markdown: mistune.Markdown) -> Iterator[str]:
                 yield str(markdown(data["text/markdown"]))
             else:
                 yield f"<pre>{escape(data['text/plain'])}</pre>"
+        if cell.get("outputs"):
+            code = f"<pre>{escape(cell.source)}</pre>"
+            yield f'<details class="code"><summary>Code: cell {number} of the notebook</summary>{code}</details>'
 
 
 def body_of(notebook: NotebookNode) -> tuple[str, Contents]:

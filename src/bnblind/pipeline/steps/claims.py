@@ -12,7 +12,7 @@ from bnblind.pipeline.findings import macros, read_findings, told
 from bnblind.pipeline.formats.files import json_bytes, publish
 from bnblind.pipeline.formats.pages import fill
 from bnblind.pipeline.formats.tables import read_table
-from bnblind.pipeline.ledger import ledger
+from bnblind.pipeline.ledger import VERDICTS, ledger
 from bnblind.pipeline.options import parse
 from bnblind.pipeline.proofs_record import read_proofs
 
@@ -63,10 +63,13 @@ def main(argv: list[str]) -> None:
     claims, proofs = read_claims(args.kinds, args.claims), read_proofs(args.proofs)
     rows = ledger(claims, tables.get, proofs, beside)
     named = {name: proofs.theorems[name] for row in rows for name in row["theorem"]}
+    judged = [row for row in rows if "." in row["id"]]
     page = fill(
         "claims.html.j2",
         profile=args.profile,
         rows=rows,
+        judged=judged,
+        shown=[verdict for verdict in VERDICTS if verdict in {row["verdict"] for row in judged}],
         marks={row["id"]: against_tolerance(row) for row in rows if row["interval"]},
         seeds={row["id"]: in_runs(row["seeds"] or ()) for row in rows},
         theorems=named,
