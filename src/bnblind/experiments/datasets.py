@@ -34,9 +34,9 @@ class Scale:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Scaled images, of the shape of ``pixels`` (n, C, H, W), float32."""
-        places = pixels.int()
-        channels = [self.table[c][places[:, c].flatten()] for c in range(places.shape[1])]
-        return torch.stack([own.view_as(places[:, 0]) for own in channels], 1)
+        first = self.levels * torch.arange(len(self.table), device=pixels.device)
+        places = pixels + first.int().view(-1, 1, 1)
+        return self.table.flatten().index_select(0, places.flatten()).view(pixels.shape)
 
     def to(self, device: torch.device) -> "Scale":
         return Scale(self.mean.to(device), self.std.to(device), self.levels)

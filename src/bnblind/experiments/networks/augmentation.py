@@ -19,17 +19,14 @@ def crop_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """``crop_flip``: each image (n, C, H, W), padded with 4 pixels of 0, is cropped to its size at
     a random place and mirrored with probability 1/2 (He et al. 2016, section 4.2).
     """
-    count, channels, height, width = pixels.shape
+    count, _, height, width = pixels.shape
     # Positions are drawn, and stay, on the processor: the same ones for every device.
-    top, left = torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=generator)
-    mirrored = torch.rand(count, 1, generator=generator) < 0.5
-    columns = torch.arange(width).expand(count, width)
-    columns = left + torch.where(mirrored, columns.flip(1), columns)
-    rows = top + torch.arange(height)
-    padded = F.pad(pixels, [PADDING] * 4)
-    images = torch.arange(count).view(-1, 1, 1, 1)
-    own = torch.arange(channels).view(1, -1, 1, 1)
-    return padded[images, own, rows[:, None, :, None], columns[:, None, None, :]]
+    top, left = torch.randint(0, 2 * PADDING + 1, (2, count), generator=generator)
+    mirrored = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
+    # Every place's crop as a view, of which one an image is copied.
+    crops = F.pad(pixels, [PADDING] * 4).unfold(2, height, 1).unfold(3, width, 1)
+    images = crops[torch.arange(count), :, top, left]
+    return torch.where(mirrored.to(images.device), images.flip(3), images)
 
 
 AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
