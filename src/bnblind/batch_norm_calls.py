@@ -88,7 +88,7 @@ SMALL = 1e-4
 
 @dataclass(frozen=True)
 class Arrived:
-    """What is kept of one call until the backward pass has ended; nothing of it is read before.
+    """What is kept of one call until the backward pass has ended.
 
     Attributes:
         channels: C.
@@ -206,7 +206,7 @@ def _of_gradients(calls: Sequence[Arrived]) -> Tensor:
     vectors = torch.cat([call.vectors for call in calls if call.vectors is not None], 1).double()
     weight, to_weight, to_bias, inverse_scale = vectors
     sides = zip(*(call.lengths for call in calls if call.lengths is not None), strict=True)
-    before, *output = (torch.cat(side, 1).square_().sum(0).double() for side in sides)
+    before, *output = (torch.cat(side, 1).double().square_().sum(0) for side in sides)
 
     each = torch.tensor([(call.pooled, call.eps) for call in calls], dtype=torch.float64)
     n, eps = each.T.to(vectors.device)[:, _call_of_channel(calls, vectors.device)]

@@ -25,8 +25,8 @@ JUMPS_IN_SLOPE = frozenset(
     )
     for suffix in ("", "_", "_with_indices")
 )
-# Of those that act on each unit by itself, where.
 CORNERS = {"relu": (0.0,), "relu_": (0.0,), "relu6": (0.0, 6.0)}
+"""Where the first derivative of some functions of each unit by itself jumps."""
 FARTHEST = 10.0
 """Beyond which no standard normal number that torch draws lies."""
 # Linear in their first argument; weight and bias follow it.
@@ -111,13 +111,21 @@ class _KinkCounter(TorchFunctionMode):
         step: how far to go to either side: a unit so near a kink counts as on it.
         blindly: the inputs have no tangents; take a random direction at each function.
         rows: of a batch, those at the point.
+        of: how many rows the batch has; None: all are at the point.
+
+    Attributes:
+        kinks: the units found.
+        unsure: whether a function saw another number of rows, so that those at the point may be
+            others there.
     """
 
     step: float
     generator: torch.Generator
     blindly: bool
     rows: slice
+    of: int | None = None
     kinks: int = field(default=0, init=False)
+    unsure: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -129,7 +137,7 @@ class _KinkCounter(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in WATCHED:
             args, kwargs = _positional(args, kwargs)
-        if self.blindly and self._is_off(CORNERS.get(name, ()), args):
+        if name in CORNERS and self._is_off(CORNERS[name], args[0]):
             return func(*args, **kwargs)
         if name in JUMPS_IN_SLOPE and any(map(self._moves, args)):
             self.kinks += self._jumps(func, args, kwargs)
@@ -140,12 +148,20 @@ class _KinkCounter(TorchFunctionMode):
             return self._linear(func, *args)
         return func(*args, **kwargs)
 
-    def _is_off(self, corners: tuple[float, ...], args: Any) -> bool:
+    def _is_off(self, corners: tuple[float, ...], x: Tensor) -> bool:
         """Whether no unit is near a corner: quickly seen, and true of most calls."""
-        if not corners or not self._moves(args[0]):
+        if not self.blindly or not self._moves(x):
             return False
-        x, reach = args[0].detach()[self.rows], FARTHEST * self.step
-        return all(bool((x - corner).abs().amin() > reach) for corner in corners)
+        units, reach = self._at_point(x).detach(), FARTHEST * self.step
+        return units.numel() > 0 and all(
+            bool((units - corner).abs().amin() > reach) for corner in corners
+        )
+
+    def _at_point(self, x: Tensor) -> Tensor:
+        """The rows at the point, of a batch; a weight has no row for each sample."""
+        if x.requires_grad and self.of is not None:
+            self.unsure |= x.dim() == 0 or len(x) != self.of
+        return x[self.rows] if x.dim() and len(x) > (self.rows.start or 0) else x
 
     def _linear(self, func: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> Any:
         """The same without a tangent of the weight, which torch would write out as zeros."""
@@ -167,8 +183,7 @@ class _KinkCounter(TorchFunctionMode):
 
     def _unpacked(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.blindly:
-            # A weight has no row for each sample.
-            primal = x[self.rows] if x.dim() and len(x) > (self.rows.start or 0) else x
+            primal = self._at_point(x)
             one = primal[:1] if x.dim() else primal
             tangent = normal(one, self.generator).expand_as(primal)
         else:
@@ -205,11 +220,13 @@ def _positional(args: Any, kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dic
     return (*first, *args, *second), rest
 
 
-def kinks_in_passing(rows: slice, dtype: torch.dtype, generator: torch.Generator) -> _KinkCounter:
-    """Counts while active, at those rows of a batch, every unit that may be on a kink, also
-    those whose sides have the same derivative.
+def kinks_in_passing(
+    rows: slice, of: int, dtype: torch.dtype, generator: torch.Generator
+) -> _KinkCounter:
+    """Counts while active, at those rows of a batch of so many, every unit that may be on a kink,
+    also those whose sides have the same derivative.
     """
-    return _KinkCounter(_step(dtype), generator, True, rows)
+    return _KinkCounter(_step(dtype), generator, True, rows, of)
 
 
 def _step(dtype: torch.dtype) -> float:

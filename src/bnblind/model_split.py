@@ -1,9 +1,7 @@
 """The Taylor split of a model's losses at one of its normalization layers."""
 
 import copy
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +46,6 @@ class _Plan:
         seen: what the analysed layer did with the batch.
         leaf: the normalized features that the outputs were then computed from.
         called: layers called so far in the present pass.
-        again: whether this is the whole batch once more.
         fixed: coupling layers whose statistics have been made constants.
         frozen: those of them, after the analysed one, that have running statistics.
     """
@@ -58,7 +55,6 @@ class _Plan:
     seen: Standardized | None = None
     leaf: Tensor | None = None
     called: list[str] = field(default_factory=list)
-    again: bool = False
     fixed: list[str] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
 
@@ -100,36 +96,6 @@ class _Analysed:
                 f"layer {self.name!r} ({type(layer).__name__}) does more than a normalization's "
                 "two phases; take its normalized features y and call split_head"
             )
-
-
-@dataclass
-class _Before:
-    """The forward pass of a module called before the analysed layer, on which it cannot depend: for
-    the whole batch once more, what it gave the first time.
-    """
-
-    forward: Callable[..., Any]
-    plan: _Plan
-    calls: int = 0
-    given: Tensor | None = None
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.plan.again and self.given is not None and self.calls == 1:
-            return self.given.clone()
-        result = self.forward(*args, **kwargs)
-        if self.plan.inject is None:
-            self.calls += 1
-            if self.plan.seen is None and isinstance(result, Tensor):
-                self.given = result.detach().clone()  # a later function may write into it
-        return result
-
-
-def _beside(model: nn.Module, layer: str) -> Iterator[nn.Module]:
-    """The largest modules that do not hold the layer."""
-    *above, _ = layer.split(".")
-    holders = [model, *(model.get_submodule(".".join(above[: k + 1])) for k in range(len(above)))]
-    inside = {*holders, model.get_submodule(layer)}
-    yield from (child for holder in holders for child in holder.children() if child not in inside)
 
 
 @dataclass
@@ -183,16 +149,12 @@ class _Dissected:
         for name, module in self.model.named_modules():
             if module is not analysed and isinstance(module, BatchLayer) and couples(module):
                 module.register_forward_pre_hook(_Coupling(name, self.plan))
-        for module in _beside(self.model, layer):
-            if not isinstance(module, torch.jit.ScriptModule):
-                module.forward = _Before(module.forward, self.plan)
         # Its attributes stay, for models that look at them.
         analysed.forward = _Analysed(layer, analysed, self.plan)
 
-    def _run(self, x: Tensor, inject: Tensor | None, again: bool = False) -> Tensor:
+    def _run(self, x: Tensor, inject: Tensor | None) -> Tensor:
         self.plan.called.clear()
         self.plan.inject = inject
-        self.plan.again = again
         return self.model(x)
 
     def capture(self, layer: str) -> tuple[Standardized, Tensor]:
@@ -213,10 +175,8 @@ class _Dissected:
         """(m, *S) features, the samples (m,) they belong to -> outputs (m, C)."""
         if self.feeds_two_samples:
             return self._run(self.x[:2].clone(), y)
-        if self.shared:  # any sample will do; always the first shows it if it is not
-            return self._run(self.x[torch.zeros_like(samples)], y)
-        whole = torch.arange(len(self.x), device=samples.device)
-        return self._run(self.x[samples], y, again=torch.equal(samples, whole))
+        # If the head is shared, any sample will do; always the first shows it if it is not.
+        return self._run(self.x[torch.zeros_like(samples) if self.shared else samples], y)
 
     def first_alone(self, y: Tensor, y0: Tensor) -> Tensor:
         """As :func:`bnblind.split.first_alone`, and whether another sample has the same outputs at
@@ -227,7 +187,7 @@ class _Dissected:
         other = int(differs.to(torch.uint8).argmax())
         samples = torch.tensor([0, 0, other], device=self.x.device)
         points = torch.stack([y[0], y0, y0])
-        outputs = call_alone(self.head, y, points, samples)
+        outputs = call_alone(self.head, y, points.clone(), samples)
         alone = outputs[:2]
         if rows_agree(outputs[2:], alone[1:]):
             self.shared = self.feeds_two_samples = True

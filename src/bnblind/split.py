@@ -309,10 +309,11 @@ def split_batch(batch: Batch, alone: Tensor, hdiag: str | int, seed: int) -> tup
     most = MOST_SECONDS if hdiag == "auto" else None
     if hdiag == "auto":
         n = len(batch.y)
-        at_point = slice(n, n + 1) if batch.shared else slice(None)
-        with kinks_in_passing(at_point, batch.y.dtype, generator) as counter:
+        at_point, of = (slice(n, n + 1), n + alone.shape[1]) if batch.shared else (slice(None), n)
+        with kinks_in_passing(at_point, of, batch.y.dtype, generator) as counter:
             z, leaves = forward_at_point(batch, alone[1:])
-        sure = counter.kinks == 0 and surely_piecewise_linear(z, leaves)
+        off_kinks = counter.kinks == 0 and not counter.unsure
+        sure = off_kinks and surely_piecewise_linear(z, leaves)
         seen = None if sure else inspected()
         if seen is None or seen.is_piecewise_linear():
             if batch.shared:

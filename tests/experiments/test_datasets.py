@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bnblind import BadInput
-from bnblind.experiments.datasets import SPLITS, SPLITTINGS, Dataset, Part
+from bnblind.experiments.datasets import SPLITS, SPLITTINGS, Dataset, Part, Scale
 from bnblind.experiments.preparation import read_samples, split_dataset
 from bnblind.experiments.randomness import stream
 
@@ -103,6 +103,17 @@ def test_a_large_part_is_scaled_batch_by_batch_to_the_same_values(split, monkeyp
     assert all(map(torch.equal, found, expected))
     assert torch.equal(expected[0], part.images[rows])
     assert torch.equal(expected[1], part.images)
+
+
+def test_a_grey_value_without_a_scale_is_refused(split):
+    """Not looked up as one of the next channel's."""
+    scale = Scale(torch.zeros(3), torch.ones(3), 17)
+    pixels = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
+    pixels[0, 0, 0, 0] = 18
+    with pytest.raises(BadInput, match=r"grey values must be below 17; found 18"):
+        Part(pixels, torch.zeros(1), scale)
+    with pytest.raises(IndexError):
+        Scale(torch.zeros(1), torch.ones(1), 17)(torch.zeros_like(pixels))
 
 
 def test_a_test_part_of_its_own_is_kept_whole(digits_images):

@@ -82,6 +82,26 @@ def test_float32_gradients_of_any_size_have_their_shares(scale, frozen):
         assert row[name] == pytest.approx(scale * expected[name], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("weights", "gradient", "spread"),
+    [
+        ((1e-20, 1.0, 2.0, 3.0), 1.0, 1.0),
+        ((2e-4, -2e-4, 1.0, -1.0), 1.0, 1.0),
+        ((2e-4,) * 4, 1e-16, 1e3),
+    ],
+)
+def test_norms_are_autograds_whatever_the_weights_are(weights, gradient, spread):
+    """In float32, in which squares of what is small or large are lost."""
+    layer = nn.BatchNorm2d(4)
+    layer.weight.data = torch.tensor(weights)
+    probe, x, z = probed(
+        layer, (spread * normal(5, 4, 3, 2)).float(), lambda z: gradient * loss_of(z)
+    )
+    (row,) = probe.table().to_dict("records")
+    for name, found in (("grad_norm_in", x.grad), ("grad_norm_out", z.grad)):
+        assert row[name] == pytest.approx(found.double().norm().item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("scale", [1e-25, 1e-19, 1e25])
 def test_what_cannot_be_squared_is_no_gradient_of_0(scale):
     """Where the shares are read off what the backward pass computed."""

@@ -20,6 +20,10 @@ KINKED = {
     "relu_method": (lambda v: v.relu() @ normal(9, C), VECTOR),
     "relu_module": (nn.Sequential(nn.ReLU(), nn.Linear(9, C)), VECTOR),
     "relu_by_keyword": (lambda v: F.relu(input=v) @ normal(9, C), VECTOR),
+    # Behind these, the rows of a batch are others.
+    "relu_of_parts": (lambda v: F.relu(v.reshape(-1, 3)).view(-1, 9) @ normal(9, C), VECTOR),
+    "relu_sequence_first": (lambda v: F.relu(v.T).T @ normal(9, C), VECTOR),
+    "relu_row_by_row": (lambda v: torch.stack([*map(F.relu, v)]) @ normal(9, C), VECTOR),
     "leaky_relu": (lambda v: F.leaky_relu(v @ W) @ OUT, VECTOR),
     "prelu": (nn.Sequential(nn.PReLU(), nn.Linear(9, C)), VECTOR),
     "abs": (lambda v: (v @ W).abs() @ OUT, VECTOR),

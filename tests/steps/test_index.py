@@ -159,7 +159,7 @@ def test_rows_that_do_not_hold_are_listed(tmp_path: Path) -> None:
     ]
     text = text_of(tmp_path, rows)
     assert "What does not hold: 1 row C1.a there: 0.75 (0.5 to 1), must be <= 0.25" in text
-    assert "What was not run: 1 row C1.b nowhere" in text
+    assert "What has no number: not run, or undefined: 1 row C1.b nowhere" in text
     assert "What is undecided" not in text
 
 

@@ -120,13 +120,29 @@ def test_a_row_tells_its_number_seed_by_seed():
         assert (found["values"], found["seeds"]) == (pytest.approx(expected), [30, 31, 32])
 
 
-def test_a_row_all_of_whose_points_lie_on_a_kink_says_so():
-    row = {**plain_row("mean", at_most=0.5), "where": {"kinks": 0}}
-    for kinks, scope in (([0] * 6, "s"), ([2] * 6, "s (undefined: every point lies on a kink")):
-        table = two_rows_a_seed((0.1, 0.1), (0.1, 0.1), (0.1, 0.1)).assign(kinks=kinks)
-        found = judge("C1.x", CLAIM, row, lambda name, table=table: table)
-        assert found["scope"].startswith(scope)
-        assert found["verdict"] == ("reproduced" if scope == "s" else "not run")
+KINK = "every point lies on a kink, as a ReLU's at 0"
+
+
+@pytest.mark.parametrize(
+    ("kinks", "scope"),
+    [
+        ([0] * 8, "s"),
+        ([0, 0, 0, 2] * 2, "s"),  # a point of each seed is left
+        ([2] * 8, f"s (undefined for seed 30, 31, 32, 33: {KINK})"),
+        # The last epoch of one seed: neither its first epoch nor the other seeds stand in for it.
+        ([0, 0, 0, 2, 0, 0, 0, 0], f"s (undefined for seed 31: {KINK})"),
+    ],
+)
+def test_points_on_a_kink_are_not_passed_over(kinks, scope):
+    row = {**plain_row("mean", at_most=0.5), "where": {"kinks": 0, "epoch": "last"}}
+    values = pd.DataFrame(
+        {"seed": [30, 30, 31, 31, 32, 32, 33, 33], "value": 0.1, "epoch": [0, 6] * 4}
+    )
+    if scope == "s":
+        values["epoch"] = 6
+    found = judge("C1.x", CLAIM, row, lambda name: values.assign(kinks=kinks))
+    assert found["scope"] == scope
+    assert found["verdict"] == ("reproduced" if scope == "s" else "not run")
 
 
 def test_at_most_asks_for_the_whole_interval():

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bnblind.errors import BadInput
+
 SPLITS = ("train", "validation", "test")
 WHOLE = 2**24
 """A part of at most so many values is scaled once, 64 MB; a larger one batch by batch."""
@@ -34,7 +36,7 @@ class Scale:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Scaled images, of the shape of ``pixels`` (n, C, H, W), float32."""
-        first = self.levels * torch.arange(len(self.table), device=pixels.device)
+        first = self.levels * torch.arange(pixels.shape[1], device=pixels.device)
         places = pixels + first.int().view(-1, 1, 1)
         return self.table.flatten().index_select(0, places.flatten()).view(pixels.shape)
 
@@ -44,11 +46,19 @@ class Scale:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a split: ``pixels`` (n, C, H, W) uint8, ``labels`` (n,) int64."""
+    """One part of a split: ``pixels`` (n, C, H, W) uint8, ``labels`` (n,) int64.
+
+    Raises:
+        BadInput: a pixel that the scale has no value for.
+    """
 
     pixels: Tensor
     labels: Tensor
     scale: Scale
+
+    def __post_init__(self) -> None:
+        if len(self.pixels) and (found := int(self.pixels.max())) >= self.scale.levels:
+            raise BadInput(f"grey values must be below {self.scale.levels}; found {found}")
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -96,10 +96,15 @@ def _is_last(wanted: Any) -> bool:
 
 
 def select(table: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows of ``table`` that fulfil all conditions; ``last`` applies to what the others leave.
+    """The rows of ``table`` that fulfil all conditions; ``last`` applies to what the others leave,
+    ``kinks`` to the last ones: an earlier epoch does not stand in for one without a derivative.
     Raises BadInput for a column that the table does not have.
     """
-    for name, wanted in sorted(where.items(), key=lambda condition: _is_last(condition[1])):
+
+    def order(condition: tuple[str, Any]) -> tuple[bool, bool]:
+        return condition[0] == "kinks", _is_last(condition[1])
+
+    for name, wanted in sorted(where.items(), key=order):
         if name not in table.columns:
             raise unknown("column", name, map(str, table.columns))
         table = table[_matching(table[name], wanted)]
@@ -159,12 +164,11 @@ def _by_seed(
     """
     conditions, notes = _decided(table, {**row["where"], **side})
     found = select(table, conditions)
-    off_kinks = {name: wanted for name, wanted in conditions.items() if name != "kinks"}
-    if found.empty and not select(table, off_kinks).empty:
-        raise Unjudged("undefined: every point lies on a kink, such as a ReLU's at 0")
     chosen, profiles = found[["seed", column]], {*found.get("profile", ())}
-    if not chosen.empty:
-        named = {k: v for k, v in conditions.items() if k != "metric" and not _is_last(v)}
+    kinks = "kinks" in conditions
+    if kinks or not chosen.empty:
+        apart = ("metric", "kinks")
+        named = {k: v for k, v in conditions.items() if k not in apart and not _is_last(v)}
         run = select(table, named)
         if ended := {*select(run, DIVERGED)["seed"]} if "metric" in run else ():
             if row.get("diverged") is None:
@@ -173,7 +177,11 @@ def _by_seed(
             chosen = pd.concat([chosen[~chosen["seed"].isin(ended)], counted])
             notes.append(f"{len(ended)} diverged, each counted as {row['diverged']:g}")
         if lost := {*run["seed"]} - {*chosen["seed"]}:
-            raise Unjudged(f"no such value for seed {_listed(lost)}: did it diverge?")
+            raise Unjudged(
+                f"undefined for seed {_listed(lost)}: every point lies on a kink, as a ReLU's at 0"
+                if kinks
+                else f"no such value for seed {_listed(lost)}: did it diverge?"
+            )
         if odd := {*chosen.loc[~np.isfinite(chosen[column]), "seed"]}:
             raise Unjudged(f"{column} is not finite for seed {_listed(odd)}")
     return Selected(chosen.groupby("seed")[column], notes, profiles)

@@ -53,7 +53,7 @@ class _Html(mistune.HTMLRenderer):
 
 def _parts(notebook: NotebookNode, markdown: mistune.Markdown) -> Iterator[str]:
     """Prose and results of the cells; the code behind a result folded up below it."""
-    for number, cell in enumerate(notebook.cells):
+    for cell in notebook.cells:
         if cell.cell_type == "markdown":
             yield str(markdown(cell.source))
         for output in cell.get("outputs", ()):
@@ -66,7 +66,8 @@ def _parts(notebook: NotebookNode, markdown: mistune.Markdown) -> Iterator[str]:
                 yield f"<pre>{escape(data['text/plain'])}</pre>"
         if cell.get("outputs"):
             code = f"<pre>{escape(cell.source)}</pre>"
-            yield f'<details class="code"><summary>Code: cell {number} of the notebook</summary>{code}</details>'
+            where = f"cell [{cell.execution_count}] of the notebook"
+            yield f'<details class="code"><summary>Code: {where}</summary>{code}</details>'
 
 
 def body_of(notebook: NotebookNode) -> tuple[str, Contents]:
