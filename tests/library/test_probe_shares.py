@@ -85,7 +85,7 @@ def test_float32_gradients_of_any_size_have_their_shares(scale, frozen):
 @pytest.mark.parametrize(
     ("weights", "gradient", "spread"),
     [
-        ((1e-20, 1.0, 2.0, 3.0), 1.0, 1.0),
+        ((1e-25, 1.0, 2.0, 3.0), 1.0, 1.0),
         ((2e-4, -2e-4, 1.0, -1.0), 1.0, 1.0),
         ((2e-4,) * 4, 1e-16, 1e3),
     ],
