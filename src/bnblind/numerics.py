@@ -110,10 +110,8 @@ def _is_set(variables: Mapping[str, str]) -> bool:
 
 
 def refuse_unless_supported(mode: str) -> None:
-    """Libraries that are told to use instructions which the processor lacks die without a word.
-
-    Raises:
-        BadInput: this processor is not of the level.
+    """Raise BadInput if this processor is not of the level: libraries that are told to use
+    instructions which it lacks die without a word.
     """
     if mode not in LEVELS:
         return
@@ -162,10 +160,8 @@ def _check_level(mode: str, level: Level) -> None:
 
 
 def check(mode: str, threads: int) -> None:
-    """Assert that the loaded libraries compute as the mode says, and make torch deterministic.
-
-    Raises:
-        RuntimeError: the environment or a library differs; the message says which and how.
+    """Assert that the loaded libraries compute as the mode says, and make torch deterministic; the
+    RuntimeError says which of them, or of the variables, differs and how.
     """
     wanted = environment(mode, threads)
     if not _is_set(wanted):

@@ -108,9 +108,8 @@ class Cell(ABC):
 
     @classmethod
     def of_grid(cls, grid: Mapping[str, Any]) -> Iterator[Self]:
-        """Every cell of a grid, a mapping that gives each axis a list of values.
-
-        An axis with a default may be left out. The cells of a job follow one another.
+        """Every cell of a grid, a mapping that gives each axis a list of values; one with a default
+        may be left out. The cells of a job follow one another.
         """
         axes = [f for f in cls.identity_fields() if f.metadata["axis"]]
         axes = [f for f in axes if f.default is MISSING or f.metadata["axis"] in grid]

@@ -48,10 +48,8 @@ class Optimizer(ABC):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the parameters by their gradients.
-
-        Raises:
-            RuntimeError: a parameter's ``grad`` was replaced, as a module's ``zero_grad`` does.
+        """Change the parameters by their gradients; raises RuntimeError if a parameter's ``grad``
+        was replaced, as a module's ``zero_grad`` does.
         """
         if any(p.grad is not view for p, view in zip(self.parameters, self.views, strict=True)):
             raise RuntimeError("a parameter's grad was replaced; use the optimizer's zero_grad")

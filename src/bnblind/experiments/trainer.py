@@ -92,10 +92,8 @@ class Trainer(ABC):
         return self.epoch >= self.planned.epochs and not self.steps
 
     def advance(self) -> None:
-        """Train and measure one more epoch.
-
-        Raises:
-            Diverged: a batch's loss, or what is measured, is not finite.
+        """Train and measure one more epoch; raises Diverged if a batch's loss, or what is measured,
+        is not finite.
         """
         self.epoch += not self.steps
         batches = self.epoch_batches()
@@ -117,10 +115,8 @@ class Trainer(ABC):
         return batches[: cell.batches_per_epoch]
 
     def train_on(self, batches: Batches, *part: int) -> dict[str, float]:
-        """One step on each batch; the means over the samples of what is recorded.
-
-        Args:
-            part: of the epoch, whose random numbers are its own.
+        """One step on each batch; the means over the samples of what is recorded. A ``part`` of the
+        epoch has random numbers of its own.
         """
         inputs, found = self.inputs(), [] if part else self.steps
         for batch in batches[: len(found)]:

@@ -38,11 +38,8 @@ def _color(norm: str) -> str:
 
 
 def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
-    """Test accuracy of every forward and backward pass; a panel for each batching.
-
-    Args:
-        results: runs of one network in long form, with a column weight_decay.
-        classes: of the data set, for the line at chance; a run that diverged counts as that.
+    """Test accuracy of every forward and backward pass; a panel for each batching; ``results`` are
+    of one network, with a column weight_decay. A run that diverged counts as chance.
     """
     drawn = outcomes(results, 1 / classes)
     norms = [norm for norm in PASSES if norm in set(drawn["norm"])]

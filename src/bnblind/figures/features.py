@@ -50,11 +50,8 @@ def _draw_measure(axes: Axes, rows: pd.DataFrame, norm: str, place: float) -> No
 
 def measures_by_norm(measures: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
     """Silhouette, nearest class mean and linear probe of every seed, start and end of training: a
-    group of rows for each network and batching, a panel for each measure.
-
-    Args:
-        measures: what each network is called -> columns norm, batching, seed, epoch, mode, metric,
-            value; epochs 0 and the last.
+    group of rows for each network and batching, a panel for each measure. ``measures``: what each
+    network is called -> columns norm, batching, seed, epoch, mode, metric, value.
     """
     parts = [table.assign(network=name) for name, table in measures.items()]
     drawn = pd.concat(parts, ignore_index=True)

@@ -172,10 +172,7 @@ TOLD: dict[str, tuple[str, float, tuple[float, float] | None]] = {
 def telling_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """How well each flow tells real from half-and-half mixed images (a = 1/2), by order (AUC) and
     in nats: rows are norms, grouped by batching and coupling norm; a panel for each measure and
-    pair.
-
-    Args:
-        results: as in :func:`training_curves`. Filled: running averages, open: recalibrated.
+    pair; ``results`` as in :func:`training_curves`. Filled: running averages, open: recalibrated.
     """
     keys = ["pair", "norm", "coupling_norm", "batching", "seed", "metric", "value"]
     metrics = [f"test.{kind}.{measure}" for kind in KIND_TITLES for measure in TOLD]
@@ -217,12 +214,8 @@ Flow = tuple[str, str, str]
 def sample_grids(
     samples: Mapping[str, Mapping[Flow, Tensor]], real: Mapping[str, Tensor]
 ) -> tuple[Figure, pd.DataFrame]:
-    """Images drawn from flows, one panel per flow, beside training images.
-
-    Args:
-        samples: what the flows of a pair and coupling norm are called -> flow -> images
-            (n, C, H, W) in [0, 1].
-        real: the same number of training images, by the same names.
+    """Images (n, C, H, W) in [0, 1] drawn from flows, one panel per flow, by what the flows of a
+    pair and coupling norm are called; beside them as many ``real`` training images.
     """
     flows = [(name, *flow) for name, own in samples.items() for flow in own]
     keys = pd.DataFrame(flows, columns=["flows", "norm", "batching", "statistics"])

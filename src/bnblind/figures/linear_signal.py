@@ -64,11 +64,8 @@ def _break_axis(above: Axes, below: Axes) -> None:
 
 
 def linear_signal(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Displacement of the weights, and change of the loss, against the step.
-
-    Args:
-        rows: columns norm, seed, step, label, loss, displacement; at least two cycles through
-            the classes. Changes below ``FLOOR`` are drawn at it.
+    """Displacement of the weights, and change of the loss, against the step; ``rows`` are of at
+    least two cycles through the classes. Changes below ``FLOOR`` are drawn at it.
     """
     drawn = by_cycle(rows)
     figure, panels = panel_grid(2, 2, 1.15 * COLUMN, sharex=True, height_ratios=[3, 1])

@@ -15,14 +15,9 @@ from bnblind.figures.panels import SEED, jitter
 def outcomes(
     results: pd.DataFrame, chance: float, metric: str = "test.eval.accuracy", last: int = LAST
 ) -> pd.DataFrame:
-    """``metric`` of each run, mean of its last three epochs of training, or of the ``last`` ones.
-
-    Args:
-        results: runs in long form.
-        chance: what a run that diverged counts as, also one that did so before it was measured.
-
-    Returns:
-        The columns that tell cells apart, seed, value, and diverged (bool).
+    """``metric`` of each run, mean of its last three epochs of training, or of the ``last`` ones:
+    the columns that tell cells apart, seed, value, and diverged (bool). A run that diverged counts
+    as ``chance``, also one that did so before it was measured.
     """
     numbers = ("epoch", "metric", "value", "batch_order")
     run = [name for name in results if name not in numbers]

@@ -148,11 +148,9 @@ def term_categories(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 
 def passing_categories(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """What becomes of each term and of the whole gradient at each norm, y0 = 0, by eps.
-
-    Args:
-        passing: columns norm, loss, y0, term, eps, passing; a mark stands for all rows of a norm,
-            loss and term.
+    """What becomes of each term and of the whole gradient at each norm, y0 = 0, by eps; ``passing``
+    has the columns norm, loss, y0, term, eps and passing, and a mark stands for all rows of a norm,
+    loss and term.
     """
     keys = ["y0", "eps", "norm", "loss", "term"]
     rows = passing[passing["y0"] == "zero"].groupby(keys, sort=True)["passing"]
@@ -199,10 +197,8 @@ def closed_forms(errors: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 def random_hessians(shares: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """What passes BN of the second-order terms of uncorrelated random Hessians, for every batch
-    size n and dimension D, and what T3 states for independent features.
-
-    Args:
-        shares: columns features, batch_size, dim, seed, term, passing, independent.
+    size n and dimension D, and what T3 states for independent features; ``shares`` has the columns
+    features, batch_size, dim, seed, term, passing, independent.
     """
     sizes = sorted({*zip(shares["batch_size"], shares["dim"], strict=True)})
     figure, panels = plt.subplots(1, 2, figsize=(2 * COLUMN, 1.1 + 0.4 * len(sizes)), sharey=True)

@@ -189,10 +189,8 @@ def asked_for(words: Iterable[str]) -> Iterator[str]:
 
 
 def check_asked(words: Iterable[str], made: Iterable[str]) -> None:
-    """Whether the files and rules that a command line asks for are ``made``.
-
-    Raises:
-        BadInput: one is not; with the nearest that is.
+    """Raise BadInput, with the nearest that is, unless the files and rules that a command line asks
+    for are ``made``.
     """
     known = set(made)
     for target in asked_for(words):

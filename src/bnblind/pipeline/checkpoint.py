@@ -141,9 +141,8 @@ class Checkpoint:
         return run, description, parts.get("state", {})
 
     def load(self) -> tuple[list[Run], int, Weights] | None:
-        """Runs, epoch of the last one, and its trainer's state; None if there is nothing to use.
-
-        A damaged checkpoint, or one of other settings, data or code, cannot be used.
+        """Runs, epoch of the last one, and its trainer's state; None if there is nothing to use,
+        such as a damaged checkpoint, or one of other settings, data or code.
         """
         if not self.path.is_file():
             return None

@@ -41,10 +41,8 @@ def slots(finding: Mapping[str, Any]) -> set[str]:
 
 
 def read_findings(path: Path = FINDINGS) -> list[dict[str, Any]]:
-    """The sentences, checked.
-
-    Raises:
-        BadInput: names every offending key with what was found and what is allowed.
+    """The sentences, checked. The BadInput names every offending key with what was found and what
+    is allowed.
     """
     found: list[dict[str, Any]] = read_yaml(path)
     if lines := violations(found, read_yaml(SCHEMA)):

@@ -62,10 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _loss(model: "nn.Module", x: "Tensor", target: "Tensor") -> "Tensor":
-    """Cross-entropy of one batch.
-
-    Raises:
-        BadInput: the model does not take the batch, or its output and the target do not fit.
+    """Cross-entropy of one batch; raises BadInput if the model does not take it, or its output and
+    the target do not fit.
     """
     import torch
     from torch.nn.functional import cross_entropy

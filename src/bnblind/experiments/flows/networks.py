@@ -32,9 +32,8 @@ class WeightNormConv2d(nn.Conv2d):
 
 
 def mlp(features: int, width: int, depth: int, norm: NormFactory) -> nn.Sequential:
-    """``depth`` hidden layers, each linear - norm - ReLU, of ``width`` units.
-
-    (n, features) to (n, 2 features).
+    """``depth`` hidden layers, each linear - norm - ReLU, of ``width`` units; (n, features) to (n,
+    2 features).
     """
     sizes = [features, *[width] * depth]
     hidden = [
@@ -68,11 +67,8 @@ class ResidualNetwork(nn.Module):
     each, add up to the last layer's input. (n, C, H, W) to (n, 2C, H, W).
 
     The masked features are normalized, and enter with both signs through a ReLU, as the authors
-    have it. Of a mask that keeps whole channels, these are the input, and the output is that of the
-    others; of any other one a plane of it is a further input channel.
-
-    Args:
-        mask: bool (C, H, W), of the coupling.
+    have it. Of a mask (C, H, W) that keeps whole channels, these are the input, and the output is
+    that of the others; of any other one a plane of it is a further input channel.
     """
 
     mask: Tensor

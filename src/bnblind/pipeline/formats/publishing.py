@@ -94,15 +94,9 @@ def figure_bytes(figure: Figure, suffix: str, source: str = "", caption: str = "
 def publish_figure(
     figure: Figure, drawn: pd.DataFrame, figures: str, stem: str, caption: str
 ) -> PublishedFigure:
-    """Write ``figures/stem.{svg,pdf,png,csv}`` and return what a notebook shows of it.
-
-    The pictures' metadata hold the :func:`source_text` that the variable ``SOURCE`` has.
-
-    Args:
-        drawn: the numbers that the figure draws.
-        figures: folder of the report's figures.
-        stem: path below it, such as ``theorems/passing``.
-        caption: one sentence on what to see.
+    """Write ``figures/stem.{svg,pdf,png,csv}``, the numbers ``drawn`` in the last, and return what
+    a notebook shows of it. The pictures' metadata hold the :func:`source_text` that the variable
+    ``SOURCE`` has.
     """
     source = os.environ.get(SOURCE, "")
     pictures = {suffix: figure_bytes(figure, suffix, source, caption) for suffix in _METADATA}

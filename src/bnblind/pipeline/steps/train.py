@@ -39,7 +39,6 @@ def train_all(
     progress: Callable[[Trainer], None],
 ) -> list[tuple[Cell, Run]]:
     """Train every seed of every cell, one after the other, with the trainer that ``start`` makes.
-
     Goes on from the checkpoint if there is one, and saves it on the way.
 
     Of a cell that ``may_diverge``, a run whose loss is no longer finite ends there, with a metric
