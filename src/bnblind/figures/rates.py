@@ -15,13 +15,7 @@ from bnblind.figures.naming import (
     with_labels,
 )
 from bnblind.figures.outcomes import outcomes
-from bnblind.figures.panels import (
-    draw_against,
-    legend_below,
-    mark_level,
-    panel_grid,
-    title_columns,
-)
+from bnblind.figures.panels import draw_against, legend_below, mark_level, panel_grid, title_columns
 from bnblind.figures.style import COLUMN, LOOKS
 
 

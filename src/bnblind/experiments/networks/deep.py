@@ -93,11 +93,7 @@ class Block(nn.Module):
 
 
 def residual(
-    input_shape: Sequence[int],
-    classes: int,
-    norm: NormFactory,
-    widths: Sequence[int],
-    blocks: int,
+    input_shape: Sequence[int], classes: int, norm: NormFactory, widths: Sequence[int], blocks: int
 ) -> nn.Sequential:
     """A 3x3 convolution with norm and ReLU, ``blocks`` blocks of each width, of which every width
     but the first halves the image, global average pooling, linear.

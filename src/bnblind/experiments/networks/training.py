@@ -9,11 +9,7 @@ from torch import Tensor, nn
 from bnblind.experiments.datasets import SPLITTINGS, Dataset, Part
 from bnblind.experiments.networks.augmentation import AUGMENTATIONS, Augmented
 from bnblind.experiments.networks.blocking import blocked_shares, mixture_shares
-from bnblind.experiments.networks.causes import (
-    blocked_share,
-    feature_statistics,
-    features_before,
-)
+from bnblind.experiments.networks.causes import blocked_share, feature_statistics, features_before
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.evaluation import evaluate
 from bnblind.experiments.networks.losses import training_loss

@@ -69,7 +69,6 @@ def main(argv: list[str]) -> None:
         file="prepared checkpoint terms blocked",
         files="weights",
     )
-
     data = read_dataset(args.prepared)
     identity = identity_of(json.dumps(args.settings), args.prepared, *args.weights)
     pieces = Pieces(args.checkpoint, identity)

@@ -85,7 +85,6 @@ def main(argv: list[str]) -> None:
         file="prepared checkpoint results",
         optional_file="weights samples",
     )
-
     kind: Kind = import_module(f"bnblind.experiments.{args.kind}.kind").KIND
     cells = [*map(cell_type(args.kind).from_settings, args.cells)]
     for cell in cells:
