@@ -87,8 +87,6 @@ FLOOR = 1e-18
 
 CONTROLS = [name for name, facts in norm_facts().items() if facts.control]
 """Variants that isolate what in BN blocks."""
-
-
 BESIDE = {"none": "what passes without a norm", "bn": "what the controls isolate"}
 """Norms that are drawn beside the controls."""
 

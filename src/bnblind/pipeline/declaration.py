@@ -19,10 +19,6 @@ Config = Mapping[str, Any]
 Grids = dict[str, dict[str, Any]]
 
 
-def _nothing(config: Config) -> Iterator[str]:
-    yield from ()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """That the experiment trains cells.
@@ -147,7 +143,7 @@ class Experiment:
     training: Training | None = None
     computing: Computing | None = None
     page: Page | None = None
-    contradictions: Callable[[Config], Iterator[str]] = _nothing
+    contradictions: Callable[[Config], Iterator[str]] = lambda config: iter(())
     needs: tuple[str, ...] = ()
     of_profile: str = ""
 
@@ -166,18 +162,15 @@ class Experiment:
 
     @property
     def of_grids(self) -> bool:
-        """Whether its section holds grids, which other profiles may show."""
+        """Whether its section holds grids of networks, which other profiles may show, and whose
+        training amplifies rounding.
+        """
         return bool(self.training or (self.computing and self.computing.of_networks))
 
     @property
     def trains(self) -> str:
         """Name of the rule whose jobs train its cells."""
         return f"train_{self.name}"
-
-    @property
-    def learns(self) -> bool:
-        """Whether its tables come from networks, whose training amplifies rounding."""
-        return self.of_grids
 
     @property
     def makes_tables(self) -> str:

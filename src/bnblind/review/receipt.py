@@ -163,7 +163,7 @@ def run(args: argparse.Namespace) -> None:
     if there:
         bits = not by_numbers(here, there)
         raw = {path for path, artifact in paths.items() if artifact.rule == "export_data"}
-        exact = {path for path, a in tables.items() if not declared[a.experiment].learns}
+        exact = {path for path, a in tables.items() if not declared[a.experiment].of_grids}
         lines = [*problems(receipt, bits=bits, raw=raw, exact=exact)]
         lines += [] if bits or lines else ledger_problems(root)
         lines += [] if args.against else runs.changed_settings(config)
