@@ -140,7 +140,6 @@ class Cell(ABC):
 
     @property
     def norms(self) -> set[str]:
-        """The variants of normalization that its runs use."""
         return {self.norm}
 
     @property

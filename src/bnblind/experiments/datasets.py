@@ -65,11 +65,9 @@ class Part:
         return self.scale(self.pixels[rows])
 
     def chunks(self, length: int) -> "Chunks":
-        """All of them, scaled, ``length`` at a time."""
         return Chunks(self, length)
 
     def first(self, count: int) -> "Part":
-        """The first ``count`` samples."""
         return Part(self.pixels[:count], self.labels[:count], self.scale)
 
 

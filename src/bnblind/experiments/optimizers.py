@@ -64,7 +64,6 @@ class Optimizer(ABC):
         return self.memory
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take over another optimizer's :meth:`state`."""
         device = self.values.device
         self.memory = {
             name: value.to(device, copy=True) if value.dim() else value.clone()

@@ -15,7 +15,6 @@ def stream_seed(seed: int, *names: str | int) -> int:
 
 
 def stream(seed: int, *names: str | int) -> torch.Generator:
-    """The generator of the stream called ``names``."""
     return torch.Generator().manual_seed(stream_seed(seed, *names))
 
 

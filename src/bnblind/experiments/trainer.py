@@ -149,7 +149,6 @@ class Trainer(ABC):
             raise Diverged(f"{self.name} epoch {self.epoch} {what} is {value}")
 
     def latest(self, metric: str) -> float:
-        """The last value of a metric."""
         values = (row["value"] for row in reversed(self.run.metrics) if row["metric"] == metric)
         return float(next(values))
 

@@ -80,7 +80,6 @@ def seeds_by_batching(results: pd.DataFrame) -> str:
 
 
 def last_epochs(results: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each run's last epoch."""
     run = [*identity_in(results), "seed"]
     return results[results["epoch"] == results.groupby(run)["epoch"].transform("max")]
 

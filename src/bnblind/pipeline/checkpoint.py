@@ -112,7 +112,6 @@ class Checkpoint:
         publish({self.path: content})
 
     def of_run(self, number: int) -> Path:
-        """The file of a finished run."""
         return self.path.with_name(f"{self.path.name}.{number}")
 
     def _bytes(self, run: Run, number: int, state: Weights, **more: int) -> bytes:

@@ -126,7 +126,6 @@ def _share(value: float) -> str:
 
 
 def as_text(table: "pd.DataFrame") -> "pd.DataFrame":
-    """The table with every cell as it is shown."""
     return table.assign(
         pooled=table["pooled"].astype("string").fillna("-"),
         **{name: table[name].map(_share) for name in SHARES},
@@ -138,7 +137,6 @@ def as_text(table: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def explanation(args: argparse.Namespace, batches: int) -> str:
-    """What the shares are and what they were measured on."""
     measured_on = BATCHES_OF.get(args.batching, f"batches of {args.batching}")
     return (
         "Of the squared gradient that arrives at a layer's standardized features, mean_share is "

@@ -20,7 +20,6 @@ CLASSES = 10
 
 
 def raised(error: Exception) -> str:
-    """The error on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

@@ -25,8 +25,6 @@ class Invertible(nn.Module, ABC):
 
 
 class Chain(Invertible):
-    """One map after the other."""
-
     def __init__(self, steps: Iterable[Invertible]) -> None:
         super().__init__()
         self.steps = nn.ModuleList(steps)

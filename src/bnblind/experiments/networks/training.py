@@ -21,7 +21,6 @@ from bnblind.norms import Norm, freeze_statistics
 
 
 def own_data(cell: NetworkCell, seed: int, data: Dataset) -> Dataset:
-    """The data of one seed's run."""
     return SPLITTINGS[cell.split](data, stream(seed, "split"))
 
 

@@ -48,7 +48,6 @@ def contradictions(config: Config) -> Iterator[str]:
 
 
 def models(config: Config) -> Config:
-    """The network of each grid."""
     return {"models": {grid: of["model"] for grid, of in config["classification"].items()}}
 
 

@@ -29,7 +29,6 @@ Row = dict[str, Any]
 def term_rows(
     model: nn.Module, layers: Iterable[str], images: Tensor, labels: Tensor, loss: str
 ) -> Iterator[Row]:
-    """The split at these norm layers, in numbers."""
     for layer in layers:
         split = split_at(model, layer, images, labels, loss)
         yield {"layer": layer, **describe(split, model.get_submodule(layer))}
