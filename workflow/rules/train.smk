@@ -42,7 +42,7 @@ for experiment in EXPERIMENTS.values():
                 code=code_of(
                     "collect",
                     f"bnblind.experiments.{training.kind}.cell",
-                    f"bnblind.experiments.{training.kind}.summary",
+                    f"bnblind.experiments.{training.cell.summary}.summary",
                 ),
             output:
                 **tables_of(experiment),

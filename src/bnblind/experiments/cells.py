@@ -82,6 +82,8 @@ class Cell(ABC):
     jobs: str = JOBS[0]
     device: str = "cpu"
 
+    summary = "networks"  # the kind whose final figures it has
+
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         """From a mapping of the fields, those with a default if they differ; lists become tuples.

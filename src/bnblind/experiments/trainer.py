@@ -75,9 +75,9 @@ class Trainer(ABC):
         epoch: means over the batch, or counts, which are of integers.
         """
 
-    @abstractmethod
     def record_steps(self, means: dict[str, float]) -> None:
         """Note the means over the epoch's samples, as they were trained."""
+        self.run.record(self.epoch, "train", **means)
 
     @abstractmethod
     def measure(self) -> None:

@@ -24,7 +24,7 @@ class Training:
     """That the experiment trains cells.
 
     Attributes:
-        kind: package of :mod:`bnblind.experiments` with the cell, its trainer and its summary.
+        kind: package of :mod:`bnblind.experiments` with the cell and its trainer.
         grids: the grids of a configuration, whole, by name.
         keeps: what is kept of each job beside its results, of ``weights`` and ``samples``.
     """

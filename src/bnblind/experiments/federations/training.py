@@ -99,9 +99,6 @@ class FederatedTrainer(Trainer):
         self.record_steps({"loss": total / sum(sizes)})
         self.measure()
 
-    def record_steps(self, means: dict[str, float]) -> None:
-        self.run.record(self.epoch, "train", **means)
-
     def measure(self) -> None:
         for name, model in (("eval", self.model), ("recalibrated", self.recalibrated())):
             size, seed = self.cell.batch_size, self.run.seed

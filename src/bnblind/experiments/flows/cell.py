@@ -32,6 +32,8 @@ class FlowCell(Cell):
     mixtures: int
     samples: int
 
+    summary = "flows"
+
     def kept_epochs(self, found: list[int]) -> list[int]:
         """One, the best; which one only the training knows."""
         return found[:1] or [1]

@@ -79,9 +79,6 @@ class NetworkTrainer(Trainer):
         with torch.autocast(images.device.type, torch.bfloat16):
             return self.forward(images).float()
 
-    def record_steps(self, means: dict[str, float]) -> None:
-        self.run.record(self.epoch, "train", **means)
-
     def measure(self) -> None:
         run, cell = self.run, self.cell
         for part in ("validation", "test"):

@@ -57,8 +57,8 @@ def main(argv: list[str]) -> None:
     args = parse(
         __name__, argv, word="kind profile", file="table metrics", optional_files="cells taken"
     )
-    kind = import_module(f"bnblind.experiments.{args.kind}.summary")
     cell = cell_type(args.kind)
+    kind = import_module(f"bnblind.experiments.{cell.summary}.summary")
     own = [read_table(path).assign(profile=args.profile) for path in args.cells]
     table = joined([*own, *map(read_table, args.taken)], cell)
     figures = json_bytes(metrics(table, cell, kind))
