@@ -56,7 +56,7 @@ def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
                 face = None if number == 0 else "white"
                 at = place + (number - (len(decays) - 1) / 2) * 0.4
                 marks |= {"mfc": face or marks["color"]}
-                draw_interval(axes, [*own["value"]], at, 0.16, [*own["diverged"]], **marks)
+                draw_interval(axes, own, at, 0.16, **marks)
     accuracy_axes(panels[0], classes)
     first = panels[0][0]
     name_groups(first, places, lambda norm: f"gradient: {PASSES[norm][1]}")

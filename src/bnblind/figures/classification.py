@@ -175,11 +175,9 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
     for axes, batching in zip(panels[0], batchings, strict=True):
         for title, runs in groups:
             for norm in norms_in(runs):
-                own, look = where(runs, norm=norm, batching=batching), LOOKS[norm]
+                own = where(runs, norm=norm, batching=batching)
                 if len(own):
-                    marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
-                    lost = [*own["diverged"]]
-                    draw_interval(axes, [*own["value"]], places[title, norm], 0.3, lost, **marks)
+                    draw_interval(axes, own, places[title, norm], 0.3, **LOOKS[norm].points)
     accuracy_axes(panels[0], classes)
     name_groups(panels[0][0], places, lambda norm: LOOKS[norm].label)
     title_columns(panels, [batch_title(batching).replace(", ", ",\n") for batching in batchings])

@@ -39,10 +39,8 @@ def accuracies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.D
             of_norm = where(drawn, norm=norm, classes_per_client=count)
             for kind, own in of_norm.groupby("kind"):
                 shift = 0.0 if kind == "as averaged" else 0.45
-                marks = {"color": look.color, "marker": look.marker}
                 face = "white" if shift else look.color
-                values, lost = [*own["value"]], [*own["diverged"]]
-                draw_interval(axes, values, place + shift, 0.18, lost, **marks, mfc=face)
+                draw_interval(axes, own, place + shift, 0.18, **look.points, mfc=face)
     accuracy_axes(panels[0], classes)
     panels[0][0].set_yticks(range(len(norms)), [LOOKS[norm].label for norm in norms])
     panels[0][0].set_ylim(len(norms) - 0.3, -0.7)

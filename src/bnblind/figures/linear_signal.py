@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from bnblind.figures.naming import interval_text, norms_in, where, with_labels
-from bnblind.figures.panels import draw_band, log_scale, panel_grid
+from bnblind.figures.panels import draw_band, legend_below, log_scale, panel_grid
 from bnblind.figures.style import COLUMN, FLOOR, LOOKS
 
 PANELS = {"displacement": "|W − W(0)| / |W(0)|", "fall": "|change of the loss|"}
@@ -75,7 +75,7 @@ def linear_signal(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         _break_axis(above, below)
         above.set(title=TITLES[column], ylabel=unit)
         below.set_xlabel("step of gradient descent")
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(figure, panels[0][0], 4)
     return figure, drawn
 
 

@@ -49,10 +49,9 @@ def remedies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
     figure, panels = panel_grid(1, len(batchings), 0.7 + 0.24 * len(order), sharey=True)
     for axes, batching in zip(panels[0], batchings, strict=True):
         for place, norm in enumerate(order):
-            own, look = where(drawn, norm=norm, batching=batching), LOOKS[norm]
-            marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
+            own = where(drawn, norm=norm, batching=batching)
             if len(own):  # not every norm is trained on every kind of batch
-                draw_interval(axes, [*own["value"]], place, diverged=[*own["diverged"]], **marks)
+                draw_interval(axes, own, place, **LOOKS[norm].points)
     accuracy_axes(panels[0], classes)
     panels[0][0].set_yticks(range(len(order)), [LOOKS[norm].label for norm in order])
     panels[0][0].set_ylim(len(order) - 0.4, -0.7)
