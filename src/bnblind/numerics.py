@@ -105,8 +105,8 @@ def environment(mode: str, threads: int) -> dict[str, str]:
     return {**_ALWAYS, **chosen, **dict.fromkeys(_THREADS, str(threads))}
 
 
-def _is_set(variables: Mapping[str, str]) -> bool:
-    return all(os.environ.get(name) == value for name, value in variables.items())
+def _differing(variables: Mapping[str, str]) -> list[str]:
+    return [name for name, value in variables.items() if os.environ.get(name) != value]
 
 
 def refuse_unless_supported(mode: str) -> None:
@@ -135,7 +135,7 @@ def pin(mode: str, threads: int) -> None:
     """
     wanted = environment(mode, threads)
     refuse_unless_supported(mode)
-    if not _is_set(wanted):
+    if _differing(wanted):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})
 
 
@@ -163,9 +163,7 @@ def check(mode: str, threads: int) -> None:
     """Assert that the loaded libraries compute as the mode says, and make torch deterministic; the
     RuntimeError says which of them, or of the variables, differs and how.
     """
-    wanted = environment(mode, threads)
-    if not _is_set(wanted):
-        differing = [name for name, value in wanted.items() if os.environ.get(name) != value]
+    if differing := _differing(environment(mode, threads)):
         raise RuntimeError(
             f"numerics '{mode}' need {', '.join(differing)} set before Python starts; "
             f"start with: python -m bnblind.numerics {mode} {threads} COMMAND"

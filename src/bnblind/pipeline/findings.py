@@ -91,20 +91,14 @@ def told(
     for finding in findings:
         numbers = _numbers(finding, read, ledger)
         if slots(finding) <= {*numbers}:
-            row = finding.get("row")
-            found.append(
-                {
-                    **{
-                        key: finding[key]
-                        for key in ("place", "title", "claims", "figure")
-                        if key in finding
-                    },
-                    "text": finding["text"].format(**numbers).strip(),
-                    "big": finding.get("big", "").format(**numbers),
-                    "row": row,
-                    "verdict": verdicts.get(row),
-                }
-            )
+            row, kept = finding.get("row"), ("place", "title", "claims", "figure")
+            words = {
+                "text": finding["text"].format(**numbers).strip(),
+                "big": finding.get("big", "").format(**numbers),
+                "row": row,
+                "verdict": verdicts.get(row),
+            }
+            found.append({key: finding[key] for key in kept if key in finding} | words)
     return found
 
 

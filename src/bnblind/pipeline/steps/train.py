@@ -26,12 +26,6 @@ from bnblind.pipeline.options import parse
 TYPES = {"seed": "int64", "epoch": "int64", "share": "float64", "value": "float64"}
 
 
-def results_table(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
-    """Long form: one row per (cell, seed, epoch, metric), for mixtures per share, too."""
-    table = pd.DataFrame(rows, columns=columns)
-    return table.astype({name: kind for name, kind in TYPES.items() if name in columns})
-
-
 def train_all(
     cells: Sequence[Cell],
     start: Callable[[Cell, int], Trainer],
@@ -103,8 +97,10 @@ def main(argv: list[str]) -> None:
             rows += [what | row for row in [*run.metrics, *judged]]
             samples |= {f"{cell.key}/seed{run.seed}/{name}": image for name, image in drawn.items()}
         told = dict.fromkeys(name for cell in cells for name in cell.identity)
-        table = results_table(rows, [*told, "seed", *kind.columns])
-        contents = {args.results: table_bytes(table)}
+        # Long form: one row per (cell, seed, epoch, metric), for mixtures per share, too.
+        table = pd.DataFrame(rows, columns=[*told, "seed", *kind.columns])
+        types = {name: of for name, of in TYPES.items() if name in table}
+        contents = {args.results: table_bytes(table.astype(types))}
         if args.weights:
             contents[args.weights] = weights_bytes(trained)
         if args.samples:
