@@ -129,9 +129,8 @@ def refuse_unless_supported(mode: str) -> None:
 
 
 def pin(mode: str, threads: int) -> None:
-    """Re-execute this interpreter once under :func:`environment`, unless it is already there.
-
-    Call it before any numerical library is imported; nothing before the call survives.
+    """Re-execute this interpreter once under :func:`environment`, unless it is already there. Call
+    it before any numerical library is imported; nothing before the call survives.
     """
     wanted = environment(mode, threads)
     refuse_unless_supported(mode)

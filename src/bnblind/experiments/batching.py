@@ -68,15 +68,13 @@ def purity_batches(
 ) -> Batches:
     """``purity-p``: the batches of ``label_shuffled``, in which some samples change places.
 
-    Of the samples a share 1 - q, q = (p - 1/C) / (1 - 1/C), is shuffled among its places; of
-    each batch that share, rounded up or down to whole samples so that the rounding averages
-    out over the epoch. The others stay in the batch of their class. So the expected share of a
-    batch that is of the batch's own class is q + (1 - q) / C = p where all classes are equally
-    frequent, and q + (1 - q) pi for a class of frequency pi. Number and sizes of the batches
-    are the same for every p; p = 1 is ``label_shuffled``, p = 1/C mixes all samples.
-
-    Raises:
-        BadInput: ``purity`` is not in [1/C, 1], C the number of classes found.
+    Of the samples a share 1 - q, q = (p - 1/C) / (1 - 1/C), is shuffled among its places; of each
+    batch that share, rounded up or down to whole samples so that the rounding averages out over the
+    epoch. The others stay in the batch of their class. So the expected share of a batch that is of
+    the batch's own class is q + (1 - q) / C = p where all classes are equally frequent, and q + (1
+    - q) pi for a class of frequency pi. Number and sizes of the batches are the same for every p; p
+    = 1 is ``label_shuffled``, p = 1/C mixes all samples. Raises BadInput if p is not in [1/C, 1], C
+    the number of classes found.
     """
     classes = len(labels.unique())
     if not 1 / classes <= purity <= 1:

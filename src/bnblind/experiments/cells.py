@@ -55,14 +55,8 @@ class Cell(ABC):
     """What all kinds of cells have in common.
 
     Attributes:
-        dataset: name of the prepared data.
-        norm: variant at the normalization layers.
-        batching: which samples meet in a mini-batch.
-        lr: step size.
-        optimizer: its name and further settings.
-        batch_size: samples per batch.
+        optimizer: its name and further settings, but for ``lr``.
         epochs: passes over the training part, at most.
-        seeds: of the cell's runs.
         may_diverge: a run whose loss is no longer finite is a result, not an error.
         batches_per_epoch: of as many passes over the training part as it takes; None: one pass.
         jobs: what one job trains, of ``JOBS``; changes no result.

@@ -84,11 +84,9 @@ def _read(profile: str, file: str, key: str) -> Any:
 
 
 def shown(config: Config, experiments: Collection[Experiment]) -> Shown:
-    """The profile with what it ``shows``.
-
-    Raises:
-        BadInput: a profile has published nothing of a section, two of them have a grid of the same
-            name, or a section is missing that a profile's own page needs.
+    """The profile with what it ``shows``. Raises BadInput if a profile has published nothing of a
+    section, two of them have a grid of the same name, or a section is missing that a profile's own
+    page needs.
     """
     whole: dict[str, Any] = dict(config)
     adopted: dict[str, dict[str, str]] = {}

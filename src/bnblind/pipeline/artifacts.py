@@ -142,10 +142,8 @@ def artifacts(
     config: Config, experiments: Iterable[Experiment], datasets: Mapping[str, Any]
 ) -> list[Artifact]:
     """Every file of a configuration, with what it shows of others; ``datasets`` is the registry.
-
-    Raises:
-        BadInput: two experiments claim one file, or one lies outside the profile's folders; or
-            what is shown was not published.
+    Raises BadInput if two experiments claim one file, or one lies outside the profile's folders; or
+    what is shown was not published.
     """
     paths, experiments = Paths(config["root"]), [*experiments]
     whole = shown(config, experiments)

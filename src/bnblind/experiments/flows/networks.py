@@ -17,9 +17,8 @@ def _squared_lengths(weight: Tensor) -> Tensor:
 
 
 class WeightNormConv2d(nn.Conv2d):
-    """A convolution whose weight is ``gain * weight / |weight|``, for each output channel.
-
-    Keeps the images' size. Source: Salimans & Kingma 2016, arXiv:1602.07868.
+    """A convolution that keeps the images' size, whose weight is ``gain * weight / |weight|``, for
+    each output channel. Source: Salimans & Kingma 2016, arXiv:1602.07868.
     """
 
     def __init__(self, inputs: int, outputs: int, size: int) -> None:

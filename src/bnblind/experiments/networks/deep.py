@@ -69,9 +69,8 @@ def vgg11(
 
 
 class Block(nn.Module):
-    """conv - norm - ReLU - conv - norm, plus the input, then ReLU (He et al. 2016).
-
-    Where the shape changes, the input goes through a 1x1 convolution and a norm.
+    """conv - norm - ReLU - conv - norm, plus the input, then ReLU (He et al. 2016). Where the shape
+    changes, the input goes through a 1x1 convolution and a norm.
     """
 
     def __init__(self, channels: int, shape: Sequence[int], stride: int, norm: NormFactory) -> None:
