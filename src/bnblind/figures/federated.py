@@ -21,9 +21,8 @@ def accuracies(results: pd.DataFrame, chance: float) -> pd.DataFrame:
     ]
     averaged, recalibrated = parts
     differs = recalibrated[recalibrated["value"] != averaged["value"]]["norm"]
-    return pd.concat(
-        [averaged, recalibrated[recalibrated["norm"].isin(differs)]], ignore_index=True
-    )
+    shown = recalibrated[recalibrated["norm"].isin(differs)]
+    return pd.concat([averaged, shown], ignore_index=True)
 
 
 def accuracies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
@@ -59,8 +58,5 @@ def accuracies_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
     cells = drawn.groupby(["norm", "kind", "classes_per_client"])["value"].agg(interval_text)
     table = cells.unstack("classes_per_client").loc[norms_in(drawn)].reset_index()
     counts = {n: _per_client(n) for n in sorted(drawn["classes_per_client"].unique())}
-    return (
-        with_labels(table)
-        .rename(columns={"kind": "statistics", **counts})
-        .rename_axis(None, axis=1)
-    )
+    table = with_labels(table).rename(columns={"kind": "statistics", **counts})
+    return table.rename_axis(None, axis=1)

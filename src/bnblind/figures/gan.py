@@ -79,10 +79,8 @@ def blocked_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 def samples_figure(images: Mapping[tuple[str, str], Tensor]) -> tuple[Figure, pd.DataFrame]:
     """Images by norm and feed, (n, 1, H, W) from 0 to 1 each."""
-    columns = 3
-    figure, panels = panel_grid(
-        ceil(len(images) / columns), columns, 0.55 * ceil(len(images) / columns) + 0.2
-    )
+    lines = ceil(len(images) / 3)
+    figure, panels = panel_grid(lines, 3, 0.55 * lines + 0.2)
     for axes in panels.flat:
         axes.set_axis_off()
     rows = []

@@ -99,10 +99,8 @@ def with_controls(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     controls = table["norm"].isin(CONTROLS)
     groups = {"": table[~controls]}
     if controls.any():
-        beside = table["norm"].isin(BESIDE) & table["batching"].isin(
-            table.loc[controls, "batching"]
-        )
-        groups["-controls"] = table[controls | beside]
+        together = table["batching"].isin(table.loc[controls, "batching"])
+        groups["-controls"] = table[controls | (table["norm"].isin(BESIDE) & together)]
     return groups
 
 

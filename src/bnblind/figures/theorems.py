@@ -14,7 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from bnblind.figures.naming import in_order, norms_in, where
 from bnblind.figures.outcomes import draw_interval
-from bnblind.figures.panels import legend_below, log_scale
+from bnblind.figures.panels import legend_below, log_scale, panel_grid
 from bnblind.figures.style import COLUMN, FLOOR, LOOKS, TERM_COLORS, TERM_LABELS
 
 LOSS_LABELS = {
@@ -141,18 +141,19 @@ def term_categories(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     return figure, drawn
 
 
+def _ranges(passing: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    return passing.groupby(keys)["passing"].agg(["median", "min", "max"]).reset_index()
+
+
 def passing_categories(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """What becomes of each term and of the whole gradient at each norm, y0 = 0, by eps; ``passing``
     has the columns norm, loss, y0, term, eps and passing, and a mark stands for all rows of a norm,
     loss and term.
     """
-    keys = ["y0", "eps", "norm", "loss", "term"]
-    rows = passing[passing["y0"] == "zero"].groupby(keys, sort=True)["passing"]
-    drawn = rows.agg(["median", "min", "max"]).reset_index()
+    drawn = _ranges(where(passing, y0="zero"), ["y0", "eps", "norm", "loss", "term"])
     eps_values = sorted(drawn["eps"].unique())
     tables = [_pivoted(drawn[drawn["eps"] == eps], "loss", LOSS_LABELS) for eps in eps_values]
-    size = (2 * COLUMN, 1.5 + 0.14 * len(tables[0]))
-    figure, panels = plt.subplots(1, len(eps_values), figsize=size, squeeze=False)
+    figure, panels = panel_grid(1, len(eps_values), 1.5 + 0.14 * len(tables[0]))
     for i, (axes, eps) in enumerate(zip(panels[0], eps_values, strict=True)):
         _draw_categories(axes, tables[i], LOSS_LABELS, named=i == 0)
         axes.set_title(f"eps = {eps:g}")
@@ -162,9 +163,7 @@ def passing_categories(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 def categories_by_point(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """The same at eps = 0 for each expansion point, of all losses together."""
-    keys = ["norm", "y0", "term"]
-    rows = passing[passing["eps"] == passing["eps"].min()].groupby(keys, sort=True)["passing"]
-    drawn = rows.agg(["median", "min", "max"]).reset_index()
+    drawn = _ranges(where(passing, eps=passing["eps"].min()), ["norm", "y0", "term"])
     table = _pivoted(drawn, "y0", POINT_LABELS)
     figure, axes = plt.subplots(figsize=(1.3 * COLUMN, 1.5 + 0.14 * len(table)))
     _draw_categories(axes, table, POINT_LABELS, named=True)

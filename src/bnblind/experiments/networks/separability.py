@@ -91,9 +91,8 @@ def linear_probe(
     mean, std = train.mean(0), train.std(0)
     std[std == 0] = 1
     probe = LogisticRegression(C=1.0, max_iter=PROBE_STEPS).fit((train - mean) / std, train_labels)
-    return float(probe.score((test - mean) / std, test_labels)), bool(
-        probe.n_iter_[0] < PROBE_STEPS
-    )
+    accuracy = float(probe.score((test - mean) / std, test_labels))
+    return accuracy, bool(probe.n_iter_[0] < PROBE_STEPS)
 
 
 def measures(

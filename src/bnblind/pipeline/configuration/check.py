@@ -86,7 +86,6 @@ def check_config(config: Mapping[str, Any], experiments: Iterable[Experiment]) -
     experiments = list(experiments)
     if lines := violations(datasets(), read_yaml(DATASETS_SCHEMA)):
         raise BadInput(f"{DATASETS}: " + "\n  ".join(lines))
-    if lines := violations(config, config_schema(experiments)) or _contradictions(
-        config, experiments
-    ):
+    lines = violations(config, config_schema(experiments)) or _contradictions(config, experiments)
+    if lines:
         raise BadInput("configuration: " + "\n  ".join(lines))
