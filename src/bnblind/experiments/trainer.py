@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,9 +39,13 @@ class Trainer(ABC):
     Args:
         labels: (N,) of the training samples, which the batching sorts into batches.
         model: to be trained, initialized; on the device of the labels.
+        networks: its parts with an optimizer of their own, by name; the whole if none are given.
     """
 
-    def __init__(self, cell: Cell, seed: int, labels: Tensor, model: nn.Module) -> None:
+    def __init__(
+        self, cell: Cell, seed: int, labels: Tensor, model: nn.Module, **networks: nn.Module
+    ) -> None:
+        self.networks = networks or {"whole": model}
         self.run, self.epoch, self.name = Run(seed), 0, cell.name(seed)
         self.planned, self.labels, self.model = cell, labels, model
         self.optimizers = self.new_optimizers()
@@ -50,15 +54,11 @@ class Trainer(ABC):
         self.random: Weights = {}  # the global generators' states where it is taken up
         self.measure()
 
-    def networks_by_optimizer(self) -> Mapping[str, nn.Module]:
-        """What has an optimizer of its own, by its name."""
-        return {"whole": self.model}
-
     def new_optimizers(self) -> dict[str, Optimizer]:
         settings = {"lr": self.planned.lr, **self.planned.optimizer_settings}
         return {
             name: build_optimizer(parameters=part.parameters(), **settings)
-            for name, part in self.networks_by_optimizer().items()
+            for name, part in self.networks.items()
         }
 
     def zero_grad(self) -> None:
