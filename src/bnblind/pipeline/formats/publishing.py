@@ -35,7 +35,6 @@ _WIDTH = re.compile(rb'<svg[^>]* width="([0-9.]+)pt"')
 _TEXT = re.compile(rb"font-size: ([0-9.]+)px")
 """Matplotlib's pixels are the picture's points."""
 
-
 _CAPTION = re.compile(r"<dc:description>(.*?)</dc:description>", re.DOTALL)
 
 
