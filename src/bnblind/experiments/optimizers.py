@@ -19,14 +19,11 @@ Parameters = Iterable[nn.Parameter]
 
 
 class Optimizer(ABC):
-    """What the training loop needs of an optimizer.
+    """What the training loop needs of an optimizer; ``lr`` is the step size.
 
-    The parameters are moved: from now on they are views of ``self.values``, and their gradients of
-    ``self.gradients``, which are 0 where the loss does not reach.
-
-    Args:
-        parameters: to be trained; of one dtype, each dense in memory.
-        lr: step size.
+    The parameters, of one dtype and each dense in memory, are moved: from now on they are views of
+    ``self.values``, and their gradients of ``self.gradients``, which are 0 where the loss does not
+    reach.
     """
 
     def __init__(self, parameters: Parameters, lr: float) -> None:
@@ -94,12 +91,9 @@ class SGD(Optimizer):
 
 
 class Moments(Optimizer):
-    """Optimizers that divide a running mean of the gradient by a running measure of its size.
-
-    Args:
-        betas: what remains in a step of the mean, and of the size.
-        eps: against division by 0.
-        weight_decay: times the parameters is added to the gradient.
+    """Optimizers that divide a running mean of the gradient by a running measure of its size. What
+    remains of either in a step are the ``betas``; ``eps`` is against division by 0, and
+    ``weight_decay`` times the parameters is added to the gradient.
     """
 
     def __init__(

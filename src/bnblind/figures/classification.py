@@ -109,11 +109,8 @@ def _legend(figure: Figure) -> None:
 
 def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
     """Training loss (left) and test accuracy in evaluation mode (right) against the epoch: a row of
-    panels for each network, its controls of BN in one of their own, a column for each batching.
-
-    Args:
-        results: runs of one data set in long form.
-        classes: of the data set, for the lines at chance and, of cross-entropy, at a guess's loss.
+    panels for each network, its controls of BN in one of their own, a column for each batching;
+    ``results`` are of one data set. Lines are at chance and, of cross-entropy, at a guess's loss.
     """
     networks, tables = zip(*by_model(results), strict=True)
     rows = [

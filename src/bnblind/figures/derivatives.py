@@ -123,11 +123,8 @@ def _draw_cut(
 
 def blocked_by_layer(blocked: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
     """What each batch norm blocks of the whole gradient, before and after training on each kind of
-    batch; a panel for each kind of batch that was probed.
-
-    Args:
-        blocked: what each network is called -> columns layer, seed, batching, epoch, probed,
-            mean_share, scale_share, passing; layers in its order. Mean over seeds and batches.
+    batch; a panel for each kind of batch that was probed. ``blocked``: what each network is called
+    -> its table, layers in its order. Mean over seeds and batches.
     """
     probed = in_order(pd.concat(blocked.values())["probed"], PROBED)
     drawn = pd.concat([_at_places(name, table) for name, table in blocked.items()])

@@ -128,13 +128,9 @@ def _draw_plane(axes: Axes, points: pd.DataFrame) -> None:
 def tsne_panels(
     planes: Mapping[str, pd.DataFrame], measures: Mapping[str, pd.DataFrame]
 ) -> tuple[Figure, pd.DataFrame]:
-    """t-SNE of the test images' features: a row for each network, a column for each norm and
-    batching.
-
-    Args:
-        planes: what each network is called -> one seed's columns norm, batching, seed, epoch,
-            label, x, y.
-        measures: of the same networks, printed below each panel.
+    """t-SNE of the test images' features: a row for each network, by what it is called, a column
+    for each norm and batching; ``planes`` are one seed's, ``measures`` are printed below each
+    panel.
     """
     drawn = pd.concat([plane.assign(network=name) for name, plane in planes.items()])
     columns = [*product(batchings_in(drawn), norms_in(drawn))]

@@ -69,12 +69,9 @@ def _norm_legend(figure: Figure, norms: list[str], *others: Line2D) -> None:
 
 
 def training_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Bits per dimension of training and validation images against the epoch, every seed.
-
-    Args:
-        results: columns pair, coupling_norm, norm, batching, seed, epoch, metric, value; one data
-            set and coupling. Rows: pairs and coupling norms, columns: batchings. A marker is the
-            epoch whose weights are kept.
+    """Bits per dimension of training and validation images against the epoch, every seed;
+    ``results`` are of one data set and coupling. Rows: pairs and coupling norms, columns:
+    batchings. A marker is the epoch whose weights are kept.
     """
     names = {"train.bits_per_dimension": ":", "validation.bits_per_dimension": "-"}
     drawn = results[results["metric"].isin(list(names)) & (results["epoch"] > 0)]
