@@ -22,10 +22,8 @@ COMMANDS = {
 
 
 def parsed(words: Sequence[str]) -> argparse.Namespace:
-    """What the command line asks for.
-
-    Raises:
-        BadInput: there is no such subcommand, or it has no such option; with the nearest.
+    """What the command line asks for; raises BadInput, with the nearest, if there is no such
+    subcommand or it has no such option.
     """
     parser = argparse.ArgumentParser(
         prog="bnblind",

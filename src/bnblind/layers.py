@@ -137,7 +137,6 @@ def affine_phase(layer: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def _without_affine(layer: nn.Module) -> nn.Module:
-    """The same layer with neither weight nor bias."""
     bare = copy.copy(layer)
     bare._parameters = dict.fromkeys(layer._parameters)
     return bare

@@ -5,7 +5,6 @@ mean is said at :class:`bnblind.norms.Norm`.
 """
 
 import ast
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from keyword import iskeyword
 from pathlib import Path
@@ -40,12 +39,6 @@ def norm_facts() -> dict[str, NormFacts]:
     literal True or False.
     """
     return {name: _stated(file) for name, file in norm_files().items()}
-
-
-def has_controls(norms: Iterable[str]) -> bool:
-    """Whether one of the variants isolates what in BN blocks."""
-    facts = norm_facts()
-    return any(facts[norm].control for norm in norms)
 
 
 def _stated(file: Path) -> NormFacts:

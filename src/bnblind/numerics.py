@@ -105,15 +105,13 @@ def environment(mode: str, threads: int) -> dict[str, str]:
     return {**_ALWAYS, **chosen, **dict.fromkeys(_THREADS, str(threads))}
 
 
-def _is_set(variables: Mapping[str, str]) -> bool:
-    return all(os.environ.get(name) == value for name, value in variables.items())
+def _differing(variables: Mapping[str, str]) -> list[str]:
+    return [name for name, value in variables.items() if os.environ.get(name) != value]
 
 
 def refuse_unless_supported(mode: str) -> None:
-    """Libraries that are told to use instructions which the processor lacks die without a word.
-
-    Raises:
-        BadInput: this processor is not of the level.
+    """Raise BadInput if this processor is not of the level: libraries that are told to use
+    instructions which it lacks die without a word.
     """
     if mode not in LEVELS:
         return
@@ -131,13 +129,12 @@ def refuse_unless_supported(mode: str) -> None:
 
 
 def pin(mode: str, threads: int) -> None:
-    """Re-execute this interpreter once under :func:`environment`, unless it is already there.
-
-    Call it before any numerical library is imported; nothing before the call survives.
+    """Re-execute this interpreter once under :func:`environment`, unless it is already there. Call
+    it before any numerical library is imported; nothing before the call survives.
     """
     wanted = environment(mode, threads)
     refuse_unless_supported(mode)
-    if not _is_set(wanted):
+    if _differing(wanted):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})
 
 
@@ -162,14 +159,10 @@ def _check_level(mode: str, level: Level) -> None:
 
 
 def check(mode: str, threads: int) -> None:
-    """Assert that the loaded libraries compute as the mode says, and make torch deterministic.
-
-    Raises:
-        RuntimeError: the environment or a library differs; the message says which and how.
+    """Assert that the loaded libraries compute as the mode says, and make torch deterministic; the
+    RuntimeError says which of them, or of the variables, differs and how.
     """
-    wanted = environment(mode, threads)
-    if not _is_set(wanted):
-        differing = [name for name, value in wanted.items() if os.environ.get(name) != value]
+    if differing := _differing(environment(mode, threads)):
         raise RuntimeError(
             f"numerics '{mode}' need {', '.join(differing)} set before Python starts; "
             f"start with: python -m bnblind.numerics {mode} {threads} COMMAND"

@@ -173,54 +173,35 @@ def asked(name):
     }
 
 
-def settings_of(experiment):
-    """For its step: its section of the configuration; if it reads networks, the grid's part."""
-    section = config[experiment.name]
-    if experiment.computing.of_networks:
-        return lambda wildcards: json.dumps(section[wildcards.grid])
-    return json.dumps(section)
-
-
-def norms_of(experiment):
-    """Code of the norms that the experiment builds, or of those of the grid that it reads."""
-    if experiment.computing.of_networks:
-        grids = config["classification"]
-        return lambda wildcards: code_of_norms(grids[wildcards.grid]["norms"])
-    return code_of_norms(sorted({*experiment.computing.norms(config)}))
-
-
-def checkpoint_of(experiment):
-    """The option of a step that reads networks: where it keeps what it has computed so far."""
+def computing_of(experiment):
+    """The inputs of an experiment's own step, its settings, and the option that says where it keeps
+    what it has computed so far; of one that reads networks, each of a grid of ``classification``.
+    """
+    section, code = config[experiment.name], code_of(experiment.computing.step)
     if not experiment.computing.of_networks:
-        return ""
+        norms = code_of_norms(sorted({*experiment.computing.norms(config)}))
+        return {"code": code, "norms": norms}, json.dumps(section), ""
+    grids = config["classification"]
     log = PATHS.log(experiment.makes_tables, "{grid}")
+    inputs = {
+        "prepared": lambda wildcards: PATHS.prepared(grids[wildcards.grid]["dataset"]),
+        "weights": lambda wildcards: [
+            PATHS.trained("weights", "classification", wildcards.grid, job)
+            for job in JOBS["classification"][wildcards.grid]
+        ],
+        "code": code,
+        "norms": lambda wildcards: code_of_norms(grids[wildcards.grid]["norms"]),
+    }
     return (
-        lambda wildcards: f"--checkpoint {shlex.quote(log.format(**wildcards))}.checkpoint"
+        inputs,
+        lambda wildcards: json.dumps(section[wildcards.grid]),
+        lambda wildcards: f"--checkpoint {shlex.quote(log.format(**wildcards))}.checkpoint",
     )
-
-
-def prepared_of_grid(wildcards):
-    """The data of a grid of ``classification``."""
-    return PATHS.prepared(config["classification"][wildcards.grid]["dataset"])
-
-
-def weights_of_grid(wildcards):
-    """The weights that the jobs of a grid of ``classification`` keep."""
-    return [
-        PATHS.trained("weights", "classification", wildcards.grid, job)
-        for job in JOBS["classification"][wildcards.grid]
-    ]
 
 
 def own_grids(experiment):
     """A pattern of the grids that this profile computes; those that it shows are taken over."""
     return "|".join(config[experiment.name]) if experiment.of_grids else ""
-
-
-def networks_of(experiment):
-    """The inputs of an experiment that reads the networks of a grid."""
-    reads = {"prepared": prepared_of_grid, "weights": weights_of_grid}
-    return reads if experiment.computing.of_networks else {}
 
 
 def tables_of(experiment):
@@ -230,30 +211,24 @@ def tables_of(experiment):
     return made | metrics if experiment.metrics else made
 
 
-def cells_of(experiment, wildcards):
-    return JOBS[experiment.name][wildcards.grid][wildcards.job]
+def training_of(experiment):
+    """The inputs of a job that trains cells of the experiment, and these cells' settings."""
+    code = code_of("train", f"bnblind.experiments.{experiment.training.kind}.kind")
+    jobs = JOBS[experiment.name]
 
-
-def trained_code(experiment):
-    """Code of the experiment's trainer, and of the norms that its cells use."""
-    trainer = f"bnblind.experiments.{experiment.training.kind}.kind"
-    code = code_of("train", trainer)
-
-    def of_job(wildcards):
-        norms = set().union(*(cell.norms for cell in cells_of(experiment, wildcards)))
+    def code_of_job(wildcards):
+        cells = jobs[wildcards.grid][wildcards.job]
+        norms = set().union(*(cell.norms for cell in cells))
         return sorted({*code, *code_of_norms(norms)})
 
-    return of_job
+    def prepared(wildcards):
+        return PATHS.prepared(jobs[wildcards.grid][wildcards.job][0].dataset)
 
+    def settings(wildcards):
+        cells = jobs[wildcards.grid][wildcards.job]
+        return json.dumps([cell.settings() for cell in cells])
 
-def cell_settings(experiment):
-    return lambda wildcards: json.dumps(
-        [cell.settings() for cell in cells_of(experiment, wildcards)]
-    )
-
-
-def prepared_of_cells(experiment):
-    return lambda wildcards: PATHS.prepared(cells_of(experiment, wildcards)[0].dataset)
+    return {"code": code_of_job, "prepared": prepared}, settings
 
 
 def collected_of(experiment):

@@ -3,14 +3,13 @@
 for experiment in RUNNING.values():
     if computing := experiment.computing:
         grid = ["{grid}"] if computing.of_networks else []
+        inputs, settings, checkpoint = computing_of(experiment)
 
         rule:
             name:
                 experiment.makes_tables
             input:
-                **networks_of(experiment),
-                code=code_of(computing.step),
-                norms=norms_of(experiment),
+                **inputs,
             output:
                 **tables_of(experiment),
             log:
@@ -22,8 +21,8 @@ for experiment in RUNNING.values():
             params:
                 **shared(experiment.makes_tables, *grid),
                 step=computing.step,
-                settings=settings_of(experiment),
-                checkpoint=checkpoint_of(experiment),
+                settings=settings,
+                checkpoint=checkpoint,
             shell:
                 step(
                     "{params.step:q} --settings {params.settings:q} {params.checkpoint}"

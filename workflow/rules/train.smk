@@ -5,13 +5,13 @@ for experiment in EXPERIMENTS.values():
         trains, collects = experiment.trains, experiment.makes_tables
 
         if experiment.name in RUNNING:
+            inputs, settings = training_of(experiment)
 
             rule:
                 name:
                     trains
                 input:
-                    code=trained_code(experiment),
-                    prepared=prepared_of_cells(experiment),
+                    **inputs,
                 output:
                     **{
                         file: kept(
@@ -28,7 +28,7 @@ for experiment in EXPERIMENTS.values():
                 params:
                     **shared(trains, "{grid}", "{job}"),
                     kind=training.kind,
-                    cells=cell_settings(experiment),
+                    cells=settings,
                 shell:
                     step(
                         "train --kind {params.kind:q} --cells {params.cells:q} --checkpoint {log:q}.checkpoint"
@@ -42,7 +42,7 @@ for experiment in EXPERIMENTS.values():
                 code=code_of(
                     "collect",
                     f"bnblind.experiments.{training.kind}.cell",
-                    f"bnblind.experiments.{training.kind}.summary",
+                    f"bnblind.experiments.{training.cell.summary}.summary",
                 ),
             output:
                 **tables_of(experiment),

@@ -21,9 +21,8 @@ Batches = list[Tensor]
 
 
 def cut(indices: Tensor, batch_size: int) -> Batches:
-    """Cut ``indices`` into batches; the last may be short.
-
-    A last batch of a single sample joins the one before: no statistics can be taken of it.
+    """Cut ``indices`` into batches; the last may be short. One of a single sample joins the one
+    before: no statistics can be taken of it.
     """
     batches = list(indices.split(batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
@@ -37,9 +36,8 @@ def _shuffled(indices: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _by_class(labels: Tensor, batch_size: int, generator: torch.Generator) -> list[Batches]:
-    """The batches of each class, in ascending order of the classes.
-
-    A class of a single sample gives a batch of one, which only batch statistics refuse.
+    """The batches of each class, in ascending order of the classes; a class of a single sample
+    gives a batch of one, which only batch statistics refuse.
     """
     classes = [(labels == c).nonzero().flatten() for c in labels.unique(sorted=True)]
     return [cut(_shuffled(members, generator), batch_size) for members in classes]
@@ -51,9 +49,8 @@ def random_batches(labels: Tensor, batch_size: int, generator: torch.Generator) 
 
 
 def label_batches(labels: Tensor, batch_size: int, generator: torch.Generator) -> Batches:
-    """``label``: every batch one class, classes in cyclic order (0, 1, ..., 0, 1, ...).
-
-    A class with fewer samples leaves the cycle earlier.
+    """``label``: every batch one class, classes in cyclic order (0, 1, ..., 0, 1, ...); one with
+    fewer samples leaves the cycle earlier.
     """
     rounds = zip_longest(*_by_class(labels, batch_size, generator))
     return [batch for cycle in rounds for batch in cycle if batch is not None]
@@ -71,15 +68,13 @@ def purity_batches(
 ) -> Batches:
     """``purity-p``: the batches of ``label_shuffled``, in which some samples change places.
 
-    Of the samples a share 1 - q, q = (p - 1/C) / (1 - 1/C), is shuffled among its places; of
-    each batch that share, rounded up or down to whole samples so that the rounding averages
-    out over the epoch. The others stay in the batch of their class. So the expected share of a
-    batch that is of the batch's own class is q + (1 - q) / C = p where all classes are equally
-    frequent, and q + (1 - q) pi for a class of frequency pi. Number and sizes of the batches
-    are the same for every p; p = 1 is ``label_shuffled``, p = 1/C mixes all samples.
-
-    Raises:
-        BadInput: ``purity`` is not in [1/C, 1], C the number of classes found.
+    Of the samples a share 1 - q, q = (p - 1/C) / (1 - 1/C), is shuffled among its places; of each
+    batch that share, rounded up or down to whole samples so that the rounding averages out over the
+    epoch. The others stay in the batch of their class. So the expected share of a batch that is of
+    the batch's own class is q + (1 - q) / C = p where all classes are equally frequent, and q + (1
+    - q) pi for a class of frequency pi. Number and sizes of the batches are the same for every p; p
+    = 1 is ``label_shuffled``, p = 1/C mixes all samples. Raises BadInput if p is not in [1/C, 1], C
+    the number of classes found.
     """
     classes = len(labels.unique())
     if not 1 / classes <= purity <= 1:
@@ -109,11 +104,9 @@ def foreign_batches(
     other classes than the batch's own.
 
     Of each batch k samples, chosen at random, change places with those of batches of other classes.
-    Batches of one purity, where ``purity-p`` has a number that varies from batch to batch.
-
-    Raises:
-        BadInput: a batch has no more than k samples, or one class is more than half of them all,
-            so that there are not enough others.
+    Batches of one purity, where ``purity-p`` has a number that varies from batch to batch. Raises
+    BadInput if a batch has no more than k samples, or one class is more than half of them all, so
+    that there are not enough others.
     """
     batches = label_shuffled_batches(labels, batch_size, generator)
     if foreign >= min(map(len, batches)):
@@ -160,11 +153,9 @@ def _named(batching: str) -> Batching:
 def make_batches(
     batching: str, labels: Tensor, batch_size: int, generator: torch.Generator
 ) -> Batches:
-    """The batches of one epoch: index tensors that together hold every sample once.
-
-    Raises:
-        BadInput: unknown batching, a purity that the number of classes does not allow, or a
-            batch size below 2.
+    """The batches of one epoch: index tensors that together hold every sample once. Raises BadInput
+    for an unknown batching, a purity that the number of classes does not allow, or a batch size
+    below 2.
     """
     if batch_size < 2:
         raise BadInput(f"batch_size must be >= 2, to take batch statistics; found {batch_size}")
@@ -172,9 +163,8 @@ def make_batches(
 
 
 def order_hash(before: str, batches: Batches) -> str:
-    """The sha256 of an epoch's batches and of ``before``, the hash of the epochs before it.
-
-    Chained, so that a run that goes on from a checkpoint needs the last hash only.
+    """The sha256 of an epoch's batches and of ``before``, the hash of the epochs before it;
+    chained, so that a run that goes on from a checkpoint needs the last hash only.
     """
     digest = hashlib.sha256(before.encode())
     for batch in batches:

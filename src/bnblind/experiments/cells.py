@@ -55,14 +55,8 @@ class Cell(ABC):
     """What all kinds of cells have in common.
 
     Attributes:
-        dataset: name of the prepared data.
-        norm: variant at the normalization layers.
-        batching: which samples meet in a mini-batch.
-        lr: step size.
-        optimizer: its name and further settings.
-        batch_size: samples per batch.
+        optimizer: its name and further settings, but for ``lr``.
         epochs: passes over the training part, at most.
-        seeds: of the cell's runs.
         may_diverge: a run whose loss is no longer finite is a result, not an error.
         batches_per_epoch: of as many passes over the training part as it takes; None: one pass.
         jobs: what one job trains, of ``JOBS``; changes no result.
@@ -81,6 +75,8 @@ class Cell(ABC):
     batches_per_epoch: int | None = None
     jobs: str = JOBS[0]
     device: str = "cpu"
+
+    summary = "networks"  # the kind whose final figures it has
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
@@ -108,9 +104,8 @@ class Cell(ABC):
 
     @classmethod
     def of_grid(cls, grid: Mapping[str, Any]) -> Iterator[Self]:
-        """Every cell of a grid, a mapping that gives each axis a list of values.
-
-        An axis with a default may be left out. The cells of a job follow one another.
+        """Every cell of a grid, a mapping that gives each axis a list of values; one with a default
+        may be left out. The cells of a job follow one another.
         """
         axes = [f for f in cls.identity_fields() if f.metadata["axis"]]
         axes = [f for f in axes if f.default is MISSING or f.metadata["axis"] in grid]
@@ -141,7 +136,6 @@ class Cell(ABC):
 
     @property
     def norms(self) -> set[str]:
-        """The variants of normalization that its runs use."""
         return {self.norm}
 
     @property

@@ -75,11 +75,9 @@ class Part:
         return self.scale(self.pixels[rows])
 
     def chunks(self, length: int) -> "Chunks":
-        """All of them, scaled, ``length`` at a time."""
         return Chunks(self, length)
 
     def first(self, count: int) -> "Part":
-        """The first ``count`` samples."""
         return Part(self.pixels[:count], self.labels[:count], self.scale)
 
 
@@ -115,14 +113,8 @@ class Dataset:
         """The same on another device; on its own, this one."""
         if device == self.device:
             return self
-        scale = self.scale.to(device)
-        parts = {name: getattr(self, name) for name in SPLITS}
-        return Dataset(
-            **{
-                name: Part(part.pixels.to(device), part.labels.to(device), scale)
-                for name, part in parts.items()
-            }
-        )
+        scale, parts = self.scale.to(device), (self.train, self.validation, self.test)
+        return Dataset(*(Part(p.pixels.to(device), p.labels.to(device), scale) for p in parts))
 
     @property
     def device(self) -> torch.device:
@@ -137,10 +129,6 @@ class Dataset:
         return int(self.train.labels.max()) + 1
 
 
-def _float64(values: list[float]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
 def scale_of(pixels: Tensor, levels: int) -> Scale:
     """Of images (n, C, H, W) uint8: exact sums, rounded once."""
     mean: list[float] = []
@@ -152,7 +140,8 @@ def scale_of(pixels: Tensor, levels: int) -> Scale:
         second = Fraction(sum(level**2 * n for level, n in enumerate(counts)), total * top**2)
         mean.append(float(first))
         std.append(sqrt(second - first**2))
-    return Scale(_float64(mean), _float64(std), levels)
+    centre, spread = (torch.tensor(own, dtype=torch.float64) for own in (mean, std))
+    return Scale(centre, spread, levels)
 
 
 def in_parts(pixels: Tensor, labels: Tensor, levels: int, rows: dict[str, Tensor]) -> Dataset:

@@ -26,14 +26,8 @@ def gpus() -> dict[str, str]:
 
 @contextmanager
 def claimed(word: str) -> Iterator[torch.device]:
-    """The device of a job, for as long as it lasts.
-
-    Args:
-        word: ``cpu``; ``cuda:N``, that GPU; or ``cuda``, the first that is free. A job waits until
-            its GPU is.
-
-    Raises:
-        BadInput: there is no such device.
+    """The device of a job, for as long as it lasts: ``cpu``; ``cuda:N``, that GPU; or ``cuda``, the
+    first that is free. A job waits until its GPU is; raises BadInput if there is no such device.
     """
     if word == "cpu":
         yield torch.device(word)

@@ -85,10 +85,8 @@ class Draw:
 
 
 def layer_of(norm: str, draw: Draw, x: Tensor) -> Norm:
-    """The norm in training mode with the drawn affine phase, outside the graph.
-
-    Args:
-        x: (n, D) features whose statistics ``bn_frozen`` takes.
+    """The norm in training mode with the drawn affine phase, outside the graph; ``bn_frozen`` takes
+    the statistics of the features ``x`` (n, D).
     """
     dim = x.shape[1]
     shape = (dim // POSITIONS, POSITIONS) if norm_class(norm).needs_positions else (dim,)
@@ -108,14 +106,9 @@ def loss_of(layer: Norm, weights: Tensor, inputs: Tensor, direction: Tensor) -> 
 
 
 def train_first_order_task(norm: str, task: LinearSignal, seed: int) -> Iterator[Mapping[str, Any]]:
-    """Train W under ``norm``; one row per step, before the step is taken.
-
-    Yields:
-        ``step``; ``label`` of its batch; ``loss`` of it; ``gradient``, |dL/dW|; ``displacement``,
-        |W - W at the start| / |W at the start|. Frobenius norms.
-
-    Raises:
-        BadInput: unknown norm.
+    """Train W under ``norm``; one row per step, before the step is taken: ``step``; ``label`` of
+    its batch; ``loss`` of it; ``gradient``, |dL/dW|; ``displacement``, |W - W at the start| / |W at
+    the start|. Frobenius norms.
     """
     draw = Draw.of(task, seed)
     weights = draw.weights.clone().requires_grad_()

@@ -12,11 +12,9 @@ COVERAGE = 0.95
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, and the ends of Student's t interval for it, covering 95 %.
-
-    Args:
-        values: one per seed, taken as independent and normal; of a single one, no interval is
-            known, and the ends are infinite.
+    """Mean, and the ends of Student's t interval for it, covering 95 %. The values, one per seed,
+    are taken as independent and normal; of a single one no interval is known, and the ends are
+    infinite.
     """
     if not values:
         raise BadInput("an interval needs at least one value; found none")
@@ -29,12 +27,10 @@ def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def one_sided_p(values: Sequence[float], bound: float) -> float:
-    """Student's t test of the mean against ``bound``: the probability of a mean so far on the side
-    on which it lies, or farther, were ``bound`` the true one. It is at most .025 where the 95 %
-    interval of :func:`t_interval` does not hold ``bound``.
-
-    Args:
-        values: two or more, one per seed. All the same: 0, or 1 if they are ``bound``.
+    """Student's t test of the mean of two or more ``values`` against ``bound``: the probability of
+    a mean so far on the side on which it lies, or farther, were ``bound`` the true one; of values
+    that are all the same 0, or 1 if they are ``bound``. It is at most .025 where the 95 % interval
+    of :func:`t_interval` does not hold ``bound``.
     """
     distance, spread = abs(fmean(values) - bound), stdev(values)
     if spread == 0:

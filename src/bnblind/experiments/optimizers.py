@@ -19,14 +19,11 @@ Parameters = Iterable[nn.Parameter]
 
 
 class Optimizer(ABC):
-    """What the training loop needs of an optimizer.
+    """What the training loop needs of an optimizer; ``lr`` is the step size.
 
-    The parameters are moved: from now on they are views of ``self.values``, and their gradients of
-    ``self.gradients``, which are 0 where the loss does not reach.
-
-    Args:
-        parameters: to be trained; of one dtype, each dense in memory.
-        lr: step size.
+    The parameters, of one dtype and each dense in memory, are moved: from now on they are views of
+    ``self.values``, and their gradients of ``self.gradients``, which are 0 where the loss does not
+    reach.
     """
 
     def __init__(self, parameters: Parameters, lr: float) -> None:
@@ -48,10 +45,8 @@ class Optimizer(ABC):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the parameters by their gradients.
-
-        Raises:
-            RuntimeError: a parameter's ``grad`` was replaced, as a module's ``zero_grad`` does.
+        """Change the parameters by their gradients; raises RuntimeError if a parameter's ``grad``
+        was replaced, as a module's ``zero_grad`` does.
         """
         if any(p.grad is not view for p, view in zip(self.parameters, self.views, strict=True)):
             raise RuntimeError("a parameter's grad was replaced; use the optimizer's zero_grad")
@@ -66,7 +61,6 @@ class Optimizer(ABC):
         return self.memory
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take over another optimizer's :meth:`state`."""
         device = self.values.device
         self.memory = {
             name: value.to(device, copy=True) if value.dim() else value.clone()
@@ -97,12 +91,9 @@ class SGD(Optimizer):
 
 
 class Moments(Optimizer):
-    """Optimizers that divide a running mean of the gradient by a running measure of its size.
-
-    Args:
-        betas: what remains in a step of the mean, and of the size.
-        eps: against division by 0.
-        weight_decay: times the parameters is added to the gradient.
+    """Optimizers that divide a running mean of the gradient by a running measure of its size. What
+    remains of either in a step are the ``betas``; ``eps`` is against division by 0, and
+    ``weight_decay`` times the parameters is added to the gradient.
     """
 
     def __init__(

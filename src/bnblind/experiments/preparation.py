@@ -86,10 +86,8 @@ def read_samples(kind: str, files: Files) -> tuple[Tensor, Tensor]:
 
 
 def pooled(pixels: Tensor, side: int) -> Tensor:
-    """Means over squares of ``side`` x ``side`` pixels, rounded half up; (N, C, H, W) uint8.
-
-    Raises:
-        BadInput: the squares do not fill the image.
+    """Means over squares of ``side`` x ``side`` pixels, rounded half up; (N, C, H, W) uint8. Raises
+    BadInput if the squares do not fill the image.
     """
     count, channels, height, width = pixels.shape
     if height % side or width % side:

@@ -15,15 +15,13 @@ def stream_seed(seed: int, *names: str | int) -> int:
 
 
 def stream(seed: int, *names: str | int) -> torch.Generator:
-    """The generator of the stream called ``names``."""
     return torch.Generator().manual_seed(stream_seed(seed, *names))
 
 
 @contextmanager
 def global_stream(seed: int, *names: str | int) -> Iterator[None]:
-    """Run code that draws from torch's global generator (layer initialization) on a stream.
-
-    The global generators, of the processor and of a GPU in use, are as before afterwards.
+    """Run code that draws from torch's global generators (layer initialization) on a stream; those
+    of the processor and of a GPU in use are as before afterwards.
     """
     used = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=used):

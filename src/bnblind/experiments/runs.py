@@ -10,9 +10,8 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class Run:
-    """Results of one seed: ``metrics`` one row per (epoch, metric), ``weights`` by epoch.
-
-    ``batch_order``: hash of the training batches of all epochs so far, see ``order_hash``.
+    """Results of one seed: ``metrics`` one row per (epoch, metric), ``weights`` by epoch, and
+    ``batch_order``, the hash of the training batches of all epochs so far, see ``order_hash``.
     """
 
     seed: int

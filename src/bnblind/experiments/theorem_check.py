@@ -79,10 +79,9 @@ def split(loss: SharedLoss, y: Tensor, y0: Tensor) -> Split:
 
 
 def standardize_by(norm: Norm, x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """The standardized features, and the scale that ``x`` was divided by.
-
-    Of ``bn_affine``, which has no standardization phase, the affine phase's output with random
-    weights and biases; it divides by 1 / weight.
+    """The standardized features, and the scale that ``x`` was divided by. Of ``bn_affine``, which
+    has no standardization phase, the affine phase's output with random weights and biases; it
+    divides by 1 / weight.
     """
     if type(norm).statistics is Norm.statistics and list(norm.parameters()):
         generator = stream(seed, "affine")
@@ -167,10 +166,9 @@ THEOREMS: dict[str, tuple[str, Callable[[Derivatives, Tensor, float], Tensor]]] 
 
 
 def theorem_errors(case: Case) -> dict[str, float]:
-    """For each theorem, the largest deviation of autograd's gradient from the closed form.
-
-    As a share of the largest entry of G / sigma, the gradient that would pass if the batch
-    statistics were constants. T4 is the closed form of the whole loss against autograd.
+    """For each theorem, the largest deviation of autograd's gradient from the closed form, as a
+    share of the largest entry of G / sigma, the gradient that would pass if the batch statistics
+    were constants. T4 is the closed form of the whole loss against autograd.
     """
     x = case.features().requires_grad_()
     y, sigma = standardize(x, case.eps)
@@ -194,18 +192,13 @@ def random_hessian_shares(
     batch_size: int, dim: int, seed: int, mixing: float
 ) -> dict[str, tuple[float, float]]:
     """What passes BN (eps = 0) of the second-order terms of random Hessians whose entries are
-    uncorrelated and of equal variance, as a share of the expected squared gradient.
+    uncorrelated and of equal variance, as a share of the expected squared gradient; ``mixing`` is
+    of the features, 0: independent ones. The expectation is a sum over single entries, so it is
+    exact; each entry's gradient goes through autograd.
 
-    The expectation is a sum over single entries, so it is exact; each entry's gradient goes through
-    autograd.
-
-    Args:
-        mixing: of the features; 0: independent ones.
-
-    Returns:
-        ``offdiag``: of the off-diagonal term, and what T3 states, 1 - mean rho^2 over all pairs of
-        features; ``second``: of both terms as one, and (1 - 1 / dim) of that, since the diagonal is
-        blocked (T2).
+    ``offdiag``: of the off-diagonal term, and what T3 states, 1 - mean rho^2 over all pairs of
+    features; ``second``: of both terms as one, and (1 - 1 / dim) of that, since the diagonal is
+    blocked (T2).
     """
     x = features(batch_size, dim, seed, mixing).requires_grad_()
     y, sigma = standardize(x, 0.0)
@@ -234,10 +227,9 @@ def _deviation(found: Tensor, expected: Tensor, unit: Tensor) -> float:
 def leak_by_channel(
     eps: float, stds: Tensor, batch_size: int, seed: int
 ) -> Iterator[tuple[float, float, float]]:
-    """T2's leak for channels of the standard deviations ``stds`` (D,).
-
-    Yields for each channel its exact standard deviation, the measured share of the diagonal
-    term's gradient that passes, and the share that T2 states, eps / (var + eps).
+    """T2's leak for channels of the standard deviations ``stds`` (D,): for each its exact standard
+    deviation, the measured share of the diagonal term's gradient that passes, and the share that T2
+    states, eps / (var + eps).
     """
     generator = stream(seed, "leak")
     x = stds * torch.randn(batch_size, len(stds), generator=generator, dtype=torch.float64)

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,9 +39,13 @@ class Trainer(ABC):
     Args:
         labels: (N,) of the training samples, which the batching sorts into batches.
         model: to be trained, initialized; on the device of the labels.
+        networks: its parts with an optimizer of their own, by name; the whole if none are given.
     """
 
-    def __init__(self, cell: Cell, seed: int, labels: Tensor, model: nn.Module) -> None:
+    def __init__(
+        self, cell: Cell, seed: int, labels: Tensor, model: nn.Module, **networks: nn.Module
+    ) -> None:
+        self.networks = networks or {"whole": model}
         self.run, self.epoch, self.name = Run(seed), 0, cell.name(seed)
         self.planned, self.labels, self.model = cell, labels, model
         self.optimizers = self.new_optimizers()
@@ -50,15 +54,11 @@ class Trainer(ABC):
         self.random: Weights = {}  # the global generators' states where it is taken up
         self.measure()
 
-    def networks_by_optimizer(self) -> Mapping[str, nn.Module]:
-        """What has an optimizer of its own, by its name."""
-        return {"whole": self.model}
-
     def new_optimizers(self) -> dict[str, Optimizer]:
         settings = {"lr": self.planned.lr, **self.planned.optimizer_settings}
         return {
             name: build_optimizer(parameters=part.parameters(), **settings)
-            for name, part in self.networks_by_optimizer().items()
+            for name, part in self.networks.items()
         }
 
     def zero_grad(self) -> None:
@@ -75,9 +75,9 @@ class Trainer(ABC):
         epoch: means over the batch, or counts, which are of integers.
         """
 
-    @abstractmethod
     def record_steps(self, means: dict[str, float]) -> None:
         """Note the means over the epoch's samples, as they were trained."""
+        self.run.record(self.epoch, "train", **means)
 
     @abstractmethod
     def measure(self) -> None:
@@ -92,10 +92,8 @@ class Trainer(ABC):
         return self.epoch >= self.planned.epochs and not self.steps
 
     def advance(self) -> None:
-        """Train and measure one more epoch.
-
-        Raises:
-            Diverged: a batch's loss, or what is measured, is not finite.
+        """Train and measure one more epoch; raises Diverged if a batch's loss, or what is measured,
+        is not finite.
         """
         self.epoch += not self.steps
         batches = self.epoch_batches()
@@ -117,10 +115,8 @@ class Trainer(ABC):
         return batches[: cell.batches_per_epoch]
 
     def train_on(self, batches: Batches, *part: int) -> dict[str, float]:
-        """One step on each batch; the means over the samples of what is recorded.
-
-        Args:
-            part: of the epoch, whose random numbers are its own.
+        """One step on each batch; the means over the samples of what is recorded. A ``part`` of the
+        epoch has random numbers of its own.
         """
         inputs, found = self.inputs(), [] if part else self.steps
         for batch in batches[: len(found)]:
@@ -153,7 +149,6 @@ class Trainer(ABC):
             raise Diverged(f"{self.name} epoch {self.epoch} {what} is {value}")
 
     def latest(self, metric: str) -> float:
-        """The last value of a metric."""
         values = (row["value"] for row in reversed(self.run.metrics) if row["metric"] == metric)
         return float(next(values))
 

@@ -38,11 +38,8 @@ def _color(norm: str) -> str:
 
 
 def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
-    """Test accuracy of every forward and backward pass; a panel for each batching.
-
-    Args:
-        results: runs of one network in long form, with a column weight_decay.
-        classes: of the data set, for the line at chance; a run that diverged counts as that.
+    """Test accuracy of every forward and backward pass; a panel for each batching; ``results`` are
+    of one network, with a column weight_decay. A run that diverged counts as chance.
     """
     drawn = outcomes(results, 1 / classes)
     norms = [norm for norm in PASSES if norm in set(drawn["norm"])]
@@ -59,7 +56,7 @@ def causal_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
                 face = None if number == 0 else "white"
                 at = place + (number - (len(decays) - 1) / 2) * 0.4
                 marks |= {"mfc": face or marks["color"]}
-                draw_interval(axes, [*own["value"]], at, 0.16, [*own["diverged"]], **marks)
+                draw_interval(axes, own, at, 0.16, **marks)
     accuracy_axes(panels[0], classes)
     first = panels[0][0]
     name_groups(first, places, lambda norm: f"gradient: {PASSES[norm][1]}")

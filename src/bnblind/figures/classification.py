@@ -80,7 +80,6 @@ def seeds_by_batching(results: pd.DataFrame) -> str:
 
 
 def last_epochs(results: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each run's last epoch."""
     run = [*identity_in(results), "seed"]
     return results[results["epoch"] == results.groupby(run)["epoch"].transform("max")]
 
@@ -110,11 +109,8 @@ def _legend(figure: Figure) -> None:
 
 def training_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
     """Training loss (left) and test accuracy in evaluation mode (right) against the epoch: a row of
-    panels for each network, its controls of BN in one of their own, a column for each batching.
-
-    Args:
-        results: runs of one data set in long form.
-        classes: of the data set, for the lines at chance and, of cross-entropy, at a guess's loss.
+    panels for each network, its controls of BN in one of their own, a column for each batching;
+    ``results`` are of one data set. Lines are at chance and, of cross-entropy, at a guess's loss.
     """
     networks, tables = zip(*by_model(results), strict=True)
     rows = [
@@ -176,11 +172,9 @@ def final_accuracies(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Da
     for axes, batching in zip(panels[0], batchings, strict=True):
         for title, runs in groups:
             for norm in norms_in(runs):
-                own, look = where(runs, norm=norm, batching=batching), LOOKS[norm]
+                own = where(runs, norm=norm, batching=batching)
                 if len(own):
-                    marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
-                    lost = [*own["diverged"]]
-                    draw_interval(axes, [*own["value"]], places[title, norm], 0.3, lost, **marks)
+                    draw_interval(axes, own, places[title, norm], 0.3, **LOOKS[norm].points)
     accuracy_axes(panels[0], classes)
     name_groups(panels[0][0], places, lambda norm: LOOKS[norm].label)
     title_columns(panels, [batch_title(batching).replace(", ", ",\n") for batching in batchings])

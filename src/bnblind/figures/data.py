@@ -11,11 +11,8 @@ from bnblind.figures.style import COLUMN
 
 
 def contact_sheet(images: Tensor, labels: Tensor, per_class: int) -> tuple[Figure, pd.DataFrame]:
-    """The first ``per_class`` images of each class, one class per row.
-
-    Args:
-        images: (n, C, H, W), grey values; shown from its minimum to its maximum.
-        labels: (n,).
+    """The first ``per_class`` images of each class, one class per row; ``images`` (n, C, H, W) are
+    grey values, shown from their minimum to their maximum.
     """
     classes = labels.unique(sorted=True)
     rows = torch.cat([(labels == c).nonzero().flatten()[:per_class] for c in classes])

@@ -56,11 +56,8 @@ def _lengths(terms: pd.DataFrame, term: str) -> pd.DataFrame:
 
 def terms_along_training(splits: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
     """Each term's gradient after and before the first norm, against the epoch; a panel for each
-    network and norm.
-
-    Args:
-        splits: those of each network, by what it is called; trained on label-pure batches and
-            probed with such are drawn. Mean over seeds and batches.
+    network and norm. Of the ``splits``, by what each network is called, those trained on label-pure
+    batches and probed with such are drawn. Mean over seeds and batches.
     """
     first = [
         where(own, layer=own["layer"].iloc[0], batching="label", probed="label").assign(
@@ -126,11 +123,8 @@ def _draw_cut(
 
 def blocked_by_layer(blocked: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
     """What each batch norm blocks of the whole gradient, before and after training on each kind of
-    batch; a panel for each kind of batch that was probed.
-
-    Args:
-        blocked: what each network is called -> columns layer, seed, batching, epoch, probed,
-            mean_share, scale_share, passing; layers in its order. Mean over seeds and batches.
+    batch; a panel for each kind of batch that was probed. ``blocked``: what each network is called
+    -> its table, layers in its order. Mean over seeds and batches.
     """
     probed = in_order(pd.concat(blocked.values())["probed"], PROBED)
     drawn = pd.concat([_at_places(name, table) for name, table in blocked.items()])
@@ -164,10 +158,8 @@ TERMS = {"first": "first-order term", "diag": "diagonal term", "total": "whole g
 
 def blocked_by_term(splits: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
     """What batch norms block of the first-order term, of the diagonal and of the whole gradient of
-    label-pure batches, after training.
-
-    Args:
-        splits: those of each network, by what it is called. Mean over seeds and batches.
+    label-pure batches, after training; ``splits`` by what each network is called. Mean over seeds
+    and batches.
     """
     bn = {name: where(own, norm="bn", probed="label") for name, own in splits.items()}
     parts = [_at_places(name, own) for name, own in bn.items()]
@@ -196,10 +188,8 @@ READINGS = {
 
 def readings_along_training(splits: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
     """What passes batch norms of the second-order terms, read in three ways, against the epoch: a
-    row of panels for each batch norm, a column for each kind of batch in training and each probed.
-
-    Args:
-        splits: those of each network, by what it is called. Mean over batches.
+    row of panels for each batch norm, a column for each kind of batch in training and each probed;
+    ``splits`` by what each network is called. Mean over batches.
     """
     parts = [where(own, norm="bn").assign(network=name) for name, own in splits.items()]
     terms = defined(pd.concat(parts))
@@ -239,13 +229,9 @@ def _draw_readings(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def passing_table(terms: pd.DataFrame) -> pd.DataFrame:
-    """Share of each term's squared gradient that passes, label-pure batches, last epoch.
-
-    Args:
-        terms: splits of one grid; those trained and probed on label-pure batches are taken.
-
-    Returns:
-        One row per (norm, layer): mean over seeds and batches of each term.
+    """Share of each term's squared gradient that passes, of one grid's networks that were trained
+    and probed on label-pure batches, last epoch: one row per (norm, layer), mean over seeds and
+    batches.
     """
     pure = where(terms, batching="label", probed="label")
     last = defined(where(pure, epoch=pure["epoch"].max()))
@@ -259,10 +245,8 @@ def passing_table(terms: pd.DataFrame) -> pd.DataFrame:
 
 
 def cosines(terms: pd.DataFrame) -> pd.DataFrame:
-    """Cosines between the terms' gradients after and before the layer, last epoch.
-
-    Args:
-        terms: splits of one grid and norm. Label-pure probes are taken; mean over the rest.
+    """Cosines between the terms' gradients after and before the layer, last epoch, of the splits of
+    one grid and norm; label-pure probes are taken, mean over the rest.
     """
     rows = defined(where(terms, probed="label"))
     rows = where(rows, epoch=rows["epoch"].max())

@@ -50,11 +50,8 @@ def _draw_measure(axes: Axes, rows: pd.DataFrame, norm: str, place: float) -> No
 
 def measures_by_norm(measures: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
     """Silhouette, nearest class mean and linear probe of every seed, start and end of training: a
-    group of rows for each network and batching, a panel for each measure.
-
-    Args:
-        measures: what each network is called -> columns norm, batching, seed, epoch, mode, metric,
-            value; epochs 0 and the last.
+    group of rows for each network and batching, a panel for each measure. ``measures``: what each
+    network is called -> columns norm, batching, seed, epoch, mode, metric, value.
     """
     parts = [table.assign(network=name) for name, table in measures.items()]
     drawn = pd.concat(parts, ignore_index=True)
@@ -131,13 +128,9 @@ def _draw_plane(axes: Axes, points: pd.DataFrame) -> None:
 def tsne_panels(
     planes: Mapping[str, pd.DataFrame], measures: Mapping[str, pd.DataFrame]
 ) -> tuple[Figure, pd.DataFrame]:
-    """t-SNE of the test images' features: a row for each network, a column for each norm and
-    batching.
-
-    Args:
-        planes: what each network is called -> one seed's columns norm, batching, seed, epoch,
-            label, x, y.
-        measures: of the same networks, printed below each panel.
+    """t-SNE of the test images' features: a row for each network, by what it is called, a column
+    for each norm and batching; ``planes`` are one seed's, ``measures`` are printed below each
+    panel.
     """
     drawn = pd.concat([plane.assign(network=name) for name, plane in planes.items()])
     columns = [*product(batchings_in(drawn), norms_in(drawn))]

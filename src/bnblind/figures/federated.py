@@ -21,9 +21,8 @@ def accuracies(results: pd.DataFrame, chance: float) -> pd.DataFrame:
     ]
     averaged, recalibrated = parts
     differs = recalibrated[recalibrated["value"] != averaged["value"]]["norm"]
-    return pd.concat(
-        [averaged, recalibrated[recalibrated["norm"].isin(differs)]], ignore_index=True
-    )
+    shown = recalibrated[recalibrated["norm"].isin(differs)]
+    return pd.concat([averaged, shown], ignore_index=True)
 
 
 def accuracies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
@@ -39,10 +38,8 @@ def accuracies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.D
             of_norm = where(drawn, norm=norm, classes_per_client=count)
             for kind, own in of_norm.groupby("kind"):
                 shift = 0.0 if kind == "as averaged" else 0.45
-                marks = {"color": look.color, "marker": look.marker}
                 face = "white" if shift else look.color
-                values, lost = [*own["value"]], [*own["diverged"]]
-                draw_interval(axes, values, place + shift, 0.18, lost, **marks, mfc=face)
+                draw_interval(axes, own, place + shift, 0.18, **look.points, mfc=face)
     accuracy_axes(panels[0], classes)
     panels[0][0].set_yticks(range(len(norms)), [LOOKS[norm].label for norm in norms])
     panels[0][0].set_ylim(len(norms) - 0.3, -0.7)
@@ -61,8 +58,5 @@ def accuracies_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
     cells = drawn.groupby(["norm", "kind", "classes_per_client"])["value"].agg(interval_text)
     table = cells.unstack("classes_per_client").loc[norms_in(drawn)].reset_index()
     counts = {n: _per_client(n) for n in sorted(drawn["classes_per_client"].unique())}
-    return (
-        with_labels(table)
-        .rename(columns={"kind": "statistics", **counts})
-        .rename_axis(None, axis=1)
-    )
+    table = with_labels(table).rename(columns={"kind": "statistics", **counts})
+    return table.rename_axis(None, axis=1)

@@ -1,7 +1,6 @@
 """Figures of the flow experiment: curves, interpolation, gaps and samples."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,12 +69,9 @@ def _norm_legend(figure: Figure, norms: list[str], *others: Line2D) -> None:
 
 
 def training_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Bits per dimension of training and validation images against the epoch, every seed.
-
-    Args:
-        results: columns pair, coupling_norm, norm, batching, seed, epoch, metric, value; one data
-            set and coupling. Rows: pairs and coupling norms, columns: batchings. A marker is the
-            epoch whose weights are kept.
+    """Bits per dimension of training and validation images against the epoch, every seed;
+    ``results`` are of one data set and coupling. Rows: pairs and coupling norms, columns:
+    batchings. A marker is the epoch whose weights are kept.
     """
     names = {"train.bits_per_dimension": ":", "validation.bits_per_dimension": "-"}
     drawn = results[results["metric"].isin(list(names)) & (results["epoch"] > 0)]
@@ -123,15 +119,21 @@ def _view_titles(views: list[tuple[str, str]]) -> list[str]:
     return [f"{batch_title(batching)},\n{KIND_TITLES[kind]}" for batching, kind in views]
 
 
+def _of_both(results: pd.DataFrame, metric: str, columns: list[str]) -> pd.DataFrame:
+    """A metric of the test images under either kind of statistics, which is a further column."""
+    parts = [
+        where(results, metric=f"test.{kind}.{metric}")[columns].assign(statistics=kind)
+        for kind in KIND_TITLES
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
 def interpolation_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Log-likelihood of x = a x_pos + (1 - a) x_neg against a, mean over test images; ``results``
     as in :func:`training_curves`.
     """
     columns = ["pair", "coupling_norm", "norm", "batching", "seed", "share", "value"]
-    drawn = pd.concat(
-        where(results, metric=f"test.{kind}.mixed.mean")[columns].assign(statistics=kind)
-        for kind in KIND_TITLES
-    )
+    drawn = _of_both(results, "mixed.mean", columns)
     cases, views, norms = _cases(drawn), _views(drawn), norms_in(drawn)
     height = 0.6 + 0.5 * COLUMN * len(cases)
     figure, panels = panel_grid(len(cases), len(views), height, sharey="row")
@@ -155,11 +157,7 @@ def interpolation_curves(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 def gaps(results: pd.DataFrame, metric: str = "gap") -> pd.DataFrame:
     """A figure of the test images for every run, by the columns of ``CASE``, norm and seed."""
     columns = ["pair", "coupling_norm", "batching", "norm", "seed", "value"]
-    parts = [
-        where(results, metric=f"test.{kind}.{metric}")[columns].assign(statistics=kind)
-        for kind in KIND_TITLES
-    ]
-    return pd.concat(parts, ignore_index=True)
+    return _of_both(results, metric, columns)
 
 
 TOLD: dict[str, tuple[str, float, tuple[float, float] | None]] = {
@@ -172,10 +170,7 @@ TOLD: dict[str, tuple[str, float, tuple[float, float] | None]] = {
 def telling_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """How well each flow tells real from half-and-half mixed images (a = 1/2), by order (AUC) and
     in nats: rows are norms, grouped by batching and coupling norm; a panel for each measure and
-    pair.
-
-    Args:
-        results: as in :func:`training_curves`. Filled: running averages, open: recalibrated.
+    pair; ``results`` as in :func:`training_curves`. Filled: running averages, open: recalibrated.
     """
     keys = ["pair", "norm", "coupling_norm", "batching", "seed", "metric", "value"]
     metrics = [f"test.{kind}.{measure}" for kind in KIND_TITLES for measure in TOLD]
@@ -197,11 +192,10 @@ def telling_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         for (name, norm), place in places.items():
             for shift, kind, full in ((-0.16, "plain", True), (0.2, "recalibrated", False)):
                 metric, look = f"test.{kind}.{measure}", LOOKS[norm]
-                values = where(groups[name], pair=pair, norm=norm, metric=metric)["value"]
-                marks: dict[str, Any] = {"color": look.color, "marker": look.marker, "ms": 3.5}
-                marks["mfc"] = look.color if full else "white"
-                if len(values):
-                    draw_interval(axes, [*values], place + shift, 0.16, **marks)
+                own = where(groups[name], pair=pair, norm=norm, metric=metric)
+                marks = look.points | {"ms": 3.5, "mfc": look.color if full else "white"}
+                if len(own):
+                    draw_interval(axes, own, place + shift, 0.16, **marks)
         axes.axvline(chance, **LEVEL)
         axes.set(title=f"classes {pair_title(pair)}", xlabel=label, xlim=limits)
     name_groups(panels[0][0], places, lambda norm: LOOKS[norm].label)
@@ -217,12 +211,8 @@ Flow = tuple[str, str, str]
 def sample_grids(
     samples: Mapping[str, Mapping[Flow, Tensor]], real: Mapping[str, Tensor]
 ) -> tuple[Figure, pd.DataFrame]:
-    """Images drawn from flows, one panel per flow, beside training images.
-
-    Args:
-        samples: what the flows of a pair and coupling norm are called -> flow -> images
-            (n, C, H, W) in [0, 1].
-        real: the same number of training images, by the same names.
+    """Images (n, C, H, W) in [0, 1] drawn from flows, one panel per flow, by what the flows of a
+    pair and coupling norm are called; beside them as many ``real`` training images.
     """
     flows = [(name, *flow) for name, own in samples.items() for flow in own]
     keys = pd.DataFrame(flows, columns=["flows", "norm", "batching", "statistics"])

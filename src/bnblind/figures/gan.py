@@ -17,6 +17,7 @@ from bnblind.figures.outcomes import draw_interval
 from bnblind.figures.panels import (
     LEVEL,
     draw_band,
+    legend_below,
     log_scale,
     name_fills,
     panel_grid,
@@ -46,9 +47,9 @@ def distances_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     rows = _rows(drawn)
     figure, axes = plt.subplots(figsize=(1.5 * COLUMN, 0.6 + 0.27 * len(rows)))
     for place, (norm, feed) in enumerate(rows):
-        look, values = LOOKS[norm], where(drawn, norm=norm, feed=feed)["value"]
+        look, own = LOOKS[norm], where(drawn, norm=norm, feed=feed)
         face = look.color if feed == "apart" else "white"
-        draw_interval(axes, [*values], place, color=look.color, marker=look.marker, mfc=face)
+        draw_interval(axes, own, place, **look.points, mfc=face)
     floor = results.loc[results["metric"] == "real.frechet", "value"].mean()
     axes.axvline(floor, **LEVEL)
     real = Line2D([], [], **LEVEL, label="real training images")
@@ -72,17 +73,14 @@ def blocked_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         axes.set(xlabel="epoch", ylim=(0, 1.03))
     title_columns(panels, [f"real and generated images {feed}" for feed in feeds])
     panels[0][0].set_ylabel("share of the squared gradient blocked")
-    handles, names = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    legend_below(figure, panels[0][0], 3)
     return figure, drawn
 
 
 def samples_figure(images: Mapping[tuple[str, str], Tensor]) -> tuple[Figure, pd.DataFrame]:
     """Images by norm and feed, (n, 1, H, W) from 0 to 1 each."""
-    columns = 3
-    figure, panels = panel_grid(
-        ceil(len(images) / columns), columns, 0.55 * ceil(len(images) / columns) + 0.2
-    )
+    lines = ceil(len(images) / 3)
+    figure, panels = panel_grid(lines, 3, 0.55 * lines + 0.2)
     for axes in panels.flat:
         axes.set_axis_off()
     rows = []

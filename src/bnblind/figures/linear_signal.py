@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from bnblind.figures.naming import interval_text, norms_in, where, with_labels
-from bnblind.figures.panels import draw_band, log_scale, panel_grid
+from bnblind.figures.panels import draw_band, legend_below, log_scale, panel_grid
 from bnblind.figures.style import COLUMN, FLOOR, LOOKS
 
 PANELS = {"displacement": "|W − W(0)| / |W(0)|", "fall": "|change of the loss|"}
@@ -64,11 +64,8 @@ def _break_axis(above: Axes, below: Axes) -> None:
 
 
 def linear_signal(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Displacement of the weights, and change of the loss, against the step.
-
-    Args:
-        rows: columns norm, seed, step, label, loss, displacement; at least two cycles through
-            the classes. Changes below ``FLOOR`` are drawn at it.
+    """Displacement of the weights, and change of the loss, against the step; ``rows`` are of at
+    least two cycles through the classes. Changes below ``FLOOR`` are drawn at it.
     """
     drawn = by_cycle(rows)
     figure, panels = panel_grid(2, 2, 1.15 * COLUMN, sharex=True, height_ratios=[3, 1])
@@ -78,7 +75,7 @@ def linear_signal(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         _break_axis(above, below)
         above.set(title=TITLES[column], ylabel=unit)
         below.set_xlabel("step of gradient descent")
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(figure, panels[0][0], 4)
     return figure, drawn
 
 

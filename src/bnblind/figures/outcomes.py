@@ -1,6 +1,5 @@
 """How training ended, run by run, as the ledger reads it, and drawn as dots with intervals."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,14 +14,9 @@ from bnblind.figures.panels import SEED, jitter
 def outcomes(
     results: pd.DataFrame, chance: float, metric: str = "test.eval.accuracy", last: int = LAST
 ) -> pd.DataFrame:
-    """``metric`` of each run, mean of its last three epochs of training, or of the ``last`` ones.
-
-    Args:
-        results: runs in long form.
-        chance: what a run that diverged counts as, also one that did so before it was measured.
-
-    Returns:
-        The columns that tell cells apart, seed, value, and diverged (bool).
+    """``metric`` of each run, mean of its last three epochs of training, or of the ``last`` ones:
+    the columns that tell cells apart, seed, value, and diverged (bool). A run that diverged counts
+    as ``chance``, also one that did so before it was measured.
     """
     numbers = ("epoch", "metric", "value", "batch_order")
     run = [name for name in results if name not in numbers]
@@ -43,22 +37,18 @@ def pure_first(table: pd.DataFrame) -> list[str]:
 
 
 def draw_interval(
-    axes: Axes,
-    values: Sequence[float],
-    place: float,
-    shift: float = 0.28,
-    diverged: Sequence[bool] = (),
-    **marks: Any,
+    axes: Axes, rows: pd.DataFrame, place: float, shift: float = 0.28, **marks: Any
 ) -> None:
-    """At the height ``place`` the mean of ``values`` with its t interval, the values below it,
-    moved apart; those that stand for a run that ``diverged`` are crosses.
+    """At the height ``place`` the mean of the column ``value`` with its t interval, the values
+    below it, moved apart; those of runs that ``diverged``, if that is a column, are crosses.
     """
+    values = [*rows["value"]]
     mean, low, high = t_interval(values)
     heights = [place + shift + 0.2 * moved for moved in jitter(len(values))]
-    ended = zip(values, heights, diverged, strict=False)
+    ended = zip(values, heights, rows.get("diverged", ()), strict=False)
     lost = [(value, height) for value, height, so in ended if so]
     axes.plot(values, heights, **marks | SEED)
     if lost:
         axes.plot(*zip(*lost, strict=True), **marks | SEED | {"marker": "x", "ms": 4})
     axes.plot([low, high], [place, place], color=marks["color"], lw=1)
-    axes.plot([mean], [place], ls="", **marks)
+    axes.plot([mean], [place], **marks | {"ls": ""})

@@ -151,10 +151,10 @@ def name_fills(figure: Figure, labels: Iterable[str], *more: Line2D, markers: st
     figure.legend(handles=[*handles, *more], loc="outside lower center", ncols=4)
 
 
-def legend_below(figure: Figure, axes: Axes) -> None:
-    """What is drawn in ``axes``, named in one line below all panels."""
+def legend_below(figure: Figure, axes: Axes, columns: int | None = None) -> None:
+    """What is drawn in ``axes``, named below all panels, in one line if not in ``columns``."""
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns or len(names))
 
 
 def accuracy_axes(panels: Sequence[Axes], classes: int) -> None:

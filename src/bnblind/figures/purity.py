@@ -35,13 +35,8 @@ def _place(metric: str) -> list[tuple[int, str]]:
 
 
 def blocked_shares(results: pd.DataFrame) -> pd.DataFrame:
-    """What the first batch norm blocks before and after training, one row per run and epoch.
-
-    Args:
-        results: runs of one model in long form, with metrics ``LAYER.passing``.
-
-    Returns:
-        Columns purity, seed, epoch, when, value: the blocked share of the squared gradient.
+    """What the first batch norm blocks of the squared gradient before and after training, one row
+    per run and epoch; ``results`` are one model's, with metrics ``LAYER.passing``.
     """
     passing = results[results["metric"].str.endswith(".passing")]
     first = passing[passing["metric"] == min(passing["metric"], key=_place, default="")]
@@ -63,12 +58,9 @@ def _purity_at(place: np.ndarray) -> np.ndarray:
 
 
 def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
-    """Against the purity of the training batches: final test accuracy of each norm, and the
-    share of the squared gradient that batch norm blocks.
-
-    Args:
-        results: runs of one data set, model and rate in long form, with a column purity.
-        classes: of the data set, for the line at chance; a run that diverged counts as that.
+    """Against the purity of the training batches: final test accuracy of each norm, and the share
+    of the squared gradient that batch norm blocks; ``results`` are of one data set, model and rate,
+    with a column purity. A run that diverged counts as chance.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(2 * COLUMN, 0.95 * COLUMN))
     accuracy = outcomes(results, 1 / classes)

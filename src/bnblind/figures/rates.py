@@ -15,23 +15,13 @@ from bnblind.figures.naming import (
     with_labels,
 )
 from bnblind.figures.outcomes import outcomes
-from bnblind.figures.panels import (
-    draw_against,
-    legend_below,
-    mark_level,
-    panel_grid,
-    title_columns,
-)
+from bnblind.figures.panels import draw_against, legend_below, mark_level, panel_grid, title_columns
 from bnblind.figures.style import COLUMN, LOOKS
 
 
 def accuracy_by_rate(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
     """Final test accuracy in evaluation mode against the learning rate: a panel for each network
-    and batching.
-
-    Args:
-        results: runs of one data set at several rates, in long form.
-        classes: of the data set, for the line at chance; a run that diverged counts as that.
+    and batching; ``results`` are of one data set. A run that diverged counts as chance.
     """
     drawn = outcomes(results, 1 / classes)
     networks, tables = zip(*networks_in(drawn, but="lr"), strict=True)

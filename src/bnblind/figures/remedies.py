@@ -39,11 +39,8 @@ def blocks(name: str) -> str:
 
 
 def remedies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataFrame]:
-    """Test accuracy under each norm, the best on label-pure batches first; a panel per batching.
-
-    Args:
-        results: runs of one network in long form.
-        classes: of the data set, for the line at chance; a run that diverged counts as that.
+    """Test accuracy under each norm, the best on label-pure batches first; a panel per batching;
+    ``results`` are of one network. A run that diverged counts as chance.
     """
     drawn = outcomes(results, 1 / classes)
     batchings = pure_first(drawn)
@@ -52,10 +49,9 @@ def remedies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
     figure, panels = panel_grid(1, len(batchings), 0.7 + 0.24 * len(order), sharey=True)
     for axes, batching in zip(panels[0], batchings, strict=True):
         for place, norm in enumerate(order):
-            own, look = where(drawn, norm=norm, batching=batching), LOOKS[norm]
-            marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
+            own = where(drawn, norm=norm, batching=batching)
             if len(own):  # not every norm is trained on every kind of batch
-                draw_interval(axes, [*own["value"]], place, diverged=[*own["diverged"]], **marks)
+                draw_interval(axes, own, place, **LOOKS[norm].points)
     accuracy_axes(panels[0], classes)
     panels[0][0].set_yticks(range(len(order)), [LOOKS[norm].label for norm in order])
     panels[0][0].set_ylim(len(order) - 0.4, -0.7)
@@ -65,10 +61,8 @@ def remedies_figure(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.Dat
 
 def remedies_table(results: pd.DataFrame, purity: pd.DataFrame, classes: int) -> pd.DataFrame:
     """The same as numbers, with what each norm blocks and how many passes over the features it
-    takes: one row for each norm, and for BN with samples of other classes in every batch.
-
-    Args:
-        purity: runs of the same networks on batches with a fixed number of foreign samples.
+    takes: one row for each norm, and for BN with samples of other classes in every batch, as in
+    ``purity``, runs of the same networks.
     """
     drawn, batchings = outcomes(results, 1 / classes), pure_first(results)
     after = results[(results["metric"] == "blocked") & (results["epoch"] > 0)]

@@ -87,8 +87,6 @@ FLOOR = 1e-18
 
 CONTROLS = [name for name, facts in norm_facts().items() if facts.control]
 """Variants that isolate what in BN blocks."""
-
-
 BESIDE = {"none": "what passes without a norm", "bn": "what the controls isolate"}
 """Norms that are drawn beside the controls."""
 
@@ -101,10 +99,8 @@ def with_controls(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     controls = table["norm"].isin(CONTROLS)
     groups = {"": table[~controls]}
     if controls.any():
-        beside = table["norm"].isin(BESIDE) & table["batching"].isin(
-            table.loc[controls, "batching"]
-        )
-        groups["-controls"] = table[controls | beside]
+        together = table["batching"].isin(table.loc[controls, "batching"])
+        groups["-controls"] = table[controls | (table["norm"].isin(BESIDE) & together)]
     return groups
 
 

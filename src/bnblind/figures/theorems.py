@@ -1,7 +1,6 @@
 """Figures of the theorem check."""
 
 import textwrap
-from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
@@ -15,7 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from bnblind.figures.naming import in_order, norms_in, where
 from bnblind.figures.outcomes import draw_interval
-from bnblind.figures.panels import log_scale
+from bnblind.figures.panels import legend_below, log_scale, panel_grid
 from bnblind.figures.style import COLUMN, FLOOR, LOOKS, TERM_COLORS, TERM_LABELS
 
 LOSS_LABELS = {
@@ -89,11 +88,6 @@ def _draw_categories(
     _part_groups(axes, list(table.index.get_level_values(0)), groups, named=named)
 
 
-def _name_categories(figure: Figure, panels: Sequence[Axes]) -> None:
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(CATEGORIES))
-
-
 def _pivoted(drawn: pd.DataFrame, group: str, labels: dict[str, str]) -> pd.DataFrame:
     """Categories: rows (group, term), columns norms, both in the order of their labels."""
     found = drawn.assign(category=[*map(category, drawn["min"], drawn["max"])])
@@ -147,36 +141,33 @@ def term_categories(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     return figure, drawn
 
 
-def passing_categories(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """What becomes of each term and of the whole gradient at each norm, y0 = 0, by eps.
+def _ranges(passing: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    return passing.groupby(keys)["passing"].agg(["median", "min", "max"]).reset_index()
 
-    Args:
-        passing: columns norm, loss, y0, term, eps, passing; a mark stands for all rows of a norm,
-            loss and term.
+
+def passing_categories(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """What becomes of each term and of the whole gradient at each norm, y0 = 0, by eps; ``passing``
+    has the columns norm, loss, y0, term, eps and passing, and a mark stands for all rows of a norm,
+    loss and term.
     """
-    keys = ["y0", "eps", "norm", "loss", "term"]
-    rows = passing[passing["y0"] == "zero"].groupby(keys, sort=True)["passing"]
-    drawn = rows.agg(["median", "min", "max"]).reset_index()
+    drawn = _ranges(where(passing, y0="zero"), ["y0", "eps", "norm", "loss", "term"])
     eps_values = sorted(drawn["eps"].unique())
     tables = [_pivoted(drawn[drawn["eps"] == eps], "loss", LOSS_LABELS) for eps in eps_values]
-    size = (2 * COLUMN, 1.5 + 0.14 * len(tables[0]))
-    figure, panels = plt.subplots(1, len(eps_values), figsize=size, squeeze=False)
+    figure, panels = panel_grid(1, len(eps_values), 1.5 + 0.14 * len(tables[0]))
     for i, (axes, eps) in enumerate(zip(panels[0], eps_values, strict=True)):
         _draw_categories(axes, tables[i], LOSS_LABELS, named=i == 0)
         axes.set_title(f"eps = {eps:g}")
-    _name_categories(figure, panels[0])
+    legend_below(figure, panels[0][0])
     return figure, drawn
 
 
 def categories_by_point(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """The same at eps = 0 for each expansion point, of all losses together."""
-    keys = ["norm", "y0", "term"]
-    rows = passing[passing["eps"] == passing["eps"].min()].groupby(keys, sort=True)["passing"]
-    drawn = rows.agg(["median", "min", "max"]).reset_index()
+    drawn = _ranges(where(passing, eps=passing["eps"].min()), ["norm", "y0", "term"])
     table = _pivoted(drawn, "y0", POINT_LABELS)
     figure, axes = plt.subplots(figsize=(1.3 * COLUMN, 1.5 + 0.14 * len(table)))
     _draw_categories(axes, table, POINT_LABELS, named=True)
-    _name_categories(figure, [axes])
+    legend_below(figure, axes)
     return figure, drawn
 
 
@@ -197,48 +188,34 @@ def closed_forms(errors: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     return figure, errors
 
 
+FEATURES = (("independent", "black", -0.3), ("correlated", "white", 0.15))
+"""Kinds of features: what fills their marks, and how far these stand from the row's place."""
+
+
 def random_hessians(shares: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """What passes BN of the second-order terms of uncorrelated random Hessians, for every batch
-    size n and dimension D, and what T3 states for independent features.
-
-    Args:
-        shares: columns features, batch_size, dim, seed, term, passing, independent.
+    size n and dimension D, and what T3 states for independent features; ``shares`` has the columns
+    features, batch_size, dim, seed, term, passing, independent.
     """
     sizes = sorted({*zip(shares["batch_size"], shares["dim"], strict=True)})
     figure, panels = plt.subplots(1, 2, figsize=(2 * COLUMN, 1.1 + 0.4 * len(sizes)), sharey=True)
     for axes, term in zip(panels, ("offdiag", "second"), strict=True):
-        for features, face, shift in (
-            ("independent", "black", -0.3),
-            ("correlated", "white", 0.15),
-        ):
-            own = shares[(shares["term"] == term) & (shares["features"] == features)]
+        of_term = where(shares, term=term)
+        for features, face, shift in FEATURES:
+            own = where(of_term, features=features).rename(columns={"passing": "value"})
             marks: dict[str, Any] = {"color": "black", "marker": "o", "mfc": face}
             for place, (n, dim) in enumerate(sizes):
                 marks["label"] = None if place else f"{features} features"
-                values = where(own, batch_size=n, dim=dim)["passing"]
-                draw_interval(axes, [*values], place + shift, 0.14, **marks)
-        stated = (
-            shares[shares["term"] == term].groupby(["batch_size", "dim"])["independent"].first()
-        )
+                draw_interval(axes, where(own, batch_size=n, dim=dim), place + shift, 0.14, **marks)
+        stated = of_term.groupby(["batch_size", "dim"])["independent"].first()
         places = [sizes.index(size) - 0.3 for size in stated.index]
-        axes.plot(
-            stated,
-            places,
-            "|",
-            color=TERM_COLORS["offdiag"],
-            ms=12,
-            mew=1.5,
-            label="expected, independent",
-        )
-        axes.set(
-            xlim=(0, 1.02),
-            title=TERM_LABELS[term],
-            xlabel="share of the squared gradient that passes",
-        )
+        look = {"color": TERM_COLORS["offdiag"], "ms": 12, "mew": 1.5}
+        axes.plot(stated, places, "|", **look, label="expected, independent")
+        axes.set(xlim=(0, 1.02), title=TERM_LABELS[term])
+        axes.set_xlabel("share of the squared gradient that passes")
     panels[0].set_yticks(range(len(sizes)), [f"n = {n}, D = {dim}" for n, dim in sizes])
     panels[0].set_ylim(len(sizes) - 0.5, -0.5)
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    legend_below(figure, panels[0], 3)
     return figure, shares
 
 

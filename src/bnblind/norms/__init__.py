@@ -279,9 +279,8 @@ def freeze_statistics(model: nn.Module, inputs: Tensor | Sequence[Tensor]) -> No
 def average_statistics(
     model: nn.Module, batches: Iterable[Tensor], kinds: Any = BatchStatistics
 ) -> None:
-    """Make the running averages of all layers of some ``kinds`` plain means over these batches.
-
-    The model goes through them in training mode and is left in it.
+    """Make the running averages of all layers of some ``kinds`` plain means over these batches. The
+    model goes through them in training mode and is left in it.
     """
     layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, kinds)]
     momenta = [layer.momentum for layer in layers]

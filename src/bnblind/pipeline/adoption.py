@@ -43,7 +43,8 @@ class Shown:
         for grid, profile in self.adopted.get(experiment.name, {}).items():
             grids.setdefault(profile, []).append(grid)
         return {
-            profile: {"grids": own, "machine": _machine(profile)} for profile, own in grids.items()
+            profile: {"grids": own, "machine": str(_read(profile, "machine", "processor"))}
+            for profile, own in grids.items()
         }
 
     def view(self, experiment: Experiment, paths: Paths) -> tuple[Config, Paths]:
@@ -82,23 +83,10 @@ def _read(profile: str, file: str, key: str) -> Any:
         ) from error
 
 
-def _published(profile: str) -> Config:
-    """The settings with which a profile was published."""
-    settings: Config = _read(profile, "settings", "profile")
-    return settings
-
-
-def _machine(profile: str) -> str:
-    """The processor that computed what a profile has published."""
-    return str(_read(profile, "machine", "processor"))
-
-
 def shown(config: Config, experiments: Collection[Experiment]) -> Shown:
-    """The profile with what it ``shows``.
-
-    Raises:
-        BadInput: a profile has published nothing of a section, two of them have a grid of the same
-            name, or a section is missing that a profile's own page needs.
+    """The profile with what it ``shows``. Raises BadInput if a profile has published nothing of a
+    section, two of them have a grid of the same name, or a section is missing that a profile's own
+    page needs.
     """
     whole: dict[str, Any] = dict(config)
     adopted: dict[str, dict[str, str]] = {}
@@ -106,7 +94,7 @@ def shown(config: Config, experiments: Collection[Experiment]) -> Shown:
     pages = {experiment.of_profile: experiment for experiment in experiments}
     known = [experiment.name for experiment in experiments if experiment.of_grids]
     for profile, sections in config.get("shows", {}).items():
-        settings = _published(profile)
+        settings: Config = _read(profile, "settings", "profile")
         if wrong := [name for name in sections if name not in known or name not in settings]:
             allowed = ", ".join(name for name in known if name in settings)
             raise BadInput(f"shows.{profile}: found {wrong[0]}; allowed: {allowed}")

@@ -142,10 +142,8 @@ def artifacts(
     config: Config, experiments: Iterable[Experiment], datasets: Mapping[str, Any]
 ) -> list[Artifact]:
     """Every file of a configuration, with what it shows of others; ``datasets`` is the registry.
-
-    Raises:
-        BadInput: two experiments claim one file, or one lies outside the profile's folders; or
-            what is shown was not published.
+    Raises BadInput if two experiments claim one file, or one lies outside the profile's folders; or
+    what is shown was not published.
     """
     paths, experiments = Paths(config["root"]), [*experiments]
     whole = shown(config, experiments)
@@ -189,10 +187,8 @@ def asked_for(words: Iterable[str]) -> Iterator[str]:
 
 
 def check_asked(words: Iterable[str], made: Iterable[str]) -> None:
-    """Whether the files and rules that a command line asks for are ``made``.
-
-    Raises:
-        BadInput: one is not; with the nearest that is.
+    """Raise BadInput, with the nearest that is, unless the files and rules that a command line asks
+    for are ``made``.
     """
     known = set(made)
     for target in asked_for(words):

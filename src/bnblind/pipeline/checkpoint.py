@@ -112,7 +112,6 @@ class Checkpoint:
         publish({self.path: content})
 
     def of_run(self, number: int) -> Path:
-        """The file of a finished run."""
         return self.path.with_name(f"{self.path.name}.{number}")
 
     def _bytes(self, run: Run, number: int, state: Weights, **more: int) -> bytes:
@@ -141,9 +140,8 @@ class Checkpoint:
         return run, description, parts.get("state", {})
 
     def load(self) -> tuple[list[Run], int, Weights] | None:
-        """Runs, epoch of the last one, and its trainer's state; None if there is nothing to use.
-
-        A damaged checkpoint, or one of other settings, data or code, cannot be used.
+        """Runs, epoch of the last one, and its trainer's state; None if there is nothing to use,
+        such as a damaged checkpoint, or one of other settings, data or code.
         """
         if not self.path.is_file():
             return None

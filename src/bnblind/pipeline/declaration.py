@@ -19,16 +19,12 @@ Config = Mapping[str, Any]
 Grids = dict[str, dict[str, Any]]
 
 
-def _nothing(config: Config) -> Iterator[str]:
-    yield from ()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """That the experiment trains cells.
 
     Attributes:
-        kind: package of :mod:`bnblind.experiments` with the cell, its trainer and its summary.
+        kind: package of :mod:`bnblind.experiments` with the cell and its trainer.
         grids: the grids of a configuration, whole, by name.
         keeps: what is kept of each job beside its results, of ``weights`` and ``samples``.
     """
@@ -52,6 +48,13 @@ class Training:
 
     def all_cells(self, config: Config) -> list[Cell]:
         return [cell for cells in self.cells(config).values() for cell in cells]
+
+    def compared(self, figure: str) -> Callable[[Config], list[tuple[str, dict[str, str]]]]:
+        """What a page draws that shows the figure of each comparison of the cells."""
+        return lambda config: [
+            (figure, {"comparison": cell.comparison(cell.identity)})
+            for cell in self.all_cells(config)
+        ]
 
 
 def trained_again(
@@ -98,24 +101,33 @@ class Page:
     """The experiment's notebook, ``notebooks/NAME.ipynb``, which draws its figures.
 
     Attributes:
-        figures: name -> stem below ``reports/figures/NAME``, with fields in braces.
-        captions: name -> what it shows, and its message; on the page after what it is of.
+        captions: figure -> what it shows, and its message; on the page after what it is of.
         supplement: those that stand on the page below the heading Supplement; the first page shows
             the others.
         sentence: what it is about, on the first page.
-        drawn: the figures of a configuration: a name, and the values of its stem's fields.
+        figures: name -> stem below ``reports/figures/NAME``, with fields in braces; if not given,
+            each figure's own name.
+        drawn: the figures of a configuration: a name, and the values of its stem's fields; if not
+            given, each figure once.
         inputs: the notebook's parameters that are files: a path, a list or a mapping of them. If
             not given, the experiment's tables by their options, those of a grid by its name.
         parameters: its further ones, but ``numerics`` and ``figures``, which all have.
     """
 
-    figures: Mapping[str, str]
     captions: Mapping[str, str]
     sentence: str
-    drawn: Callable[[Config], Iterable[tuple[str, Mapping[str, Any]]]]
+    figures: Mapping[str, str] = field(default_factory=dict)
+    drawn: Callable[[Config], Iterable[tuple[str, Mapping[str, Any]]]] | None = None
     supplement: tuple[str, ...] = ()
     inputs: Callable[[Config, Paths], Mapping[str, Any]] | None = None
     parameters: Callable[[Config], Mapping[str, Any]] = lambda config: {}
+
+    def __post_init__(self) -> None:
+        if not self.figures:
+            object.__setattr__(self, "figures", {name: name for name in self.captions})
+
+    def all_drawn(self, config: Config) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        return self.drawn(config) if self.drawn else [(name, {}) for name in self.figures]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +159,7 @@ class Experiment:
     training: Training | None = None
     computing: Computing | None = None
     page: Page | None = None
-    contradictions: Callable[[Config], Iterator[str]] = _nothing
+    contradictions: Callable[[Config], Iterator[str]] = lambda config: iter(())
     needs: tuple[str, ...] = ()
     of_profile: str = ""
 
@@ -166,18 +178,15 @@ class Experiment:
 
     @property
     def of_grids(self) -> bool:
-        """Whether its section holds grids, which other profiles may show."""
+        """Whether its section holds grids of networks, which other profiles may show, and whose
+        training amplifies rounding.
+        """
         return bool(self.training or (self.computing and self.computing.of_networks))
 
     @property
     def trains(self) -> str:
         """Name of the rule whose jobs train its cells."""
         return f"train_{self.name}"
-
-    @property
-    def learns(self) -> bool:
-        """Whether its tables come from networks, whose training amplifies rounding."""
-        return self.of_grids
 
     @property
     def makes_tables(self) -> str:
@@ -202,16 +211,14 @@ class Experiment:
 
     def stems(self, config: Config) -> dict[str, str]:
         """Those of all its figures of a configuration -> the figures' names."""
-        drawn = self.page.drawn(config) if self.page else ()
+        drawn = self.page.all_drawn(config) if self.page else ()
         return dict(sorted((self.stem(name, **fields), name) for name, fields in drawn))
 
     def main_stems(self, config: Config) -> list[str]:
         """Those of the figures that are not in its page's supplement, in their order there."""
         assert self.page is not None
-        drawn = [
-            self.stem(n, **of) for n, of in self.page.drawn(config) if n not in self.page.supplement
-        ]
-        return list(dict.fromkeys(drawn))
+        drawn, beside = self.page.all_drawn(config), self.page.supplement
+        return list(dict.fromkeys(self.stem(n, **of) for n, of in drawn if n not in beside))
 
     def page_inputs(self, config: Config, paths: Paths) -> Mapping[str, Any]:
         """The parameters of its notebook that are files."""

@@ -41,10 +41,8 @@ def slots(finding: Mapping[str, Any]) -> set[str]:
 
 
 def read_findings(path: Path = FINDINGS) -> list[dict[str, Any]]:
-    """The sentences, checked.
-
-    Raises:
-        BadInput: names every offending key with what was found and what is allowed.
+    """The sentences, checked. The BadInput names every offending key with what was found and what
+    is allowed.
     """
     found: list[dict[str, Any]] = read_yaml(path)
     if lines := violations(found, read_yaml(SCHEMA)):
@@ -93,20 +91,14 @@ def told(
     for finding in findings:
         numbers = _numbers(finding, read, ledger)
         if slots(finding) <= {*numbers}:
-            row = finding.get("row")
-            found.append(
-                {
-                    **{
-                        key: finding[key]
-                        for key in ("place", "title", "claims", "figure")
-                        if key in finding
-                    },
-                    "text": finding["text"].format(**numbers).strip(),
-                    "big": finding.get("big", "").format(**numbers),
-                    "row": row,
-                    "verdict": verdicts.get(row),
-                }
-            )
+            row, kept = finding.get("row"), ("place", "title", "claims", "figure")
+            words = {
+                "text": finding["text"].format(**numbers).strip(),
+                "big": finding.get("big", "").format(**numbers),
+                "row": row,
+                "verdict": verdicts.get(row),
+            }
+            found.append({key: finding[key] for key in kept if key in finding} | words)
     return found
 
 

@@ -19,11 +19,9 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def parse(step: str, argv: list[str], **names: str) -> argparse.Namespace:
-    """The values of the options; exits, and says what is allowed, where one is missing or unknown.
-
-    Args:
-        step: the step's module, whose docstring describes it.
-        names: one of ``KINDS`` -> names of the options that hold it, separated by spaces.
+    """The values of the options of the module ``step``, whose docstring describes it; ``names``:
+    one of ``KINDS`` -> the options that hold it, separated by spaces. Exits, and says what is
+    allowed, where one is missing or unknown.
     """
     described = sys.modules[step].__doc__
     parser = argparse.ArgumentParser(prog=step.rpartition(".")[2], description=described)

@@ -16,12 +16,8 @@ from bnblind.pipeline.usage import Usage, published_sizes, usage_of
 
 
 def too_large(missing: Iterable[Artifact], usage: Usage, sizes: Mapping[str, int]) -> Iterator[str]:
-    """A line if the largest job needs more memory than this machine has, one if the files do not
-    fit on the disk; nothing of what is not known.
-
-    Args:
-        missing: the files to make.
-        sizes: bytes of files, by their paths.
+    """A line if the largest job needs more memory than this machine has, one if the ``missing``
+    files do not fit on the disk; nothing of what is not known. ``sizes``: bytes by path.
     """
     missing = list(missing)
     peaks = {usage[a.rule]["peak_mb"]: a.rule for a in missing if a.rule in usage}
@@ -87,12 +83,8 @@ def obstacles(
     *,
     here: bool,
 ) -> Iterator[str]:
-    """A line for each thing that would stop the run of a profile.
-
-    Args:
-        running: the experiments that it runs.
-        artifacts: all that it makes.
-        here: the jobs run on this machine, not on a cluster's nodes.
+    """A line for each thing that would stop the run of a profile, of the experiments ``running``
+    and all ``artifacts``; ``here``: on this machine, not on a cluster's nodes.
     """
     missing = [artifact for artifact in artifacts if not Path(artifact.path).exists()]
     try:

@@ -38,10 +38,8 @@ class Proofs:
 
 
 def read_proofs(record: Path = RECORD) -> Proofs:
-    """The record, held against the Coq sources beside it and what checked them.
-
-    Raises:
-        BadInput: there is no such file, or it is not a record, or it lists what is not stated so.
+    """The record, held against the Coq sources beside it and what checked them. Raises BadInput if
+    there is no such file, or it is not a record, or it lists what is not stated so.
     """
     folder = record.parent
     try:

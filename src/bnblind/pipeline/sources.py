@@ -143,15 +143,9 @@ def _tracked(path: str) -> bytes:
 
 
 def obtain(dataset: str, file: str, entry: Mapping[str, Any], tracked: str) -> tuple[bytes, str]:
-    """The content of a raw file, and where it was found.
-
-    Args:
-        entry: of the file, in the registry.
-        tracked: the path by which DVC may track it.
-
-    Raises:
-        BadInput: no source has the file with the registered content; says what each had, and which
-            file to put where.
+    """The content of a raw file that the registry has as ``entry`` and DVC may track at the path
+    ``tracked``, and where it was found. If no source has the registered content, the BadInput says
+    what each had, and which file to put where.
     """
     own = [*_own_folder(dataset, file)]
     places: list[tuple[str, Callable[[], bytes]]] = list(own)

@@ -112,7 +112,6 @@ def apart(here: Run, there: Run) -> list[str]:
 
 
 def in_words(path: str, found: Mapping[str, Any]) -> str:
-    """A file's verdict as a line."""
     line = f"{found['verdict']}: {path}"
     if not (cells := found.get("cells")):
         return line

@@ -50,7 +50,6 @@ def _printed(*command: str) -> str | None:
 
 
 def processor() -> str:
-    """The processor's name, as Linux tells it."""
     info = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*: (.*)$", info.read_text(), re.M) if info.is_file() else []
     return names[0] if names else platform.processor()

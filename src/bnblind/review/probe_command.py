@@ -62,10 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _loss(model: "nn.Module", x: "Tensor", target: "Tensor") -> "Tensor":
-    """Cross-entropy of one batch.
-
-    Raises:
-        BadInput: the model does not take the batch, or its output and the target do not fit.
+    """Cross-entropy of one batch; raises BadInput if the model does not take it, or its output and
+    the target do not fit.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -128,7 +126,6 @@ def _share(value: float) -> str:
 
 
 def as_text(table: "pd.DataFrame") -> "pd.DataFrame":
-    """The table with every cell as it is shown."""
     return table.assign(
         pooled=table["pooled"].astype("string").fillna("-"),
         **{name: table[name].map(_share) for name in SHARES},
@@ -140,7 +137,6 @@ def as_text(table: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def explanation(args: argparse.Namespace, batches: int) -> str:
-    """What the shares are and what they were measured on."""
     measured_on = BATCHES_OF.get(args.batching, f"batches of {args.batching}")
     return (
         "Of the squared gradient that arrives at a layer's standardized features, mean_share is "

@@ -20,15 +20,12 @@ CLASSES = 10
 
 
 def raised(error: Exception) -> str:
-    """The error on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _named(option: str, spec: str, allowed: str) -> Any:
-    """The object called ``package.module:name``; the current directory may hold the module.
-
-    Raises:
-        BadInput: no such form, module or name, or the module cannot be imported.
+    """The object called ``package.module:name``; the current directory may hold the module. Raises
+    BadInput for no such form, module or name, or a module that cannot be imported.
     """
     module, _, name = spec.partition(":")
     if not module or not name:
@@ -55,9 +52,7 @@ def _torchvision_model(name: str) -> "nn.Module":
 
 def load_model(spec: str, seed: int) -> "nn.Module":
     """The model ``package.module:factory`` or ``torchvision:NAME``, initialized from the seed.
-
-    Raises:
-        BadInput: there is no such factory or model, or the factory does not return a model.
+    Raises BadInput if there is none, or the factory does not return a model.
     """
     from torch import nn
 
@@ -110,10 +105,8 @@ def _checked_pairs(spec: str, batches: Iterable[Any]) -> "Iterator[tuple[Tensor,
 
 
 def _gathered(spec: str) -> "tuple[Tensor, Tensor]":
-    """The first samples of the user's batches, as two tensors.
-
-    Raises:
-        BadInput: these are not pairs of tensors, or they do not fit together.
+    """The first samples of the user's batches, as two tensors; raises BadInput if these are not
+    pairs of tensors, or do not fit together.
     """
     import torch
 
@@ -136,9 +129,7 @@ def _gathered(spec: str) -> "tuple[Tensor, Tensor]":
 
 
 def load_data(spec: str, *, as_photographs: bool) -> "tuple[Tensor, Tensor]":
-    """All samples (n, ...) and their classes (n,) of ``digits`` or ``package.module:batches``.
-
-    Args:
-        as_photographs: give the digits the shape that torchvision's models take.
+    """All samples (n, ...) and their classes (n,) of ``digits`` or ``package.module:batches``;
+    ``as_photographs``: the digits in the shape that torchvision's models take.
     """
     return _digits(as_photographs=as_photographs) if spec == "digits" else _gathered(spec)

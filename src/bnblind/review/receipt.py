@@ -44,11 +44,9 @@ def by_numbers(here: "Run", there: "Run") -> bool:
 
 
 def problems(receipt: Receipt, *, bits: bool, raw: set[str], exact: set[str]) -> Iterator[str]:
-    """What keeps this run from being the other one, in lines.
-
-    Args:
-        bits: whether every file has to be identical.
-        raw, exact: else, the files that have to be, and the tables without training.
+    """What keeps this run from being the other one, in lines. Unless all ``bits`` have to be the
+    same, the ``raw`` files have to be, and the ``exact`` tables, those without training, within
+    tolerance.
     """
     from bnblind.review.comparison import DIFFERENT, IDENTICAL, WITHIN, in_words
 
@@ -165,7 +163,7 @@ def run(args: argparse.Namespace) -> None:
     if there:
         bits = not by_numbers(here, there)
         raw = {path for path, artifact in paths.items() if artifact.rule == "export_data"}
-        exact = {path for path, a in tables.items() if not declared[a.experiment].learns}
+        exact = {path for path, a in tables.items() if not declared[a.experiment].of_grids}
         lines = [*problems(receipt, bits=bits, raw=raw, exact=exact)]
         lines += [] if bits or lines else ledger_problems(root)
         lines += [] if args.against else runs.changed_settings(config)

@@ -63,10 +63,8 @@ def changed_code() -> list[str]:
 
 
 def _pull(remote: str | None, place: Path) -> None:
-    """Have DVC fetch the published run into the empty folder ``place``, through a cache there.
-
-    Raises:
-        BadInput: it cannot; with the reason.
+    """Have DVC fetch the published run into the empty folder ``place``, through a cache there; the
+    BadInput says why it cannot.
     """
     for name in ("dvc.yaml", "dvc.lock", ".dvc/config", ".dvc/config.local"):
         if Path(name).is_file():

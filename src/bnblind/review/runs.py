@@ -63,7 +63,6 @@ def record_of(profile: str) -> Path:
 
 
 def numbers_of(profile: str) -> Path:
-    """The folder of the published numbers."""
     return PUBLISHED / profile
 
 

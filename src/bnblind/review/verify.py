@@ -39,9 +39,8 @@ def _same(ours: Any, theirs: Any) -> bool:
 
 
 def discrepancies(written: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[str]:
-    """What in the ledger is not what the tables and the claims' file give now, in lines.
-
-    A row whose table or selection is gone is one line; so is a claim, by its rows.
+    """What in the ledger is not what the tables and the claims' file give now, in lines. A row
+    whose table or selection is gone is one line; so is a claim, by its rows.
     """
     lines: list[str] = []
     old, new = ({row["id"]: row for row in rows} for rows in (written, found))
@@ -98,10 +97,8 @@ def _claimed(row: dict[str, Any]) -> str:
 
 
 def ledger_problems(root: Path) -> list[str]:
-    """Where the ledger of the run below ``root`` is not what its tables say, in lines.
-
-    Raises:
-        BadInput: there is no ledger, or it is not one.
+    """Where the ledger of the run below ``root`` is not what its tables say, in lines; raises
+    BadInput if there is no ledger, or it is not one.
     """
     import pandas as pd
 

@@ -16,11 +16,8 @@ from bnblind.review.machine import usable_cache
 
 
 def read_profile(file: Path) -> tuple[dict[str, Any], dict[str, Experiment], list[Artifact]]:
-    """The configuration, the experiments by name, and every file that the profile makes.
-
-    Raises:
-        BadInput: the configuration is not a profile.
-        OSError: it cannot be read.
+    """The configuration, the experiments by name, and every file that the profile makes. Raises
+    BadInput if it is not a profile, OSError if it cannot be read.
     """
     config, declared = read_yaml(file), experiments()
     check_config(config, declared.values())
@@ -28,10 +25,8 @@ def read_profile(file: Path) -> tuple[dict[str, Any], dict[str, Experiment], lis
 
 
 def snakemake(configfile: Path, *words: str) -> str:
-    """What Snakemake prints, called with these words for that profile.
-
-    Raises:
-        BadInput: it fails; with the last lines that it printed.
+    """What Snakemake prints, called with these words for that profile. If it fails, the BadInput
+    has the last lines that it printed.
     """
     profile = [] if configfile == DEFAULT else ["--configfile", str(configfile)]
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *words, *profile]

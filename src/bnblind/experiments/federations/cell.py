@@ -7,12 +7,8 @@ from bnblind.experiments.cells import Cell, identity
 
 @dataclass(frozen=True, kw_only=True)
 class FederatedCell(Cell):
-    """What defines the runs of federated averaging; an epoch is a round.
-
-    Attributes:
-        model: name of the network.
-        classes_per_client: how many classes a client has samples of.
-        clients: how many there are.
+    """What defines the runs of federated averaging over ``clients`` that have samples of
+    ``classes_per_client`` classes each; an epoch is a round.
     """
 
     model: str = identity(1)

@@ -23,10 +23,8 @@ def deal(
     labels: Tensor, clients: int, classes_per_client: int, generator: torch.Generator
 ) -> list[Tensor]:
     """Each client's samples, positions in ``labels``: client c has the classes c, c + 1, ... modulo
-    their number, and the samples of a class are dealt evenly to the clients that have it.
-
-    Raises:
-        BadInput: some class would belong to no client.
+    their number, and the samples of a class are dealt evenly to the clients that have it. Raises
+    BadInput if some class would belong to no client.
     """
     classes = len(labels.unique())
     if not 1 <= classes_per_client <= classes or clients < classes:
@@ -100,9 +98,6 @@ class FederatedTrainer(Trainer):
         self.model.load_state_dict(averaged(found, [n / sum(sizes) for n in sizes]))
         self.record_steps({"loss": total / sum(sizes)})
         self.measure()
-
-    def record_steps(self, means: dict[str, float]) -> None:
-        self.run.record(self.epoch, "train", **means)
 
     def measure(self) -> None:
         for name, model in (("eval", self.model), ("recalibrated", self.recalibrated())):

@@ -10,14 +10,12 @@ class FlowCell(Cell):
     """What defines the runs of a flow.
 
     Attributes:
-        pair: the two classes.
         coupling, couplings, width, depth, coupling_norm, constraint: see
             :func:`bnblind.experiments.flows.realnvp.build_flow`.
         scale_regularization: weight of the squared gains in the loss.
         patience: epochs without a better validation likelihood after which training ends; 0: it
             does not end early.
         mixtures: pairs of images to mix for the interpolation curve.
-        samples: images to draw.
     """
 
     pair: tuple[int, int] = identity(1, axis="pairs", compared=True)
@@ -31,6 +29,8 @@ class FlowCell(Cell):
     patience: int
     mixtures: int
     samples: int
+
+    summary = "flows"
 
     def kept_epochs(self, found: list[int]) -> list[int]:
         """One, the best; which one only the training knows."""

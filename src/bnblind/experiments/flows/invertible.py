@@ -25,8 +25,6 @@ class Invertible(nn.Module, ABC):
 
 
 class Chain(Invertible):
-    """One map after the other."""
-
     def __init__(self, steps: Iterable[Invertible]) -> None:
         super().__init__()
         self.steps = nn.ModuleList(steps)
@@ -129,12 +127,9 @@ def channel_half(shape: Sequence[int]) -> Tensor:
 class AffineCoupling(Invertible):
     """Masked features stay; the others become x exp(s) + t, s and t functions of the masked ones.
 
-    ``s = gain * tanh(s')``, one gain per feature, where the network gives s' and t.
-    Source: Dinh et al., arXiv:1605.08803, equations 7 to 9.
-
-    Args:
-        mask: bool, the shape of one sample; True stays.
-        network: (n, C, ...) to (n, 2C, ...), s' and then t.
+    ``s = gain * tanh(s')``, one gain per feature, where the network, (n, C, ...) to (n, 2C, ...),
+    gives s' and then t; the mask is bool and of the shape of one sample, True stays. Source: Dinh
+    et al., arXiv:1605.08803, equations 7 to 9.
     """
 
     mask: Tensor

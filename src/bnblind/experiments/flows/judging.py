@@ -95,10 +95,9 @@ def judge(flow: RealNVP, part: Part, cell: FlowCell, seed: int, where: str) -> l
 
 
 def evaluate_run(cell: FlowCell, run: Run, data: Dataset) -> tuple[list[Row], dict[str, Tensor]]:
-    """Of the best epoch's flow: metrics named ``PART.KIND.METRIC``, and samples by kind.
-
-    ``KIND`` is ``plain`` or ``recalibrated``; the two are the same where nothing is averaged.
-    Samples are (cell.samples, C, H, W), clamped to [0, 1].
+    """Of the best epoch's flow: metrics named ``PART.KIND.METRIC``, and samples by kind,
+    (cell.samples, C, H, W), clamped to [0, 1]. ``KIND`` is ``plain`` or ``recalibrated``; the two
+    are the same where nothing is averaged.
     """
     (epoch,) = run.weights
     flow, parts = best_flow(cell, run, data), pair_parts(cell, data)

@@ -17,9 +17,8 @@ def _squared_lengths(weight: Tensor) -> Tensor:
 
 
 class WeightNormConv2d(nn.Conv2d):
-    """A convolution whose weight is ``gain * weight / |weight|``, for each output channel.
-
-    Keeps the images' size. Source: Salimans & Kingma 2016, arXiv:1602.07868.
+    """A convolution that keeps the images' size, whose weight is ``gain * weight / |weight|``, for
+    each output channel. Source: Salimans & Kingma 2016, arXiv:1602.07868.
     """
 
     def __init__(self, inputs: int, outputs: int, size: int) -> None:
@@ -32,9 +31,8 @@ class WeightNormConv2d(nn.Conv2d):
 
 
 def mlp(features: int, width: int, depth: int, norm: NormFactory) -> nn.Sequential:
-    """``depth`` hidden layers, each linear - norm - ReLU, of ``width`` units.
-
-    (n, features) to (n, 2 features).
+    """``depth`` hidden layers, each linear - norm - ReLU, of ``width`` units; (n, features) to (n,
+    2 features).
     """
     sizes = [features, *[width] * depth]
     hidden = [
@@ -68,11 +66,8 @@ class ResidualNetwork(nn.Module):
     each, add up to the last layer's input. (n, C, H, W) to (n, 2C, H, W).
 
     The masked features are normalized, and enter with both signs through a ReLU, as the authors
-    have it. Of a mask that keeps whole channels, these are the input, and the output is that of the
-    others; of any other one a plane of it is a further input channel.
-
-    Args:
-        mask: bool (C, H, W), of the coupling.
+    have it. Of a mask (C, H, W) that keeps whole channels, these are the input, and the output is
+    that of the others; of any other one a plane of it is a further input channel.
     """
 
     mask: Tensor

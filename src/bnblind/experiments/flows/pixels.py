@@ -32,9 +32,8 @@ def dequantize(grey: Tensor, levels: int, generator: torch.Generator) -> Tensor:
 
 
 def bits_per_dimension(log_likelihood: float, dimensions: int, levels: int) -> float:
-    """Of a mean log-density in nats of images scaled to [0, 1]: lower is better.
-
-    An upper bound on the mean code length per pixel of the grey values themselves (Theis et al.,
-    arXiv:1511.01844, section 3.1).
+    """Of a mean log-density in nats of images scaled to [0, 1]: lower is better. An upper bound on
+    the mean code length per pixel of the grey values themselves (Theis et al., arXiv:1511.01844,
+    section 3.1).
     """
     return (log(levels) - log_likelihood / dimensions) / log(2)

@@ -56,10 +56,7 @@ def conv_couplings(
     """``conv``: two scales, with residual convolutional networks, as the authors have it.
 
     ``couplings`` of checkerboard masks, a squeeze, as many of channel masks, half of the channels
-    done; then ``couplings + 1`` of checkerboard masks.
-
-    Raises:
-        BadInput: a side of the images is odd.
+    done; then ``couplings + 1`` of checkerboard masks. Raises BadInput if a side is odd.
     """
     channels, height, breadth = shape
     if height % 2 or breadth % 2:

@@ -25,7 +25,6 @@ class GanCell(Cell):
         width: hidden units of both networks.
         latent: entries of the generator's input.
         interval: epochs from one measurement to the next.
-        samples: images to draw.
     """
 
     feed: str = identity(4, axis="feeds", compared=True)

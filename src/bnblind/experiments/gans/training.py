@@ -1,7 +1,5 @@
 """Training one cell of the GANs, once for each of its seeds."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -66,11 +64,7 @@ class GanTrainer(Trainer):
         freeze_statistics(networks["discriminator"], data.train.images)
         self.classifier = classifier(data)
         self.real = features(self.classifier, data.test.images)
-        self.networks: Mapping[str, nn.Module] = networks
-        super().__init__(cell, seed, data.train.labels, nn.ModuleDict(networks))
-
-    def networks_by_optimizer(self) -> Mapping[str, nn.Module]:
-        return self.networks
+        super().__init__(cell, seed, data.train.labels, nn.ModuleDict(networks), **networks)
 
     def inputs(self) -> Samples:
         return self.data.train

@@ -91,12 +91,8 @@ def share_blocked_by(layer: Norm, seen: Iterable[tuple[Tensor, Tensor]]) -> floa
 
 def blocked_share(model: nn.Module, part: Part, cell: NetworkCell, seed: int) -> float | None:
     """Of the squared gradient that arrives at the first norm's standardized features in training,
-    the share that its backward pass blocks (T4); None where that is not BN's.
-
-    Args:
-        model: left as it is. Computed in float64.
-        cell: its batching, batch size and loss; ``cell.probed`` batches, shorter ones left out.
-        seed: of the batches, the same for every model.
+    the share that its backward pass blocks (T4); None where that is not BN's. Arguments as of
+    :func:`bnblind.experiments.networks.blocking.blocked_shares`.
     """
     model = measured_in_training(copy.deepcopy(model).double())
     layer = first_norm(model)

@@ -24,8 +24,6 @@ class NetworkCell(Cell):
     """What defines the runs of a classifier.
 
     Attributes:
-        model: name of the network.
-        loss: name of the training loss.
         weight_decay: in place of the optimizer's own.
         init: how the weights start, a name of ``INITS``.
         width, dropout: of the network, where it has them; its own if None.

@@ -69,9 +69,8 @@ def vgg11(
 
 
 class Block(nn.Module):
-    """conv - norm - ReLU - conv - norm, plus the input, then ReLU (He et al. 2016).
-
-    Where the shape changes, the input goes through a 1x1 convolution and a norm.
+    """conv - norm - ReLU - conv - norm, plus the input, then ReLU (He et al. 2016). Where the shape
+    changes, the input goes through a 1x1 convolution and a norm.
     """
 
     def __init__(self, channels: int, shape: Sequence[int], stride: int, norm: NormFactory) -> None:
@@ -93,11 +92,7 @@ class Block(nn.Module):
 
 
 def residual(
-    input_shape: Sequence[int],
-    classes: int,
-    norm: NormFactory,
-    widths: Sequence[int],
-    blocks: int,
+    input_shape: Sequence[int], classes: int, norm: NormFactory, widths: Sequence[int], blocks: int
 ) -> nn.Sequential:
     """A 3x3 convolution with norm and ReLU, ``blocks`` blocks of each width, of which every width
     but the first halves the image, global average pooling, linear.

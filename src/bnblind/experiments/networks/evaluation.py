@@ -58,14 +58,9 @@ def evaluate(
     loss: str = NetworkCell.loss,
     chunk: int = CHUNK,
 ) -> tuple[float, float]:
-    """Mean loss per sample in nats, and accuracy as a share, of ``model`` on ``part``.
-
-    Args:
-        mode: one of ``MODES`` of the cell.
-        batch_size: of the batches in training mode.
-        seed: of the batches' order, the same at every call.
-        loss: name of the training loss.
-        chunk: samples at once in evaluation mode.
+    """Mean loss per sample in nats, and accuracy as a share, of ``model`` on ``part`` in a mode of
+    ``MODES``: in training mode on batches whose order ``seed`` sets, the same at every call; in
+    evaluation mode ``chunk`` samples at once.
     """
     of_logits, total, correct = training_loss(loss), 0.0, 0.0
     with preserved(model), torch.no_grad():

@@ -13,12 +13,8 @@ from bnblind.losses import SAMPLE_LOSSES, LossFunction
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
-    """``cross_entropy``: softmax cross-entropy in nats.
-
-    Args:
-        logits: (n, C).
-        labels: (n,) class numbers.
-        reduction: ``mean`` or ``sum`` over the samples, or ``none``.
+    """``cross_entropy``: softmax cross-entropy in nats of logits (n, C) and class numbers (n,),
+    ``mean`` or ``sum`` over the samples, or ``none``.
     """
     return F.cross_entropy(logits, labels, reduction=reduction)
 

@@ -135,14 +135,10 @@ def build_model(
     init: str = "torch",
     **options: float,
 ) -> nn.Module:
-    """The network ``model`` with the variant ``norm`` at its normalization layers.
-
-    Args:
-        options: ``width`` and ``dropout``, of networks that have them.
-
-    Raises:
-        BadInput: a name is unknown, the norm not defined for the model's features, the model
-            without an option, or too deep for the images.
+    """The network ``model`` with the variant ``norm`` at its normalization layers; ``options``:
+    ``width`` and ``dropout``, of networks that have them. Raises BadInput if a name is unknown, the
+    norm not defined for the model's features, the model without an option, or too deep for the
+    images.
     """
     if model not in MODELS:
         raise unknown("model", model, MODELS)

@@ -46,11 +46,8 @@ def modes_of(model: nn.Module) -> tuple[str, ...]:
 
 
 def penultimate(model: nn.Module, part: Part, mode: str, batch_size: int, seed: int) -> Tensor:
-    """Penultimate features (n, D) of ``part``, samples in its order; the model is left as found.
-
-    Args:
-        mode, batch_size, seed: as of :func:`bnblind.experiments.networks.evaluation.evaluate`, on
-            whose batches the features are taken.
+    """Penultimate features (n, D) of ``part``, samples in its order, taken on the batches of
+    :func:`bnblind.experiments.networks.evaluation.evaluate`; the model is left as found.
     """
     seen: list[Tensor] = []
     batches = batches_of(part, mode, batch_size, seed)
@@ -64,9 +61,8 @@ def penultimate(model: nn.Module, part: Part, mode: str, batch_size: int, seed: 
 
 
 def silhouette(features: Array, labels: NDArray[np.int64]) -> float:
-    """Mean silhouette of the classes (Rousseeuw 1987), in [-1, 1], Euclidean distances.
-
-    Of features (n, D) that are all the same it is 0.
+    """Mean silhouette of the classes (Rousseeuw 1987), in [-1, 1], Euclidean distances; 0 of
+    features (n, D) that are all the same.
     """
     # Counted from one of the points: scikit-learn's distances cancel badly far from the origin.
     return float(silhouette_score(features - features[0], labels))
@@ -95,9 +91,8 @@ def linear_probe(
     mean, std = train.mean(0), train.std(0)
     std[std == 0] = 1
     probe = LogisticRegression(C=1.0, max_iter=PROBE_STEPS).fit((train - mean) / std, train_labels)
-    return float(probe.score((test - mean) / std, test_labels)), bool(
-        probe.n_iter_[0] < PROBE_STEPS
-    )
+    accuracy = float(probe.score((test - mean) / std, test_labels))
+    return accuracy, bool(probe.n_iter_[0] < PROBE_STEPS)
 
 
 def measures(
@@ -124,10 +119,8 @@ def embed(features: Array, seed: int) -> Array:
     """t-SNE (van der Maaten & Hinton 2008) of features (n, D) in the plane, (n, 2).
 
     Starts from the first two principal components. Features that are all the same, in which
-    scikit-learn's t-SNE crashes, stay in one point, the origin.
-
-    Raises:
-        BadInput: not more samples than the perplexity.
+    scikit-learn's t-SNE crashes, stay in one point, the origin. Raises BadInput if there are not
+    more samples than the perplexity.
     """
     if len(features) <= PERPLEXITY:
         raise BadInput(f"t-SNE needs more than {PERPLEXITY} samples; found {len(features)}")

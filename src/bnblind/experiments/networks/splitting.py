@@ -25,9 +25,8 @@ from bnblind.split import PARTS, Split
 @dataclass(frozen=True)
 class Probing:
     """On what to measure: so many batches of each batching, of training images, and at how many of
-    a network's norm layers, evenly from the first to the last; all if None.
-
-    A batching's last, short batch is never among them.
+    a network's norm layers, evenly from the first to the last; all if None. A batching's last,
+    short batch is never among them.
     """
 
     batchings: tuple[str, ...]
@@ -54,9 +53,8 @@ class Probing:
 
 def trained_model(cell: NetworkCell, data: Dataset, weights: Mapping[str, Tensor]) -> nn.Module:
     """The network with the weights of some epoch, in training mode without dropout; its running
-    statistics are those of the training images.
-
-    The running averages of training lag behind, and at initialization say nothing.
+    statistics are those of the training images, since the averages of training lag behind, and at
+    initialization say nothing.
     """
     built = kept_model(cell, data, weights)
     average_statistics(built, data.train.chunks(cell.chunk))
@@ -66,10 +64,9 @@ def trained_model(cell: NetworkCell, data: Dataset, weights: Mapping[str, Tensor
 def split_at(
     model: nn.Module, layer: str, images: Tensor, labels: Tensor, loss: str = NetworkCell.loss
 ) -> Split:
-    """The split at the batch mean; later layers with batch statistics are frozen.
-
-    Where LN, GN or IN follow the layer, the rest of the network is curved, and the Hessian's
-    diagonal is computed however long it takes.
+    """The split at the batch mean; later layers with batch statistics are frozen. Where LN, GN or
+    IN follow the layer, the rest of the network is curved, and the Hessian's diagonal is computed
+    however long it takes.
     """
     layers = normalization_layers(model)
     behind = [model.get_submodule(name) for name in layers[layers.index(layer) + 1 :]]

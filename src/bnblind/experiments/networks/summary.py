@@ -7,9 +7,8 @@ import pandas as pd
 
 def final(table: pd.DataFrame, cell: Sequence[str]) -> pd.DataFrame:
     """The rows of each run's last epoch; ``cell`` are the columns that tell cells apart."""
-    return table[
-        table["epoch"] == table.groupby(list(cell), dropna=False)["epoch"].transform("max")
-    ]
+    last = table.groupby(list(cell), dropna=False)["epoch"].transform("max")
+    return table[table["epoch"] == last]
 
 
 def spread(values: pd.Series) -> dict[str, float]:

@@ -9,11 +9,7 @@ from torch import Tensor, nn
 from bnblind.experiments.datasets import SPLITTINGS, Dataset, Part
 from bnblind.experiments.networks.augmentation import AUGMENTATIONS, Augmented
 from bnblind.experiments.networks.blocking import blocked_shares, mixture_shares
-from bnblind.experiments.networks.causes import (
-    blocked_share,
-    feature_statistics,
-    features_before,
-)
+from bnblind.experiments.networks.causes import blocked_share, feature_statistics, features_before
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.evaluation import evaluate
 from bnblind.experiments.networks.losses import training_loss
@@ -25,7 +21,6 @@ from bnblind.norms import Norm, freeze_statistics
 
 
 def own_data(cell: NetworkCell, seed: int, data: Dataset) -> Dataset:
-    """The data of one seed's run."""
     return SPLITTINGS[cell.split](data, stream(seed, "split"))
 
 
@@ -83,9 +78,6 @@ class NetworkTrainer(Trainer):
             return self.forward(images)
         with torch.autocast(images.device.type, torch.bfloat16):
             return self.forward(images).float()
-
-    def record_steps(self, means: dict[str, float]) -> None:
-        self.run.record(self.epoch, "train", **means)
 
     def measure(self) -> None:
         run, cell = self.run, self.cell

@@ -80,15 +80,12 @@ def _contradictions(config: Mapping[str, Any], experiments: list[Experiment]) ->
 
 
 def check_config(config: Mapping[str, Any], experiments: Iterable[Experiment]) -> None:
-    """Check a profile, and the registry of data sets that it refers to.
-
-    Raises:
-        BadInput: names every offending key with what was found and what is allowed.
+    """Check a profile, and the registry of data sets that it refers to. The BadInput names every
+    offending key with what was found and what is allowed.
     """
     experiments = list(experiments)
     if lines := violations(datasets(), read_yaml(DATASETS_SCHEMA)):
         raise BadInput(f"{DATASETS}: " + "\n  ".join(lines))
-    if lines := violations(config, config_schema(experiments)) or _contradictions(
-        config, experiments
-    ):
+    lines = violations(config, config_schema(experiments)) or _contradictions(config, experiments)
+    if lines:
         raise BadInput("configuration: " + "\n  ".join(lines))

@@ -45,13 +45,9 @@ def _unclear(claims: Mapping[str, Any], kinds: Collection[str]) -> Iterator[str]
 
 
 def read_claims(kinds: Collection[str], path: Path = CLAIMS) -> dict[str, Any]:
-    """The claims and what counts as reproducing them.
-
-    Args:
-        kinds: names of the tables that a row may read, ``{grid}`` standing for a grid.
-
-    Raises:
-        BadInput: names every offending key with what was found and what is allowed.
+    """The claims and what counts as reproducing them, checked; ``kinds`` are the names of the
+    tables that a row may read, ``{grid}`` standing for a grid. The BadInput names every offending
+    key with what was found and what is allowed.
     """
     claims: dict[str, Any] = read_yaml(path)
     lines = violations(claims, read_yaml(SCHEMA)) or list(_unclear(claims, kinds))

@@ -109,6 +109,17 @@ def grids(meaning: str, keys: Schema) -> Schema:
     }
 
 
+def trained_again(how: str, norms: str, keys: Schema) -> Schema:
+    """Grids of ``classification`` whose networks are trained again under some ``norms``."""
+    own = {"norms": names("norm", norms), **keys}
+    return grids(
+        f"the networks of that grid of `classification` again, {how}; all else is the grid's. One "
+        "job per norm trains all of it and keeps results, no weights. A run whose loss is no "
+        "longer finite ends there and is recorded as diverged",
+        own | {"seeds": seeds("of initialization and batches")},
+    )
+
+
 def optimizer() -> Schema:
     """Its name and the settings that it has."""
     shared = mapping(

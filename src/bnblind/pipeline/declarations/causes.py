@@ -5,22 +5,17 @@ from bnblind.pipeline.configuration.relations import batchings_fit
 from bnblind.pipeline.configuration.schema import class_counts
 from bnblind.pipeline.declaration import Experiment, Page, Training, trained_again, with_features
 
-SECTION = keys.grids(
-    "the networks of that grid of `classification` again, under norms whose forward and backward "
-    "passes are BN's, another's or nothing; all else is the grid's. One job per norm trains all of "
-    "it and keeps results, no weights. A run whose loss is no longer finite ends there and is "
-    "recorded as diverged",
+SECTION = keys.trained_again(
+    "under norms whose forward and backward passes are BN's, another's or nothing",
+    "which norms",
     {
-        "norms": keys.names("norm", "which norms"),
         "batchings": keys.names("batching", "as in `classification`"),
         "weight_decays": keys.several(keys.number("in place of the optimizer's", minimum=0)),
         "batches": keys.integer(
             "training batches on which to measure, before and after training, what is blocked"
         ),
-        "seeds": keys.seeds("of initialization and batches"),
     },
 )
-
 
 TRAINING = Training(kind="networks", grids=trained_again("causes", with_features))
 
@@ -38,10 +33,7 @@ EXPERIMENT = Experiment(
             "table": "test accuracy under every combination of a forward pass (bold) and a "
             "backward pass. Within a group only the gradient differs. Dotted: a guess.",
         },
-        drawn=lambda config: [
-            ("table", {"comparison": cell.comparison(cell.identity)})
-            for cell in TRAINING.all_cells(config)
-        ],
+        drawn=TRAINING.compared("table"),
         parameters=class_counts,
         sentence="Test accuracy under every combination of a forward pass (groups) and a backward "
         "pass (rows), by kind of batch. Within a group only the gradient differs: how far BN's "

@@ -48,11 +48,8 @@ def contradictions(config: Config) -> Iterator[str]:
 
 
 def models(config: Config) -> Config:
-    """The network of each grid."""
     return {"models": {grid: of["model"] for grid, of in config["classification"].items()}}
 
-
-FIGURES = ("readings", "positions", "blocked", "terms")
 
 EXPERIMENT = Experiment(
     name="derivatives",
@@ -64,7 +61,6 @@ EXPERIMENT = Experiment(
     tables={"terms": "derivatives/{grid}-terms", "blocked": "derivatives/{grid}-blocked"},
     computing=Computing("split_networks", of_networks=True),
     page=Page(
-        figures={name: name for name in FIGURES},
         captions={
             "readings": "What passes each batch norm of the second-order terms, along training, "
             "read in three ways: of the terms' sum, in which diagonal and off-diagonal cancel, of "
@@ -80,7 +76,6 @@ EXPERIMENT = Experiment(
             "(line), along training on label-pure batches. Before vectors nothing of the first "
             "order passes BN or centering alone.",
         },
-        drawn=lambda config: [(name, {}) for name in FIGURES],
         supplement=("blocked", "terms"),
         parameters=models,
         sentence="What of each Taylor term's gradient passes the norms of trained networks. On "

@@ -54,7 +54,6 @@ EXPERIMENT = Experiment(
     tables={"measures": "features/{grid}-measures", "plane": "features/{grid}-plane"},
     computing=Computing("measure_features", of_networks=True),
     page=Page(
-        figures={"measures": "measures", "tsne": "tsne"},
         captions={
             "measures": "How well the features separate the classes, before training (bars) and "
             "after it. On label-pure batches training moves BN's marks less far from its bars than "
@@ -62,7 +61,6 @@ EXPERIMENT = Experiment(
             "tsne": "t-SNE of the test images' features after training, evaluation mode, one seed; "
             "one colour and number per class. Clusters are as clear as the silhouette below says.",
         },
-        drawn=lambda config: [("measures", {}), ("tsne", {})],
         parameters=models,
         supplement=("tsne",),
         sentence="Silhouette, nearest class mean and linear probe of the penultimate features; "

@@ -75,7 +75,6 @@ TRAINING = Training(
     kind="flows", grids=lambda config: dict(config["flows"]), keeps=("weights", "samples")
 )
 
-
 FIGURES = ("telling", "interpolation", "curves", "samples")
 
 

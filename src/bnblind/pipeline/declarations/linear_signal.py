@@ -40,14 +40,12 @@ EXPERIMENT = Experiment(
         "train_first_order_task", norms=lambda config: config["linear_signal"]["norms"]
     ),
     page=Page(
-        figures={"displacement": "displacement"},
         captions={
             "displacement": "BN and centering alone leave the weights at rest, up to rounding; "
             "with detached statistics the weights move and the loss still does not fall, because "
             "the forward pass removes the batch mean on which it depends; under every other norm "
             "the weights move and the loss falls.",
         },
-        drawn=lambda config: [("displacement", {})],
         sentence="How far training moves the weights before the norm: BN and centering alone leave "
         "them at rest.",
     ),

@@ -9,12 +9,10 @@ from bnblind.pipeline.configuration.relations import of_grids, unfit
 from bnblind.pipeline.configuration.schema import class_counts
 from bnblind.pipeline.declaration import Config, Experiment, Page, Training, trained_again
 
-SECTION = keys.grids(
-    "the networks of that grid of `classification` again, on batches of other purities; all else "
-    "is the grid's. One job per norm trains all of it and keeps results, no weights. A run whose "
-    "loss is no longer finite ends there and is recorded as diverged",
+SECTION = keys.trained_again(
+    "on batches of other purities",
+    "which of the norms",
     {
-        "norms": keys.names("norm", "which of the norms"),
         "purities": keys.several(
             keys.positive("from 1 / classes: the batchings `purity-P`", maximum=1)
         ),
@@ -27,7 +25,6 @@ SECTION = keys.grids(
         "batches": keys.integer(
             "training batches on which to measure, before and after training, what BN blocks"
         ),
-        "seeds": keys.seeds("of initialization and batches"),
     },
 )
 
@@ -72,10 +69,7 @@ EXPERIMENT = Experiment(
             "term that centering blocks, as measured at y0 = 0 and as T7 states. What BN blocks "
             "grows steadily with purity; accuracy falls only at the end.",
         },
-        drawn=lambda config: [
-            ("curves", {"comparison": cell.comparison(cell.identity)})
-            for cell in TRAINING.all_cells(config)
-        ],
+        drawn=TRAINING.compared("curves"),
         parameters=lambda config: {
             **class_counts(config),
             "batch_sizes": {

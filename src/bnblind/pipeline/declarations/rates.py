@@ -4,18 +4,14 @@ from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import batchings_fit
 from bnblind.pipeline.declaration import Experiment, Training, trained_again
 
-SECTION = keys.grids(
-    "the networks of that grid of `classification` again, at other learning rates; all else is the "
-    "grid's. One job per norm trains all of it and keeps results, no weights. A run whose loss is "
-    "no longer finite ends there and is recorded as diverged",
+SECTION = keys.trained_again(
+    "at other learning rates",
+    "which of the norms",
     {
-        "norms": keys.names("norm", "which of the norms"),
         "batchings": keys.names("batching", "as in `classification`"),
         "learning_rates": keys.several(keys.positive("step sizes")),
-        "seeds": keys.seeds("of initialization and batches"),
     },
 )
-
 
 EXPERIMENT = Experiment(
     name="rates",

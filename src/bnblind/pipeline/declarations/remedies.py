@@ -5,20 +5,16 @@ from bnblind.pipeline.configuration.relations import batchings_fit
 from bnblind.pipeline.configuration.schema import class_counts
 from bnblind.pipeline.declaration import Experiment, Page, Training, trained_again, with_features
 
-SECTION = keys.grids(
-    "the networks of that grid of `classification` again, under further norms; all else is the "
-    "grid's. One job per norm trains all of it and keeps results, no weights. A run whose loss is "
-    "no longer finite ends there and is recorded as diverged",
+SECTION = keys.trained_again(
+    "under further norms",
+    "which norms",
     {
-        "norms": keys.names("norm", "which norms"),
         "batchings": keys.names("batching", "as in `classification`"),
         "batches": keys.integer(
             "training batches on which to measure, before and after training, what is blocked"
         ),
-        "seeds": keys.seeds("of initialization and batches"),
     },
 )
-
 
 TRAINING = Training(kind="networks", grids=trained_again("remedies", with_features))
 
@@ -36,10 +32,7 @@ EXPERIMENT = Experiment(
             "norms": "test accuracy under each norm. On label-pure batches norms that block no "
             "gradient over the batch do as well as no norm.",
         },
-        drawn=lambda config: [
-            ("norms", {"comparison": cell.comparison(cell.identity)})
-            for cell in TRAINING.all_cells(config)
-        ],
+        drawn=TRAINING.compared("norms"),
         inputs=lambda config, paths: {
             "table": paths.table("remedies"),
             "purity": paths.table("purity"),

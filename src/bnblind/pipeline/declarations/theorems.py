@@ -39,8 +39,6 @@ SECTION = keys.mapping(
     },
 )
 
-FIGURES = ("terms", "hessians", "passing", "points", "closed_forms", "leak")
-
 EXPERIMENT = Experiment(
     name="theorems",
     title="What passes each norm",
@@ -52,7 +50,6 @@ EXPERIMENT = Experiment(
     ),
     metrics=True,
     page=Page(
-        figures={name: name for name in FIGURES},
         captions={
             "terms": "What becomes of each Taylor term's gradient at each norm, whatever the loss: "
             "the smallest and the largest share that passes, at the largest eps, y0 = 0. Blocked: "
@@ -70,8 +67,7 @@ EXPERIMENT = Experiment(
             "leak": "Leak of the Hessian's diagonal, measured channel by channel, and the curve "
             "that T2 states. It is small unless the channel's variance is near eps.",
         },
-        drawn=lambda config: [(name, {}) for name in FIGURES],
-        supplement=FIGURES[2:],
+        supplement=("passing", "points", "closed_forms", "leak"),
         sentence="The share of each Taylor term's gradient that passes each norm (smallest to "
         "largest), on synthetic features with losses that all samples of a batch share. BN blocks "
         "the first order, and the diagonal but for what eps leaks.",

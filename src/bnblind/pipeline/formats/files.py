@@ -26,10 +26,8 @@ def _write_beside(path: Path, partial: Path, content: bytes) -> None:
 
 
 def publish(contents: Mapping[Path, bytes]) -> None:
-    """Write all files, then move all into place; if one cannot be written, none is replaced.
-
-    Raises:
-        OSError: no space left, no permission; names the file.
+    """Write all files, then move all into place; if one cannot be written, none is replaced, and
+    the OSError (no space left, no permission) names it.
     """
     partials = {path: path.with_name(f".{path.name}.partial") for path in contents}
     try:

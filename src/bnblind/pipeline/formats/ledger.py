@@ -14,11 +14,7 @@ KEYS = {
 
 
 def read_ledger(path: Path) -> list[dict[str, Any]]:
-    """The rows that a run wrote.
-
-    Raises:
-        BadInput: there is no such file, or it is not a ledger.
-    """
+    """The rows that a run wrote; raises BadInput if there is no such file, or no ledger."""
     if not path.is_file():
         raise BadInput(f"there is no ledger {path}; `make reproduce` writes it")
     try:

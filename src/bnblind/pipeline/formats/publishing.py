@@ -35,7 +35,6 @@ _WIDTH = re.compile(rb'<svg[^>]* width="([0-9.]+)pt"')
 _TEXT = re.compile(rb"font-size: ([0-9.]+)px")
 """Matplotlib's pixels are the picture's points."""
 
-
 _CAPTION = re.compile(r"<dc:description>(.*?)</dc:description>", re.DOTALL)
 
 
@@ -94,15 +93,9 @@ def figure_bytes(figure: Figure, suffix: str, source: str = "", caption: str = "
 def publish_figure(
     figure: Figure, drawn: pd.DataFrame, figures: str, stem: str, caption: str
 ) -> PublishedFigure:
-    """Write ``figures/stem.{svg,pdf,png,csv}`` and return what a notebook shows of it.
-
-    The pictures' metadata hold the :func:`source_text` that the variable ``SOURCE`` has.
-
-    Args:
-        drawn: the numbers that the figure draws.
-        figures: folder of the report's figures.
-        stem: path below it, such as ``theorems/passing``.
-        caption: one sentence on what to see.
+    """Write ``figures/stem.{svg,pdf,png,csv}``, the numbers ``drawn`` in the last, and return what
+    a notebook shows of it. The pictures' metadata hold the :func:`source_text` that the variable
+    ``SOURCE`` has.
     """
     source = os.environ.get(SOURCE, "")
     pictures = {suffix: figure_bytes(figure, suffix, source, caption) for suffix in _METADATA}

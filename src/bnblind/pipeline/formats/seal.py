@@ -40,11 +40,7 @@ def read_sealed_json(path: Path) -> Any:
 
 
 def check_seal(path: Path) -> None:
-    """Read the file's bytes.
-
-    Raises:
-        BadInput: they are not those that its writer sealed.
-    """
+    """Raise BadInput if the file's bytes are not those that its writer sealed."""
     content = path.read_bytes()
     seals = list(_SEAL.finditer(content))
     if len(seals) != 1:

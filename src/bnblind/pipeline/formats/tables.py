@@ -25,9 +25,7 @@ def table_bytes(table: pd.DataFrame | list[dict[str, Any]]) -> bytes:
 
 def read_table(path: str | Path) -> pd.DataFrame:
     """A table, as :func:`table_bytes` wrote it; integers, some of which are missing, stay integers.
-
-    Raises:
-        BadInput: there is none, or it was altered.
+    Raises BadInput if there is none, or it was altered.
     """
     path = Path(path)
     if not path.is_file():

@@ -21,10 +21,8 @@ def tensors_bytes(tensors: Mapping[str, Tensor], description: Mapping[str, Any])
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and description of a safetensors file.
-
-    Raises:
-        BadInput: the file was altered, or is none of :func:`tensors_bytes`.
+    """Tensors and description of a safetensors file; raises BadInput if it was altered, or is none
+    of :func:`tensors_bytes`.
     """
     check_seal(path)
     try:

@@ -13,9 +13,8 @@ from bnblind.pipeline.formats.tensors import read_tensors, tensors_bytes
 
 
 def weights_bytes(trained: Iterable[tuple[Cell, Run]]) -> bytes:
-    """All kept weights of a job's cells, and the cells' settings.
-
-    Tensors are named ``KEY/seed10/epoch012/NAME``, KEY the cell's.
+    """All kept weights of a job's cells, and the cells' settings. Tensors are named
+    ``KEY/seed10/epoch012/NAME``, KEY the cell's.
     """
     tensors, cells = {}, {}
     for cell, run in trained:

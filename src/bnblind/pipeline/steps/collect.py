@@ -21,10 +21,8 @@ def joined(tables: list[pd.DataFrame], cell: type[Cell]) -> pd.DataFrame:
     """The tables of all cells as one, sorted by the columns that tell rows apart.
 
     A column that no table or only some have holds the cell's default elsewhere, so that claims may
-    name it of any run; where that is None, it is missing there.
-
-    Raises:
-        BadInput: two tables hold the same row.
+    name it of any run; where that is None, it is missing there. Raises BadInput if two tables hold
+    the same row.
     """
     table = pd.concat(tables, ignore_index=True)
     fields = cell.identity_fields()
@@ -59,8 +57,8 @@ def main(argv: list[str]) -> None:
     args = parse(
         __name__, argv, word="kind profile", file="table metrics", optional_files="cells taken"
     )
-    kind = import_module(f"bnblind.experiments.{args.kind}.summary")
     cell = cell_type(args.kind)
+    kind = import_module(f"bnblind.experiments.{cell.summary}.summary")
     own = [read_table(path).assign(profile=args.profile) for path in args.cells]
     table = joined([*own, *map(read_table, args.taken)], cell)
     figures = json_bytes(metrics(table, cell, kind))

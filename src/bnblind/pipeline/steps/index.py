@@ -35,7 +35,6 @@ def main(argv: list[str]) -> None:
         file="ledger findings folder index",
         files="figures manifests",
     )
-
     rows = read_ledger(args.ledger)
     findings = json.loads(args.findings.read_text(encoding="utf-8"))
     parts = {

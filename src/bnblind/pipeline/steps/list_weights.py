@@ -15,13 +15,6 @@ Kept = dict[str, dict[str, list[int]]]
 """The key of a cell -> the name of a seed -> epochs."""
 
 
-def promised_by(cell: Cell, found: Kept) -> Kept:
-    """What the cell's runs keep, given what was found of them."""
-    of_seed = found.get(cell.key, {})
-    names = [f"seed{seed}" for seed in sorted(cell.seeds)]
-    return {cell.key: {name: cell.kept_epochs(of_seed.get(name, [])) for name in names}}
-
-
 def entry_of(path: Path, kind: type[Cell]) -> dict[str, Any]:
     """Hash, size and contents of a job's weights; raises BadInput for a file that was altered, or
     holds other weights than its own settings promise.
@@ -31,8 +24,9 @@ def entry_of(path: Path, kind: type[Cell]) -> dict[str, Any]:
     for key, seed, epoch in sorted(by_run(tensors)):
         found.setdefault(key, {}).setdefault(f"seed{seed}", []).append(epoch)
     promised: Kept = {}
-    for settings in description["cells"]:
-        promised |= promised_by(kind.from_settings(settings), found)
+    for cell in map(kind.from_settings, description["cells"]):
+        own, names = found.get(cell.key, {}), [f"seed{seed}" for seed in sorted(cell.seeds)]
+        promised[cell.key] = {name: cell.kept_epochs(own.get(name, [])) for name in names}
     if found != promised:
         raise BadInput(f"{path} holds {found}; its settings promise {promised}")
     content = path.read_bytes()

@@ -51,7 +51,6 @@ def main(argv: list[str]) -> None:
         file="prepared checkpoint measures plane",
         files="weights",
     )
-
     data, tsne = read_dataset(args.prepared), args.settings["tsne"]
     identity = identity_of(json.dumps(args.settings), args.prepared, *args.weights)
     pieces = Pieces(args.checkpoint, identity)

@@ -64,10 +64,8 @@ def _files_in(value: Any) -> Iterator[Path]:
 
 
 def execute(notebook: Path, parameters: dict[str, Any], source: str = "") -> NotebookNode:
-    """The executed notebook; ``source`` is what its figures say they were made from.
-
-    Raises:
-        BadInput: the parameters are not exactly the notebook's, or a cell failed (its traceback).
+    """The executed notebook; ``source`` is what its figures say they were made from. Raises
+    BadInput if the parameters are not exactly the notebook's, or a cell failed (its traceback).
     """
     if not notebook.is_file():
         raise BadInput(f"there is no notebook {notebook}")

@@ -44,7 +44,6 @@ def main(argv: list[str]) -> None:
         file="prepared manifest",
         files="raw",
     )
-
     entry, split = args.registered, args.split
     raw = {path.name: path.read_bytes() for path in args.raw}
     for path in args.raw:

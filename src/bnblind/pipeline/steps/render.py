@@ -10,7 +10,6 @@ from bnblind.pipeline.options import parse
 
 
 def title_of(notebook: NotebookNode) -> str:
-    """The first heading."""
     return next(
         line.removeprefix("# ")
         for cell in notebook.cells

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -26,15 +26,6 @@ from bnblind.probe import BlindnessProbe
 Row = dict[str, Any]
 
 
-def term_rows(
-    model: nn.Module, layers: Iterable[str], images: Tensor, labels: Tensor, loss: str
-) -> Iterator[Row]:
-    """The split at these norm layers, in numbers."""
-    for layer in layers:
-        split = split_at(model, layer, images, labels, loss)
-        yield {"layer": layer, **describe(split, model.get_submodule(layer))}
-
-
 def blocked_rows(model: nn.Module, images: Tensor, labels: Tensor, loss: str) -> Iterator[Row]:
     """What each batch norm blocks of the whole gradient in training, later layers coupled."""
     if not any(isinstance(layer, BatchNorm) for layer in model.modules()):
@@ -55,8 +46,9 @@ def split_rows(
     blocked: list[Row] = []
     for batching, number, images, labels in probing.draw(data.train, key["seed"]):
         where, images = {**key, "probed": batching, "batch": number}, images.double()
-        found = term_rows(model, probing.places(model), images, labels, cell.loss)
-        terms += [where | row for row in found]
+        for layer in probing.places(model):
+            split = split_at(model, layer, images, labels, cell.loss)
+            terms.append(where | {"layer": layer, **describe(split, model.get_submodule(layer))})
         blocked += [where | row for row in blocked_rows(model, images, labels, cell.loss)]
     return {"terms": terms, "blocked": blocked}
 
@@ -69,7 +61,6 @@ def main(argv: list[str]) -> None:
         file="prepared checkpoint terms blocked",
         files="weights",
     )
-
     data = read_dataset(args.prepared)
     identity = identity_of(json.dumps(args.settings), args.prepared, *args.weights)
     pieces = Pieces(args.checkpoint, identity)

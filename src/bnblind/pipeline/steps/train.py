@@ -26,12 +26,6 @@ from bnblind.pipeline.options import parse
 TYPES = {"seed": "int64", "epoch": "int64", "share": "float64", "value": "float64"}
 
 
-def results_table(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
-    """Long form: one row per (cell, seed, epoch, metric), for mixtures per share, too."""
-    table = pd.DataFrame(rows, columns=columns)
-    return table.astype({name: kind for name, kind in TYPES.items() if name in columns})
-
-
 def train_all(
     cells: Sequence[Cell],
     start: Callable[[Cell, int], Trainer],
@@ -39,7 +33,6 @@ def train_all(
     progress: Callable[[Trainer], None],
 ) -> list[tuple[Cell, Run]]:
     """Train every seed of every cell, one after the other, with the trainer that ``start`` makes.
-
     Goes on from the checkpoint if there is one, and saves it on the way.
 
     Of a cell that ``may_diverge``, a run whose loss is no longer finite ends there, with a metric
@@ -86,7 +79,6 @@ def main(argv: list[str]) -> None:
         file="prepared checkpoint results",
         optional_file="weights samples",
     )
-
     kind: Kind = import_module(f"bnblind.experiments.{args.kind}.kind").KIND
     cells = [*map(cell_type(args.kind).from_settings, args.cells)]
     for cell in cells:
@@ -105,8 +97,10 @@ def main(argv: list[str]) -> None:
             rows += [what | row for row in [*run.metrics, *judged]]
             samples |= {f"{cell.key}/seed{run.seed}/{name}": image for name, image in drawn.items()}
         told = dict.fromkeys(name for cell in cells for name in cell.identity)
-        table = results_table(rows, [*told, "seed", *kind.columns])
-        contents = {args.results: table_bytes(table)}
+        # Long form: one row per (cell, seed, epoch, metric), for mixtures per share, too.
+        table = pd.DataFrame(rows, columns=[*told, "seed", *kind.columns])
+        types = {name: of for name, of in TYPES.items() if name in table}
+        contents = {args.results: table_bytes(table.astype(types))}
         if args.weights:
             contents[args.weights] = weights_bytes(trained)
         if args.samples:
