@@ -133,7 +133,10 @@ def test_what_was_found_stays(executed: list[NotebookNode], tmp_path: Path) -> N
     assert "<title>A title" in page
     assert "world" in page
     assert "<th>a</th>" in page
-    assert "sys.stdout" not in page
+    folded = re.compile(r'<details class="code"><summary>Code: cell \[(\d)\].*?</details>', re.S)
+    assert [found[1] for found in folded.finditer(page)] == ["3", "4", "5"]
+    assert "sys.stdout" in page
+    assert "sys.stdout" not in folded.sub("", page), "code is folded up"
     assert "http://" not in page
 
 
