@@ -143,8 +143,8 @@ def _energy(v: Tensor) -> Tensor:
 
 
 def _follows(weight: Tensor) -> bool:
-    """Whether the output's gradient follows from the input's, as exactly as the shares do: no weight
-    is near 0, as far as that is known without waiting. In float64 it is measured all the same.
+    """Whether the output's gradient follows from the input's, as exactly as the shares do: no
+    weight is near 0, as far as is known without waiting. In float64 it is measured all the same.
     """
     quick = weight.dtype == torch.float32 and weight.device.type in NEVER_WAITS
     return quick and weight.abs().amin().item() > SMALL
