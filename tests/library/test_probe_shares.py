@@ -102,6 +102,14 @@ def test_norms_are_autograds_whatever_the_weights_are(weights, gradient, spread)
         assert row[name] == pytest.approx(found.double().norm().item(), rel=1e-5)
 
 
+def test_in_float64_the_outputs_norm_is_measured_to_the_last_bit():
+    """What the pipeline publishes: made of the other energies, the last digit would differ."""
+    for seed in range(10):
+        probe, _, z = probed(nn.BatchNorm1d(1).double(), normal(40, 1, seed=seed))
+        (row,) = probe.table().to_dict("records")
+        assert row["grad_norm_out"] == math.sqrt(z.grad.square().sum().item()), seed
+
+
 @pytest.mark.parametrize("scale", [1e-25, 1e-19, 1e25])
 def test_what_cannot_be_squared_is_no_gradient_of_0(scale):
     """Where the shares are read off what the backward pass computed."""

@@ -13,7 +13,8 @@ from bnblind.pipeline.configuration.claims_file import STATISTICS, read_claims
 from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.discovery import experiments, judged_tables
 from bnblind.pipeline.formats.tables import read_table
-from bnblind.pipeline.ledger import NOT_RUN, measure
+from bnblind.pipeline.ledger import NO_NUMBER
+from bnblind.pipeline.measurement import measure
 from bnblind.pipeline.paths import Paths
 from bnblind.review import runs
 from bnblind.review.verify import ledger_problems
@@ -155,7 +156,7 @@ def test_the_figure_of_every_row_shows_that_very_row(monkeypatch: pytest.MonkeyP
     claims = read_claims(judged_tables(experiments().values()))
     missing, shown, unjudged = [], 0, []
     verdicts = json.loads((ROOT / runs.numbers_of("quick") / "reports/claims.json").read_text())
-    not_run = {row["id"] for row in verdicts if row["verdict"] == NOT_RUN}
+    not_run = {row["id"] for row in verdicts if row["verdict"] == NO_NUMBER}
     for name, claim in claims.items():
         for part, row in claim["rows"].items():
             table = published_table(row["table"])

@@ -9,7 +9,7 @@ import yaml
 
 from bnblind import BadInput
 from bnblind.pipeline.findings import macros, read_findings, told
-from bnblind.pipeline.ledger import NOT_RUN, REFUTED, REPRODUCED
+from bnblind.pipeline.ledger import NO_NUMBER, REFUTED, REPRODUCED
 from bnblind.pipeline.steps.claims import against_tolerance, in_runs
 from tests.conftest import ROOT
 
@@ -25,7 +25,7 @@ LEDGER: list[dict[str, Any]] = [
         "verdict": REPRODUCED,
     },
     {"id": "C1.b", "theorem": [], "value": 0.5, "interval": [0.4, 0.6], "verdict": REFUTED},
-    {"id": "C1.c", "theorem": [], "value": None, "interval": None, "verdict": NOT_RUN},
+    {"id": "C1.c", "theorem": [], "value": None, "interval": None, "verdict": NO_NUMBER},
 ]
 
 
@@ -52,6 +52,8 @@ def test_what_a_run_cannot_tell_is_left_out() -> None:
     assert text("{x:.2f}", TABLE.rename(columns={"norm": "n"}), numbers=numbers) == []
     assert text("{found:.1f}", row="C1.c") == [], "a row that was not run"
     assert text("no number") == ["no number"]
+    none = {"place": "headline", "title": "A", "text": "{theorems_held} of {theorems}"}
+    assert told([none], lambda name: TABLE, LEDGER[2:]) == [], "not 0 of 0"
 
 
 @pytest.mark.parametrize(

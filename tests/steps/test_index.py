@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bnblind.pipeline.formats.seal import sealed_json
-from bnblind.pipeline.ledger import NOT_RUN, PARTLY, REFUTED, REPRODUCED
+from bnblind.pipeline.ledger import NO_NUMBER, PARTLY, REFUTED, REPRODUCED
 from bnblind.pipeline.steps import index
 from tests.steps.conftest import call
 
@@ -77,16 +77,21 @@ def finding(place: str, **changes: Any) -> dict[str, Any]:
             "Of its 7 claims: 3 reproduced, 4 reproduced in part.",
         ),
         (
-            [REPRODUCED, PARTLY, PARTLY, REFUTED, NOT_RUN],
+            [REPRODUCED, PARTLY, PARTLY, REFUTED, NO_NUMBER],
             "In part",
-            "Of its 5 claims: 1 reproduced, 2 reproduced in part, 1 not reproduced, 1 not run.",
+            "Of its 5 claims: 1 reproduced, 2 reproduced in part, 1 not reproduced, "
+            "1 without a number.",
         ),
         ([REPRODUCED] * 2, "Yes", "Of its 2 claims: 2 reproduced."),
         ([PARTLY] * 2, "In part", "Of its 2 claims: 2 reproduced in part."),
-        ([REPRODUCED, NOT_RUN], "In part", "Of its 2 claims: 1 reproduced, 1 not run."),
+        ([REPRODUCED, NO_NUMBER], "In part", "Of its 2 claims: 1 reproduced, 1 without a number."),
         ([REFUTED] * 12, "No", "Of its 12 claims: 12 not reproduced."),
-        ([REFUTED, NOT_RUN], "No", "Of its 2 claims: 1 not reproduced, 1 not run."),
-        ([NOT_RUN] * 7, "That cannot be judged from this run", "Of its 7 claims: 7 not run."),
+        ([REFUTED, NO_NUMBER], "No", "Of its 2 claims: 1 not reproduced, 1 without a number."),
+        (
+            [NO_NUMBER] * 7,
+            "That cannot be judged from this run",
+            "Of its 7 claims: 7 without a number.",
+        ),
     ],
 )
 def test_the_answer_counts_the_verdicts(
@@ -155,7 +160,7 @@ def test_rows_that_do_not_hold_are_listed(tmp_path: Path) -> None:
     rows = [
         claim("C1", verdict=PARTLY),
         claim("C1.a", verdict=REFUTED, scope="there", **refuted),
-        claim("C1.b", verdict=NOT_RUN, scope="nowhere"),
+        claim("C1.b", verdict=NO_NUMBER, scope="nowhere"),
     ]
     text = text_of(tmp_path, rows)
     assert "What does not hold: 1 row C1.a there: 0.75 (0.5 to 1), must be <= 0.25" in text

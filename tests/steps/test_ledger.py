@@ -8,7 +8,8 @@ import pytest
 from bnblind import BadInput
 from bnblind.pipeline.configuration.claims_file import read_claims
 from bnblind.pipeline.discovery import experiments, judged_tables
-from bnblind.pipeline.ledger import counts, judge, ledger, measure, overall, select
+from bnblind.pipeline.ledger import counts, judge, ledger, overall
+from bnblind.pipeline.measurement import measure, select
 from bnblind.pipeline.proofs_record import Proofs, read_proofs
 from tests.conftest import ROOT
 from tests.helpers.ledger import CLAIM, accuracies, row, verdict
@@ -80,7 +81,7 @@ def test_extremes_are_over_all_rows(statistic, limit):
 )
 def test_what_is_missing_was_not_run(table):
     found = judge("C1.x", CLAIM, row(), lambda name: table)
-    assert found["verdict"] == "not run"
+    assert found["verdict"] == "without a number"
     assert found["value"] is None
     assert found["interval"] is None
     assert found["seeds"] == []
@@ -142,7 +143,7 @@ def test_points_on_a_kink_are_not_passed_over(kinks, scope):
         values["epoch"] = 6
     found = judge("C1.x", CLAIM, row, lambda name: values.assign(kinks=kinks))
     assert found["scope"] == scope
-    assert found["verdict"] == ("reproduced" if scope == "s" else "not run")
+    assert found["verdict"] == ("reproduced" if scope == "s" else "without a number")
 
 
 def test_at_most_asks_for_the_whole_interval():
@@ -159,7 +160,7 @@ def test_a_value_that_is_no_number_is_not_passed_over(kind, odd):
     table = two_rows_a_seed((0.1, 0.1), (0.1, odd), (0.1, 0.1))
     bounds = {"at_least": 0.0} if kind == "smallest" else {"at_most": 9.0}
     found = judge("C1.x", CLAIM, plain_row(kind, **bounds), lambda name: table)
-    assert found["verdict"] == "not run"
+    assert found["verdict"] == "without a number"
     assert found["scope"].endswith("(value is not finite for seed 31)")
     table.loc[table["seed"] == 31, "value"] = odd  # the whole seed
     assert judge("C1.x", CLAIM, plain_row(kind, **bounds), lambda name: table)["value"] is None
@@ -173,7 +174,7 @@ def test_a_run_that_diverged_is_not_passed_over(side):
     assert verdict(row(**last), table) == "reproduced"
     lost = (table["norm"] == side) & (table["seed"] == 33) & (table["epoch"] == 2)
     found = judge("C1.x", CLAIM, row(**last), lambda name: table[~lost])
-    assert found["verdict"] == "not run"
+    assert found["verdict"] == "without a number"
     assert found["scope"].endswith("(no such value for seed 33: did it diverge?)")
 
 
@@ -187,12 +188,12 @@ def test_an_unknown_column_names_the_claim():
     [
         (["reproduced", "reproduced"], "reproduced"),
         (["reproduced", "not reproduced"], "partly"),
-        (["reproduced", "not run"], "partly"),
-        (["not reproduced", "not run"], "not reproduced"),
-        (["not run", "not run"], "not run"),
+        (["reproduced", "without a number"], "partly"),
+        (["not reproduced", "without a number"], "not reproduced"),
+        (["without a number", "without a number"], "without a number"),
         (["not reproduced", "undecided"], "not reproduced"),
         (["reproduced", "undecided"], "undecided"),
-        (["undecided", "not run"], "undecided"),
+        (["undecided", "without a number"], "undecided"),
         (["reproduced", "undecided", "not reproduced"], "partly"),
     ],
 )
@@ -204,9 +205,9 @@ def test_rows_that_a_theorem_settles_are_counted_apart():
     proved = {"verdict": "reproduced", "theorem": ["T1"]}
     held, missed, open_, waiting = (
         {"verdict": verdict, "theorem": []}
-        for verdict in ("reproduced", "not reproduced", "undecided", "not run")
+        for verdict in ("reproduced", "not reproduced", "undecided", "without a number")
     )
-    assert counts([held, missed, waiting, waiting]) == "1 of 2 measured, 2 not run"
+    assert counts([held, missed, waiting, waiting]) == "1 of 2 measured, 2 without a number"
     assert counts([proved, proved]) == "2 of 2 theorem rows"
     assert counts([held, missed]) == "1 of 2 measured"
     assert counts([proved, held, open_, open_]) == (

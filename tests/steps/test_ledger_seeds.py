@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from bnblind.pipeline.ledger import corrected, judge, measure
+from bnblind.pipeline.ledger import corrected, judge
+from bnblind.pipeline.measurement import measure
 from tests.helpers.ledger import CLAIM, accuracies, row, verdict
 
 
@@ -32,7 +33,7 @@ def test_a_run_that_diverged_counts_as_the_row_says():
     assert found["value"] == pytest.approx(0.575)
     assert found["scope"].endswith("(1 diverged, each counted as 0.1)")
     unsaid = judge("C1.x", CLAIM, row(where=where), lambda name: table)
-    assert (unsaid["verdict"], unsaid["scope"]) == ("not run", "here (seed 33 diverged)")
+    assert (unsaid["verdict"], unsaid["scope"]) == ("without a number", "here (seed 33 diverged)")
 
 
 def test_a_run_that_diverged_late_is_no_mean_of_its_earlier_epochs():
@@ -44,7 +45,7 @@ def test_a_run_that_diverged_late_is_no_mean_of_its_earlier_epochs():
     mark = {"norm": "ln", "seed": 33, "epoch": 3, "value": 1.0, "metric": "diverged"}
     table = pd.concat([table, pd.DataFrame([mark])], ignore_index=True)
     where = {"epoch": {"last": 2}, "metric": "accuracy"}
-    assert verdict(row(where=where), table) == "not run"
+    assert verdict(row(where=where), table) == "without a number"
     assert judge("C1.x", CLAIM, row(where=where, diverged=0.1), lambda name: table)["value"]
 
 
@@ -84,5 +85,5 @@ def test_a_rate_is_chosen_by_validation_for_each_side_apart():
     lost = [{**ended, "lr": lr} for lr in (2, 3)]
     table = pd.concat([table, pd.DataFrame(lost)], ignore_index=True)
     found = judge("C1.x", CLAIM, row(where=where, diverged=0.1), lambda name: table)
-    assert found["verdict"] == "not run"
+    assert found["verdict"] == "without a number"
     assert found["scope"].endswith("(there is no learning rate at which no run diverged)")

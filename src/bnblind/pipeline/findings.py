@@ -8,7 +8,8 @@ from typing import Any
 from bnblind.errors import BadInput
 from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
 from bnblind.pipeline.configuration.schema import read_yaml, violations
-from bnblind.pipeline.ledger import REPRODUCED, ReadTable, Row, Unjudged, measure
+from bnblind.pipeline.ledger import REPRODUCED, ReadTable, Row
+from bnblind.pipeline.measurement import Unjudged, measure
 
 FINDINGS = Path("config/findings.yaml")
 SCHEMA = Path("workflow/schemas/findings.schema.yaml")
@@ -76,9 +77,9 @@ def _numbers(finding: Mapping[str, Any], read: ReadTable, ledger: list[Row]) -> 
             numbers["found"] = Number(row["value"], row["interval"])
     for name, of_theorem in (("theorems", True), ("measured", False)):
         own = [r for r in ledger if "." in r["id"] and bool(r["theorem"]) is of_theorem]
-        run = [r for r in own if r["value"] is not None]
-        numbers[name] = len(run)
-        numbers[f"{name}_held"] = sum(r["verdict"] == REPRODUCED for r in run)
+        if run := [r for r in own if r["value"] is not None]:
+            numbers[name] = len(run)
+            numbers[f"{name}_held"] = sum(r["verdict"] == REPRODUCED for r in run)
     return numbers
 
 

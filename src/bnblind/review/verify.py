@@ -1,7 +1,7 @@
 """Print the verdict on each claim, and check that the ledger says what the results say.
 
-Exits 1 if a row of a required claim that a theorem settles was not reproduced or not run, or if a
-number in the ledger no longer matches the table it was read from.
+Exits 1 if a row of a required claim that a theorem settles is not reproduced or without a number,
+or if a number in the ledger no longer matches the table it was read from.
 """
 
 import argparse
@@ -42,6 +42,8 @@ def discrepancies(written: list[dict[str, Any]], found: list[dict[str, Any]]) ->
     """What in the ledger is not what the tables and the claims' file give now, in lines. A row
     whose table or selection is gone is one line; so is a claim, by its rows.
     """
+    from bnblind.pipeline.ledger import NO_NUMBER
+
     lines: list[str] = []
     old, new = ({row["id"]: row for row in rows} for rows in (written, found))
     for name in sorted(dict.fromkeys([*old, *new]), key=lambda name: "." not in name):  # rows first
@@ -51,7 +53,7 @@ def discrepancies(written: list[dict[str, Any]], found: list[dict[str, Any]]) ->
             continue
         if any(line.startswith(f"{name}.") for line in lines):
             continue  # the claim's rows say it
-        gone = new[name]["verdict"] == "not run" != old[name]["verdict"]
+        gone = new[name]["verdict"] == NO_NUMBER != old[name]["verdict"]
         for key in ["verdict"] if gone else [key for key in new[name] if key not in UNREAD]:
             ours, theirs = new[name][key], old[name].get(key)
             if not _same(ours, theirs):
@@ -145,7 +147,7 @@ def run(args: argparse.Namespace) -> None:
     print(table(rows, everything=args.all))
     problems = ledger_problems(args.root)
     problems += [
-        f"{row['id']} is required and was {row['verdict']}"
+        f"{row['id']} is required and is {row['verdict']}"
         for row in rows
         # What a theorem settles; anything else is an error of the library.
         if row["required"] and "." in row["id"] and row["theorem"] and row["verdict"] != REPRODUCED
