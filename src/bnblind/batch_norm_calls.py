@@ -199,7 +199,7 @@ def _of_features(node: Node, gradient: Tensor) -> Tensor:
 def _call_of_channel(calls: Sequence[Arrived], device: torch.device) -> Tensor:
     """Of all calls' channels, one after the other, which call each belongs to."""
     channels = torch.tensor([call.channels for call in calls])
-    return torch.arange(len(calls)).repeat_interleave(channels).to(device)
+    return torch.arange(len(calls)).repeat_interleave(channels).to(device, non_blocking=True)
 
 
 def _of_gradients(calls: Sequence[Arrived]) -> Tensor:
@@ -212,7 +212,9 @@ def _of_gradients(calls: Sequence[Arrived]) -> Tensor:
     before, *output = (torch.cat(side, 1).double().square_().sum(0) for side in sides)
 
     each = torch.tensor([(call.pooled, call.eps) for call in calls], dtype=torch.float64)
-    n, eps = each.T.to(vectors.device)[:, _call_of_channel(calls, vectors.device)]
+    n, eps = each.T.to(vectors.device, non_blocking=True)[
+        :, _call_of_channel(calls, vectors.device)
+    ]
     y_squared = n * (1 - eps * inverse_scale.square())
     mean = (weight * to_bias).square() / n
     scale = (weight * to_weight / n).square() * (2 * n - y_squared)

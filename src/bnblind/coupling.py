@@ -24,8 +24,8 @@ def refuse_random(model: nn.Module) -> None:
     for name, layer in model.named_modules():
         if isinstance(layer, _DropoutNd) and layer.training and layer.p > 0:
             raise BadInput(
-                f"layer {name!r} ({type(layer).__name__}, p = {layer.p}) is in training mode: the "
-                "loss of a sample is random. Put it into evaluation mode, "
+                f"layer {name!r} ({type(layer).__name__}, p = {layer.p}) is in training mode: "
+                "where it is called, the loss of a sample is random. Put it into evaluation mode, "
                 f"model.get_submodule({name!r}).eval()"
             )
 

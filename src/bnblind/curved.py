@@ -12,6 +12,7 @@ double-backward product before ``diagonals`` is believed.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, compress
 from typing import Any
@@ -102,7 +103,13 @@ def _softmax(x: Tensor, dim: int, **_: Any) -> Tensor:
 
 Function = Callable[..., Any]
 
-WRITTEN_OUT: dict[str, Function] = {"hardsigmoid": lambda x, **_: F.relu6(x + 3) / 6}
+
+def _hardsigmoid(x: Tensor, inplace: bool = False) -> Tensor:
+    value = F.relu6(x + 3) / 6
+    return x.copy_(value) if inplace else value
+
+
+WRITTEN_OUT: dict[str, Function] = {"hardsigmoid": _hardsigmoid}
 """Functions of which torch has no second derivative, as others that have one."""
 
 AS_UNITS: dict[str, Function] = {
@@ -154,7 +161,8 @@ class _Bends(TorchFunctionMode):
             kwargs = dict(kwargs)
             args = (kwargs.pop("input"), *args)
         if name in AS_UNITS and any(map(_moves, args)):
-            with self:
+            # A TypeError: called in a way that is not known here. Then the rule is not complete.
+            with self, suppress(TypeError):
                 return AS_UNITS[name](*args, **kwargs)
         if name in BENDING and _moves(args[0]):
             # Copies: what writes into the input or into the result leaves these as they are.

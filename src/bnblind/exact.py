@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from bnblind.curved import WRITTEN_OUT, Curvature
+from bnblind.curved import ROWS, WRITTEN_OUT, Curvature
 from bnblind.errors import BadInput
 from bnblind.pacing import paced
 from bnblind.standardization import square_root
@@ -32,10 +32,11 @@ class WrittenOut(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        kwargs = dict(kwargs or {})
         written = WRITTEN_OUT.get(getattr(func, "__name__", ""))
         if written is None:
-            return func(*args, **(kwargs or {}))
-        return written(args[0] if args else (kwargs or {})["input"])
+            return func(*args, **kwargs)
+        return written(*args or (kwargs.pop("input"),), **kwargs)
 
 
 def hessian_products(
@@ -127,7 +128,9 @@ def _diagonals(
     """(L, D): the Hessian's diagonal for each pair of sample and target, D products each."""
     D = batch.y0.numel()
     found = []
-    pieces = torch.arange(len(targets) * D, device=samples.device).split(_rows_at_once(batch))
+    # So few at once that the first piece soon tells how long all will take.
+    at_once = max(len(batch.y), ROWS)
+    pieces = torch.arange(len(targets) * D, device=samples.device).split(at_once)
     for rows in paced(pieces, DIAGONAL, most_seconds):
         group, entry = rows // D, (rows % D)[:, None]
         units = batch.y0.new_zeros(len(rows), D).scatter_(1, entry, 1)

@@ -16,7 +16,8 @@ from bnblind.terms import derivative, normal
 JUMPS_IN_SLOPE = frozenset(
     f"{name}{suffix}"
     for name in (
-        *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "threshold", "hardtanh", "hardswish"),
+        *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "threshold", "_threshold", "hardtanh"),
+        "hardswish",
         *("hardsigmoid", "hardshrink", "softshrink", "selu", "abs", "absolute", "clamp", "clip"),
         *("clamp_min", "clamp_max", "maximum", "minimum", "fmax", "fmin", "max", "min", "amax"),
         *("sort", "topk", "median", "kthvalue", "cummax", "cummin"),
@@ -49,7 +50,7 @@ LINEAR_NODES = frozenset(
     )
     for number in range(4)
 )
-# The same, if only one of their inputs depends on the point.
+# The same, if only one of their inputs depends on the point; batch norm with constant statistics.
 PRODUCT_NODES = frozenset(
     f"{name}Backward{number}"
     for name in ("Mul", "Mm", "Bmm", "Addmm", "Convolution", "NativeBatchNorm")
@@ -76,7 +77,8 @@ def surely_piecewise_linear(outputs: Tensor, leaves: Sequence[Tensor]) -> bool:
             continue
         moving = sum(depends[before] for before in inputs)
         depends[node] = moving > 0
-        product = node.name() in PRODUCT_NODES and moving == 1
+        constant = not getattr(node, "_saved_training", False)
+        product = node.name() in PRODUCT_NODES and moving == 1 and constant
         if moving and not product and node.name() not in LINEAR_NODES:
             return False
     return True

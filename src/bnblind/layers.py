@@ -30,8 +30,19 @@ BatchLayer = _BatchNorm | BatchStatistics
 
 
 def plain(layer: nn.Module) -> bool:
-    """Whether the layer is known to do nothing more than its two phases; a subclass may."""
-    return type(layer) in TORCHS or is_variant(layer)
+    """Whether the layer is known to do nothing more than its two phases; a subclass may, and so may
+    a layer whose forward pass was replaced.
+    """
+    return "forward" not in vars(layer) and (type(layer) in TORCHS or is_variant(layer))
+
+
+def require_own_forward(name: str, layer: nn.Module) -> None:
+    """Raise BadInput for a layer whose forward pass is not that of its class."""
+    if "forward" in vars(layer):
+        raise BadInput(
+            f"layer {name}: its forward pass was replaced, and may do more than that of its class, "
+            f"{type(layer).__name__}; put what it does into a module of its own first"
+        )
 
 
 def agree(found: Tensor, expected: Tensor) -> bool:

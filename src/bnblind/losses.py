@@ -16,6 +16,12 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 """Outputs (m, C) and targets (m, ...) -> losses (m,), sample by sample."""
 
 
+Squares = tuple[Tensor, Tensor, Callable[[int], Tensor]]
+"""Weights (m, K) of a curvature's directions, coefficients (m, K) with which they add to the slope,
+and the k-th direction (m, C): all at once take memory that grows with the square of C.
+"""
+
+
 class SampleLoss:
     """Any twice differentiable loss of one sample; slope and curvature by autograd.
 
@@ -66,9 +72,11 @@ class SampleLoss:
         weights, vectors = torch.linalg.eigh(torch.stack(rows, 1))
         return weights, vectors.mT
 
-    def slope_along(self, directions: Tensor, z: Tensor, target: Tensor) -> Tensor:
-        """Coefficients (m, K) of the curvature's directions whose sum is the slope."""
-        return (directions @ self.slope(z, target)[:, :, None]).squeeze(2)
+    def squares(self, z: Tensor, target: Tensor) -> Squares:
+        """The curvature, and the slope in its directions."""
+        weights, directions = self.curvature(z, target)
+        along = (directions @ self.slope(z, target)[:, :, None]).squeeze(2)
+        return weights, along, lambda k: directions[:, k]
 
 
 def _ascending(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,6 +86,10 @@ def _ascending(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     order = z.detach().argsort(dim=1, stable=True)
     p = z.detach().softmax(1).gather(1, order)
     return order, p, p.flip(1).cumsum(1).flip(1)
+
+
+def _weights(p: Tensor, rest: Tensor) -> Tensor:
+    return p[:, :-1] * rest[:, 1:] / rest[:, :-1]
 
 
 def _cross_entropy(z: Tensor, target: Tensor) -> Tensor:
@@ -123,14 +135,21 @@ class CrossEntropy(SampleLoss):
         identity = torch.eye(C - 1, C, dtype=z.dtype, device=z.device)
         directions = identity - (p[:, None] / rest[:, 1:, None]).triu(1)
         columns = order[:, None].expand_as(directions)
-        weights = p[:, :-1] * rest[:, 1:] / rest[:, :-1]
+        weights = _weights(p, rest)
         return weights, torch.zeros_like(directions).scatter(2, columns, directions)
 
-    def slope_along(self, directions: Tensor, z: Tensor, target: Tensor) -> Tensor:
+    def squares(self, z: Tensor, target: Tensor) -> Squares:
         order, p, rest = _ascending(z)
         slope = self.slope(z, target).gather(1, order)
         before = torch.nn.functional.pad(slope.cumsum(1), (1, 0))[:, : z.shape[1] - 1]
-        return slope[:, :-1] + p[:, :-1] * before / rest[:, :-1]
+        along = slope[:, :-1] + p[:, :-1] * before / rest[:, :-1]
+
+        def direction(k: int) -> Tensor:
+            others = -p[:, k + 1 :] / rest[:, k + 1, None]
+            row = torch.cat([torch.zeros_like(p[:, :k]), torch.ones_like(p[:, :1]), others], 1)
+            return torch.zeros_like(row).scatter(1, order, row)
+
+        return _weights(p, rest), along, direction
 
 
 class Quadratic(SampleLoss):

@@ -60,7 +60,8 @@ def _by_layer(calls: Calls) -> tuple[tuple[str, ...], Tensor]:
         finite = found.isfinite()[:, :1]
         rows = torch.cat([torch.where(finite, found, 0), finite, ~finite], 1)
         names = tuple(dict.fromkeys(name for _, name, _ in calls))
-        place = torch.tensor([names.index(name) for _, name, _ in calls], device=rows.device)
+        place = torch.tensor([names.index(name) for _, name, _ in calls])
+        place = place.to(rows.device, non_blocking=True)
         table = rows.new_zeros(len(names), rows.shape[1]).index_add_(0, place, rows)
         table[:, -2].clamp_(max=1)
     return names, table
@@ -159,8 +160,8 @@ class BlindnessProbe:
             )
         for name, layer in self._layers.items():
             require_channels(name, layer)
-        if every < 0:
-            raise BadInput(f"every must be at least 0; found {every}")
+        if not isinstance(every, int) or every < 0:
+            raise BadInput(f"every must be a whole number, at least 0; found {every!r}")
         self._asked_every = every
         self._mode: _BackwardCalls | None = None
         self.reset()
@@ -269,8 +270,9 @@ class BlindnessProbe:
                 several backward calls, the root mean square of those that reached the layer.
             found: ``measured``; ``gradient 0``: reached, and the shares are NaN; ``not finite``:
                 every call gave infinity or NaN; ``not reached`` by any backward call; ``cannot be
-                seen``: its weight was, but its class does arithmetic of its own in place of torch's
-                batch norm. All numbers of the last three are NaN.
+                seen``: its class does arithmetic of its own in place of torch's batch norm, and its
+                weight was reached or gets no gradient that would tell; or a call without a name,
+                below, has its number of channels. All numbers of the last three are NaN.
             not_finite: calls that gave infinity or NaN (an overflow, as a loss scaler makes them at
                 times), or gradients too small to be squared; they are left out of all else.
 
@@ -298,22 +300,26 @@ class BlindnessProbe:
         }
         rows |= self._readings()
         table = pd.DataFrame([_numbers(name, reading) for name, reading in rows.items()])
-        found = [self._found(name, reading) for name, reading in rows.items()]
+        unnamed = {reading.channels for name, reading in rows.items() if name not in self._layers}
+        found = [self._found(name, reading, unnamed) for name, reading in rows.items()]
         counts = [reading.not_finite for reading in rows.values()]
         return table.assign(found=found, not_finite=counts).astype({"pooled": "Int64"})
 
-    def _found(self, name: str, reading: Reading) -> str:
+    def _found(self, name: str, reading: Reading, unnamed: set[int]) -> str:
+        """``unnamed``: the numbers of channels of calls that are no layer's."""
         if reading.backward_calls:
             return "measured" if reading.energies[ENERGIES.index("total")] else "gradient 0"
         if reading.not_finite:
             return "not finite"
-        hidden = name in self._used and not plain(self._layers[name])
-        return "cannot be seen" if hidden else "not reached"
+        layer = self._layers[name]
+        known = layer.weight is not None and layer.weight.requires_grad
+        hidden = not plain(layer) and (name in self._used or not known)
+        return "cannot be seen" if hidden or reading.channels in unnamed else "not reached"
 
     def history(self) -> "pd.DataFrame":
         """One row per kept backward call and layer that it reached: ``step``, from 1, and the
-        columns ``layer`` to ``grad_norm_out`` of :meth:`table`, of that call alone; shares and
-        norms are NaN where it was not finite.
+        columns ``layer`` to ``grad_norm_out`` of :meth:`table` but ``pooled``, of that call alone;
+        shares and norms are NaN where it was not finite.
 
         Raises:
             BadInput: the probe was made without ``every``.
@@ -337,6 +343,9 @@ class BlindnessProbe:
         """Shares and norms beside those of another probe, one row per layer that either has, by its
         name; the columns end in ``_1`` and ``_2``, and ``passing_change`` is the second's passing
         share minus the first's.
+
+        Raises:
+            BadInput: one of them has seen no backward call.
         """
         left, right = (
             probe.table().drop(columns=["channels", "pooled", "found", "not_finite"])
@@ -350,8 +359,12 @@ class BlindnessProbe:
     def plot(self) -> "Figure":
         """The table as bars, a layer a row; of a probe with a history what passes of each layer
         along the backward calls. A figure of matplotlib's.
+
+        Raises:
+            BadInput: no backward call has been seen.
         """
-        return film(self.history()) if self._asked_every else bars(self.table())
+        table = self.table()
+        return film(self.history()) if self._asked_every else bars(table)
 
 
 def _numbers(name: str, reading: Reading) -> dict[str, Any]:

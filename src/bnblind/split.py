@@ -43,7 +43,8 @@ PARTS = ("first", "diag", "offdiag", "remainder", "total")
 
 @dataclass(frozen=True, repr=False)
 class Split:
-    """The gradients of a batch's losses, term by term of their Taylor expansion at ``y0``.
+    """The gradients of a batch's losses, term by term of their Taylor expansion at ``y0``; made by
+    :func:`split_head` and :func:`split_loss`.
 
     ``first``, ``diag``, ``offdiag``, ``second``, ``remainder`` and ``total`` have the shape
     (n, *S) of ``y``; row i is the gradient of the i-th sample's loss (their sum, no mean) with
@@ -65,6 +66,13 @@ class Split:
             a max-pool). If there are any, so are the terms: draw no conclusion. Kinks that a
             function makes out of a comparison (a mask) are not seen.
         carry: takes a gradient with respect to ``y`` to the layer's input; None if unknown.
+
+    >>> head, y = nn.Linear(5, 3), torch.randn(8, 5, dtype=torch.float64)
+    >>> split = split_head(head, y, torch.zeros(8, dtype=torch.long))
+    >>> bool((split.first + split.second + split.remainder - split.total).abs().max() < 1e-14)
+    True
+
+    Source: docs/theory.md; arXiv:2205.15146, section 3.
     """
 
     y: Tensor
@@ -150,6 +158,14 @@ def split_head(
             that are not independent, a layer in training mode that couples samples or is random.
 
     Source: docs/theory.md; the terms are those of arXiv:2205.15146, section 3.
+
+    >>> from bnblind import standardize
+    >>> y, sigma = standardize(torch.randn(8, 5, dtype=torch.float64))
+    >>> split = split_head(nn.Linear(5, 3), y, torch.zeros(8, dtype=torch.long), sigma=sigma)
+    >>> split.method
+    'fused: head seen to be piecewise linear'
+    >>> bool(split.gram_x[0, 0] < 1e-20)  # T1: nothing of the first-order term passes
+    True
     """
     check_options(hdiag, dtype)
     check_tensors(y=y, target=target)
@@ -157,6 +173,8 @@ def split_head(
         raise BadInput(
             f"y must be floating point of shape (n, *S); found {y.dtype} of shape {tuple(y.shape)}"
         )
+    if not len(y):
+        raise BadInput("the split needs at least one sample; found none")
     check_tensors(**{name: v for name, v in (("y0", y0), ("sigma", sigma)) if v is not None})
     if isinstance(head, nn.Module):
         refuse_coupled(head)

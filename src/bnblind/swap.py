@@ -15,7 +15,13 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnblind.errors import BadInput
-from bnblind.layers import agree, plain, require_channels, require_module
+from bnblind.layers import (
+    agree,
+    plain,
+    require_channels,
+    require_module,
+    require_own_forward,
+)
 from bnblind.norms import (
     BatchStatistics,
     FrozenStatistics,
@@ -26,6 +32,9 @@ from bnblind.norms import (
     norm_class,
 )
 from bnblind.standardization import per_channel
+
+OF_BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+"""Parameters and buffers of torch's layers."""
 
 AVERAGING = (BatchStatistics, RunningAverages)
 """Variants that go on with the layer's running statistics."""
@@ -75,36 +84,56 @@ def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
         )
     for name, layer in layers.items():
         require_channels(name, layer)
+        require_own_forward(name, layer)
     return layers
 
 
 def _watch_subclass(name: str, layer: _BatchNorm) -> None:
-    """On every call of a subclass of torch's layers, check that it normalizes and then calls its
-    own modules in their order, such as timm's BatchNormAct2d; a BadInput says that it does not.
+    """On every call of a subclass of torch's layers, check that in either mode it normalizes and
+    then calls its own modules in their order, such as timm's BatchNormAct2d, and holds nothing
+    else; a BadInput says that it does not.
     """
+    holds = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
+    more = [own for own, _ in holds if own not in OF_BATCH_NORM]
 
-    def before(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def expected(layer: _BatchNorm, x: Tensor) -> Tensor:
+        training = layer.training or layer.running_mean is None
+        averages = (None, None) if training else (layer.running_mean, layer.running_var)
+        z = F.batch_norm(x, *averages, layer.weight, layer.bias, training, 0.0, layer.eps)
+        for module in layer.children():
+            z = module(z)
+        return z
+
+    def agrees(layer: _BatchNorm, x: Tensor) -> bool:
+        results = []
+        for forward in (expected, type(layer).forward):
+            with torch.random.fork_rng([x.device] if x.is_cuda else []):  # modules may draw from it
+                results.append(forward(layer, x.clone()))
+        return agree(*results)
+
+    def check(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(layer, _BatchNorm)
-        x, training = args[0], layer.training or layer.running_mean is None
-        with torch.random.fork_rng([x.device] if x.is_cuda else []):  # modules may draw from it
-            averages = (None, None) if training else (layer.running_mean, layer.running_var)
-            z = F.batch_norm(x, *averages, layer.weight, layer.bias, training, 0.0, layer.eps)
-            for module in layer.children():
-                z = module(z)
-        expected.append(z)
-
-    def after(layer: nn.Module, args: Any, out: Tensor) -> None:
-        if not agree(expected.pop(), out):
+        known, modes = not more, {module: module.training for module in layer.modules()}
+        for training in (False, True):
+            layer.train(training)
+            try:
+                known = known and agrees(layer, args[0])
+            except ValueError:  # too few values to take statistics of
+                continue
+            except RuntimeError:  # its modules are not called one after the other
+                known = False
+        for module, training in modes.items():
+            module.training = training
+        if not known:
             own = [name for name, _ in layer.named_children()]
             told = f"and calling {', '.join(own)}" if own else "(it holds no modules)"
             raise BadInput(
                 f"layer {name}: its class {type(layer).__name__} does more than normalizing "
-                f"{told}; replace it by torch's BatchNorm and modules of its own first"
+                f"{told}{'; it holds ' if more else ''}{', '.join(more)}; replace it by torch's "
+                "BatchNorm and modules of its own first"
             )
 
-    expected: list[Tensor] = []
-    layer.register_forward_pre_hook(before)
-    layer.register_forward_hook(after)
+    layer.register_forward_pre_hook(check)
 
 
 def _calls(model: nn.Module, example_input: Tensor) -> dict[str, _Seen]:
@@ -134,6 +163,11 @@ def _check(layer: _BatchNorm, norm: str, shapes: list[tuple[int, ...]]) -> None:
     """Raises BadInput where the variant cannot take the layer's place."""
     variant = norm_class(norm)
     by_features = variant.affine_by_element or variant.needs_positions
+    if not shapes and not plain(layer):
+        raise BadInput(
+            f"example_input never reaches it, and its class {type(layer).__name__} may do more "
+            f"than normalizing; pass an input, or set a mode, in which the model calls it"
+        )
     if not shapes and (by_features or issubclass(variant, FrozenStatistics)):
         raise BadInput(
             f"example_input never reaches it, but {norm!r} depends on its features; "
@@ -198,7 +232,10 @@ def _replacement(layer: _BatchNorm, norm: str, seen: _Seen, memo: dict[int, Any]
 
 def _followed(new: Norm, modules: list[tuple[str, nn.Module]]) -> nn.Module:
     """The variant as ``norm``, then what a subclass calls after normalizing, by its own names."""
-    followed = nn.Sequential(OrderedDict([("norm", new), *modules]))
+    name = "norm"
+    while name in dict(modules):
+        name += "_"
+    followed = nn.Sequential(OrderedDict([(name, new), *modules]))
     followed.training = new.training  # and each module in its own mode
     return followed
 
@@ -213,8 +250,9 @@ def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Modul
     variant has an affine phase, repeated over the positions for ``ln``, and fixed at 1 and 0 where
     the layer has none (``affine=False``, ``bias=False``); running statistics for variants that keep
     such, and the momentum for those with batch statistics; ``bn_ema`` and ``bn_renorm`` average
-    with their own. ``bn_frozen`` takes its statistics from ``example_input``, from a layer's last
-    call. Hooks on a replaced layer are not taken over.
+    with their own; a SyncBatchNorm's takes those of its own process. ``bn_frozen`` takes its
+    statistics from ``example_input``, from a layer's last call. Hooks on a replaced layer are not
+    taken over.
 
     Args:
         model: left as it is, bit for bit.
@@ -232,6 +270,8 @@ def swap_norm(model: nn.Module, norm: str, *, example_input: Tensor) -> nn.Modul
     """
     variant = norm_class(norm)
     layers = _batch_norms(model)
+    if not isinstance(example_input, Tensor):
+        raise BadInput(f"example_input must be a tensor; found {type(example_input).__name__}")
     seen = _calls(model, example_input)
     memo: dict[int, Any] = {}
     for name, layer in layers.items():

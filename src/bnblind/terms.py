@@ -230,12 +230,11 @@ def row_by_row_terms(
     Raises:
         BadInput: it would take longer than ``most_seconds``.
     """
-    weights, directions = batch.loss.curvature(z, batch.target)
-    along = batch.loss.slope_along(directions, z, batch.target)
+    weights, along, direction = batch.loss.squares(z, batch.target)
     total, step = total_gradient(batch), batch.step
     first, second, hdiag = (torch.zeros_like(step) for _ in range(3))
     for k in paced(range(weights.shape[1]), DIAGONAL, most_seconds):
-        B = back(z, leaves, directions[:, k], retain_graph=True)[0].flatten(1)
+        B = back(z, leaves, direction(k), retain_graph=True)[0].flatten(1)
         first.addcmul_(along[:, k, None], B)
         weighted = weights[:, k, None] * B
         second.addcmul_(weighted, (B * step).sum(1, keepdim=True))

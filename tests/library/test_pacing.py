@@ -56,7 +56,6 @@ def test_auto_decides_by_the_time_and_exact_does_not(bends, monkeypatch):
     """Of units that bend, and of Hessian-vector products."""
     head, y, target = lambda v: bends(v) @ normal(300, C), normal(6, 300), torch.arange(6) % C
     monkeypatch.setattr("bnblind.split.MOST_SECONDS", 0.0)
-    monkeypatch.setattr("bnblind.exact._rows_at_once", lambda batch: 50)
     monkeypatch.setattr(pacing, "SECONDS_TO_MEASURE", 0.0)
     with pytest.raises(BadInput, match=r"diagonal of the Hessian would take .* hdiag=64"):
         split_head(head, y, target)

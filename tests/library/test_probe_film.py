@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -56,6 +57,39 @@ def test_what_was_not_measured_is_four_different_things():
     with BlindnessProbe(model.seen) as probe:
         (model.seen(normal(6, 4)) * math.inf).sum().backward()
     assert probe.table()[["found", "not_finite"]].values.tolist() == [["not finite", 1]]
+
+
+@pytest.mark.parametrize("case", ["frozen", "without weight"])
+def test_where_no_gradient_would_tell_nothing_is_called_not_reached(case):
+    model = nn.Sequential(nn.BatchNorm1d(4), OwnArithmetic(4), nn.BatchNorm1d(4)).double()
+    model[2].forward = lambda x: x
+    if case == "frozen":
+        model[1].requires_grad_(False)
+    else:
+        model[1].forward, model[1].weight = lambda x: x / x.std(0), None
+    with BlindnessProbe(model) as probe:
+        loss_of(model(normal(6, 4))).backward()
+    assert [*probe.table()["found"]] == ["measured", "cannot be seen", "not reached"]
+
+
+def test_a_call_with_other_weights_than_the_layers_may_be_the_layers():
+    first = nn.BatchNorm1d(4, track_running_stats=False)
+    model = nn.Sequential(first, nn.Linear(4, 3), nn.BatchNorm1d(3)).double()
+    other = {name: 2 * value.detach() for name, value in model.named_parameters()}
+    with BlindnessProbe(model) as probe:
+        loss_of(functional_call(model, other, (normal(6, 4).requires_grad_(),))).backward()
+    table = probe.table().set_index("layer")["found"].to_dict()
+    assert table == {"0": "cannot be seen", "2": "measured", "(batch norm 1)": "measured"}
+
+
+@pytest.mark.parametrize("every", [0, 1])
+def test_nothing_can_be_drawn_before_something_was_seen(every):
+    for ask in (BlindnessProbe.table, BlindnessProbe.plot):
+        with pytest.raises(BadInput, match="has seen no backward call"):
+            ask(BlindnessProbe(network(), every=every))
+    for wrong in (-1, 1.5, None):
+        with pytest.raises(BadInput, match=f"every must be a whole number.* found {wrong}"):
+            BlindnessProbe(network(), every=wrong)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -153,12 +187,18 @@ def test_what_is_forgotten_is_gone():
         probe.table()
 
 
+def test_a_history_is_kept_in_parquet(tmp_path):
+    history = filmed(3, every=1)[0].history()
+    history.to_parquet(tmp_path / "probe.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "probe.parquet"), history)
+
+
 def test_without_every_there_is_no_history():
     probe, _ = filmed(1)
     with pytest.raises(BadInput, match="keeps no history; make it with every=1"):
         probe.history()
     assert len(probe.plot().axes[0].containers) == len(SHARES)
-    with pytest.raises(BadInput, match="every must be at least 0; found -1"):
+    with pytest.raises(BadInput, match="every must be a whole number, at least 0; found -1"):
         BlindnessProbe(network(), every=-1)
 
 

@@ -86,10 +86,50 @@ def split_and_dense(head, shape, loss="cross_entropy", n=5, **options):
 )
 def test_diagonal_unit_by_unit_is_that_of_the_dense_hessian(name, loss):
     head, shape = HEADS[name]
-    found, dense = split_and_dense(head, shape, loss, hdiag="exact")
-    assert found.method == "exact: unit by unit"
+    for way in ("exact", "auto"):
+        found, dense = split_and_dense(head, shape, loss, hdiag=way)
+        assert found.method.startswith("exact: unit by unit")
+        assert not gap(found, dense)
+        torch.testing.assert_close(found.hdiag, dense.hdiag, rtol=1e-11, atol=1e-12)
+
+
+SHIFT = normal(6, seed=28)
+CALLS = {
+    # By position to the end, with a dtype, a mode, a name: not as torch.nn.functional calls them.
+    "layer_norm": lambda v: torch.layer_norm(v, (6,), SHIFT, SHIFT, 1e-5, True),
+    "softmax": lambda v: torch.softmax(v, 1, torch.float64),
+    "floor": lambda v: torch.div(v.tanh(), 0.3, rounding_mode="floor") + v.tanh(),
+    "by_name": lambda v: torch.div(v.tanh(), other=2.0),
+    "instance_norm": lambda v: torch.instance_norm(
+        v.view(-1, 2, 3), SHIFT[:2], SHIFT[:2], None, None, True, 0.1, 1e-5, False
+    ).flatten(1),
+    "by_sample": lambda v: torch.stack(
+        [F.batch_norm(row.view(1, 2, 3), None, None, training=True).flatten() for row in v]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("way", ["auto", "exact"])
+def test_functions_may_be_called_in_any_way(name, way):
+    found, dense = split_and_dense(lambda v: CALLS[name](v) @ WIDE @ OUT, VECTOR, hdiag=way)
     assert not gap(found, dense)
-    torch.testing.assert_close(found.hdiag, dense.hdiag, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("way", ["auto", "exact", 3])
+def test_a_function_written_out_still_writes_in_place(way):
+    """Torch has no second derivative of it, and what it gives is not used."""
+
+    def written_over(v):
+        h = v + 0
+        F.hardsigmoid(h, inplace=True)
+        return h.square() @ WIDE @ OUT
+
+    y, y0, target = normal(5, 6, seed=1), 0.3 * normal(6, seed=2), torch.arange(5) % C
+    plain = split_head(lambda v: (F.relu6(v + 3) / 6) ** 2 @ WIDE @ OUT, y, target, y0)
+    found = split_head(written_over, y, target, y0, hdiag=way)
+    for part in ("first", "second", "total"):
+        torch.testing.assert_close(getattr(found, part), getattr(plain, part))
 
 
 @pytest.mark.parametrize("activation", [nn.GELU, nn.Tanh, lambda: nn.SiLU(inplace=True)])

@@ -26,6 +26,8 @@ KINKED = {
     "relu_row_by_row": (lambda v: torch.stack([*map(F.relu, v)]) @ normal(9, C), VECTOR),
     "leaky_relu": (lambda v: F.leaky_relu(v @ W) @ OUT, VECTOR),
     "prelu": (nn.Sequential(nn.PReLU(), nn.Linear(9, C)), VECTOR),
+    "threshold": (lambda v: F.threshold(v, 0, 0) @ normal(9, C), VECTOR),
+    "threshold_module": (nn.Sequential(nn.Threshold(0, 0), nn.Linear(9, C)), VECTOR),
     "abs": (lambda v: (v @ W).abs() @ OUT, VECTOR),
     "clamp": (lambda v: v.clamp(min=0) @ normal(9, C), VECTOR),
     "hardtanh": (lambda v: F.hardtanh(v, 0, 1) @ normal(9, C), VECTOR),

@@ -13,6 +13,7 @@ from tests.helpers.cases import C, T, Y, linear, normal
     ("change", "found"),
     [
         ({"y": Y[0]}, r"\(n, \*S\); found torch.float64 of shape \(9,\)"),
+        ({"y": Y[:0], "target": T[:0]}, "at least one sample; found none"),
         ({"y": Y.long()}, "found torch.int64"),
         ({"y0": torch.zeros(3)}, r"y0 must have shape \(9,\); found \(3,\)"),
         ({"sigma": torch.ones(3)}, r"sigma must have shape \(9,\); found \(3,\)"),

@@ -50,6 +50,32 @@ def keeping_a_result():
     return model
 
 
+class ByKeyword(Model):
+    """Calls a later layer that couples the samples by keyword."""
+
+    def forward(self, x):
+        return self.after(self.side(input=self.norm(self.before(x))))
+
+
+class ChannelsFirst(nn.LayerNorm):
+    """As torchvision's: the last axis is normalized, and it is that of the channels."""
+
+    def forward(self, x):
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def by_keyword():
+    plain = vectors(nn.BatchNorm1d(6))
+    return drawn(ByKeyword(plain.before, plain.norm, plain.after, nn.BatchNorm1d(6)))
+
+
+def doubled():
+    model = of_class(Model)
+    forward = model.norm.forward
+    model.norm.forward = lambda x: 2 * forward(x)
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "layer", "options", "found"),
     [
@@ -75,6 +101,14 @@ def keeping_a_result():
         (vectors(nn.BatchNorm1d(6), after=[Function(lambda z: (z, z))]), "norm", {}, "output"),
         (vectors(nn.BatchNorm1d(6), after=[Function(lambda z: z[:, 0])]), "norm", {}, "outputs"),
         (two_norms(), "norm", {}, "couples the samples"),
+        (by_keyword(), "norm", {}, "after the analysed layer, layer 'side'"),
+        (doubled(), "norm", {}, "layer 'norm': its forward pass was replaced"),
+        (
+            drawn(nn.Sequential(nn.Conv2d(2, 6, 1), ChannelsFirst(6), nn.Flatten())),
+            "1",
+            {"x": normal(6, 2, 3, 4)},
+            "does more than a normalization's two phases",
+        ),
         (keeping_a_result(), "norm", {}, "the model cannot be copied: Only Tensors created"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

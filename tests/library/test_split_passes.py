@@ -24,7 +24,9 @@ def test_curvature_of_cross_entropy_is_a_sum_of_the_fewest_squares(scale):
     expected = torch.diag_embed(p) - p[:, :, None] * p[:, None]
     found = torch.einsum("mk,mkc,mkd->mcd", weights, directions, directions)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
-    along = loss.slope_along(directions, z, target)
+    again, along, direction = loss.squares(z, target)
+    assert torch.equal(again, weights)
+    assert all(torch.equal(direction(k), directions[:, k]) for k in range(5))
     slope = (along[:, None] @ directions).squeeze(1)
     torch.testing.assert_close(slope, loss.slope(z, target), rtol=1e-13, atol=1e-14)
 

@@ -8,6 +8,7 @@ import torch
 import torchvision
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
 
 from bnblind import BadInput, swap_norm
 from bnblind.norms import BatchStatistics, Norm, norm_class, norm_names
@@ -353,3 +354,74 @@ def test_a_subclass_with_arithmetic_of_its_own_is_refused_by_name():
     told = r"layer 1: its class Halved does more than normalizing \(it holds no modules\)"
     with pytest.raises(BadInput, match=told):
         swap_norm(with_activations(Halved), "gn", example_input=IMAGES)
+
+
+class Named(NormAct):
+    """Calls its activation ``norm``."""
+
+    def __init__(self, channels):
+        nn.BatchNorm2d.__init__(self, channels)
+        self.norm = nn.ReLU()
+
+    def forward(self, x):
+        return self.norm(nn.BatchNorm2d.forward(self, x))
+
+
+def test_a_module_called_norm_stays():
+    swapped = swap_norm(with_activations(Named), "gn", example_input=IMAGES)
+    assert [*dict(swapped[1].named_children())] == ["norm_", "norm"]
+    assert isinstance(swapped[1].norm_, norm_class("gn"))
+
+
+class Residual(nn.BatchNorm2d):
+    """Holds a parameter of its own that starts without effect."""
+
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.alpha = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return super().forward(x) + self.alpha * x
+
+
+class Moody(nn.BatchNorm2d):
+    """Activates in evaluation mode alone."""
+
+    def forward(self, x):
+        z = super().forward(x)
+        return z if self.training else z.relu()
+
+
+class Branching(nn.Module):
+    """Calls a layer in training mode alone."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.own = Halved(channels)
+
+    def forward(self, x):
+        return self.own(x) if self.training else x
+
+
+@pytest.mark.parametrize(
+    ("layer", "training", "told"),
+    [
+        (Residual, True, "does more than normalizing .*; it holds alpha"),
+        (Moody, True, "layer 1: its class Moody does more"),
+        (Moody, False, "layer 1: its class Moody does more"),
+        (Branching, False, "layer 1.own: example_input never reaches it, and its class Halved may"),
+        (lambda n: weight_norm(nn.BatchNorm2d(n), dim=None), True, "layer 1: .* does more"),
+    ],
+    ids=["parameter", "mode", "the other mode", "not reached", "parametrized"],
+)
+def test_what_a_subclass_does_and_does_not_show_is_refused(layer, training, told):
+    with pytest.raises(BadInput, match=told):
+        swap_norm(with_activations(layer).train(training), "gn", example_input=IMAGES)
+
+
+def test_a_replaced_forward_pass_is_refused():
+    model = with_activations(nn.BatchNorm2d)
+    forward = model[1].forward
+    model[1].forward = lambda x: 2 * forward(x)
+    with pytest.raises(BadInput, match="layer 1: its forward pass was replaced"):
+        swap_norm(model, "bn", example_input=IMAGES)

@@ -68,6 +68,10 @@ def differing():
 def unknown():
     yield torch.full((2, 1, 8, 8), float("nan")), torch.zeros(2, dtype=torch.long)
 
+def half():
+    yield torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.long)
+    yield torch.full((4, 1, 8, 8), float("nan")), torch.ones(4, dtype=torch.long)
+
 def single():
     return nn.BatchNorm2d(1)
 
@@ -186,6 +190,11 @@ def test_endless_data_are_read_up_to_a_limit(probe):
     assert rows(run)["2"]["pooled"] == "2308"
 
 
+def test_a_batch_that_is_not_finite_is_counted_apart(probe):
+    layers = rows(probe(data="mine:half"))
+    assert {(row["found"], row["not_finite"]) for row in layers.values()} == {("measured", "1")}
+
+
 def test_a_model_of_torchvision(probe):
     table = rows(probe(model="torchvision:shufflenet_v2_x0_5", batches=1))
     assert list(table)[:2] == ["conv1.1", "stage2.0.branch1.1"]
@@ -234,7 +243,7 @@ REFUSED = {
     "tuple": ({"model": "mine:tuples"}, "must be of shape (64, classes) for a batch of 64 samples"),
     "rows": ({"model": "mine:fewer"}, "for a batch of 64 samples; found shape (63, 64)"),
     "input": ({"model": "torchvision:resnet18", "data": "mine:batches"}, "raised on a batch of"),
-    "nan": ({"data": "mine:unknown"}, "the model's output is not finite on a batch of shape (2, 1"),
+    "nan": ({"data": "mine:unknown"}, "no batch gave finite gradients"),
     "folder as page": ({"html": ".", "batches": 1}, ": Is a directory"),
     "no folder": ({"html": "mine.py/page.html", "batches": 1}, "page.html.partial: Not a dir"),
 }
