@@ -98,6 +98,7 @@ proofs:
 bench: env
 	python -m bnblind.numerics x86-64-v3 1 python benchmarks/norms.py
 	python benchmarks/engine.py
+	python scripts/documents.py benchmarks
 	python -m bnblind.numerics x86-64-v3 1 python benchmarks/training.py
 	python benchmarks/plan.py
 	python scripts/usage.py

@@ -1,6 +1,6 @@
 """Cost of the derivative engine, as ratios measured in one run, and beside that of others.
 
-    make bench
+    make bench  # also writes them into docs/benchmarks.md
 
 One thread, the machine's own instructions. Sections can be chosen: ``engine.py head growth``.
 Results: ``logs/benchmarks/engine/``.
@@ -8,6 +8,7 @@ Results: ``logs/benchmarks/engine/``.
 
 import copy
 import csv
+import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -169,6 +170,7 @@ def growth_section() -> list[Result]:
     section = Section("growth", title)
     costs = {D: growth.at_size(D, REPEATS) for D in growth.SIZES}
     print(growth.table(costs))
+    (OUT / "sizes.md").write_text(growth.table(costs) + "\n")
     small, large = growth.SIZES[1], growth.SIZES[-1]
     plain = {D: costs[D].ratios("plain pass") for D in (small, large)}
     section.add(f"split / plain pass, D = {large}", Spread.of(plain[large]), " x")
@@ -312,24 +314,38 @@ def residual_section() -> list[Result]:
     return section.results
 
 
+MANY = "layer1.0.bn1"
+FEW = 4
+"""Images, where there are many classes."""
+
+
+def classified(classes: int, hdiag: str | int) -> Call:
+    model, x, target = residual_model(resnet18, classes)
+    few = model, MANY, x[:FEW], target[:FEW]
+    return partial(bnblind.split_loss, *few, hdiag=hdiag, dtype=torch.float32)
+
+
 def classes_section() -> list[Result]:
-    """The same layer with 10 and with 1,000 classes, without the diagonal and with probes."""
-    section = Section("classes", "ResNet-18, layer1.0.bn1, 16 x 3 x 64 x 64, float32")
-    calls: dict[str, Call] = {}
-    for classes in (10, 1000):
-        model, x, target = residual_model(resnet18, classes)
-        for hdiag in ("none", 8):
-            calls[f"{hdiag}, {classes}"] = partial(
-                bnblind.split_loss,
-                *(model, "layer1.0.bn1", x[:16], target[:16]),
-                hdiag=hdiag,
-                dtype=torch.float32,
-            )
+    """The same layer with 10 and with 1,000 classes: without the diagonal, with probes, exact."""
+    section = Section("classes", f"ResNet-18, {MANY}, {FEW} x 3 x 64 x 64, float32")
+    calls = {
+        f"{hdiag}, {classes}": classified(classes, hdiag)
+        for classes in (10, 1000)
+        for hdiag in ("none", 64)
+    }
+    model, x, _ = residual_model(resnet18, 1000)
+    calls["exact"] = classified(1000, "exact")
+    calls["rows"] = partial(peers.output_rows, model, MANY, x[:FEW], 999)
     times = rounds(calls, 3)
-    for hdiag in ("none", 8):
+    for hdiag in ("none", 64):
         section.add(f"hdiag={hdiag}: 10 classes", Spread.of(times[f"{hdiag}, 10"]), " s")
         more = ratio(times[f"{hdiag}, 1000"], times[f"{hdiag}, 10"])
         section.add("  1,000 classes / 10", more, " x", most=1.1)
+    section.add("exact diagonal, 1,000 classes", Spread.of(times["exact"]), " s")
+    section.add(
+        "  split / forward and 999 rows", ratio(times["exact"], times["rows"]), " x", most=1.3
+    )
+    section.add("  peak memory", peak(partial(classified, 1000, "exact")), " MiB")
     return section.results
 
 
@@ -354,8 +370,10 @@ def write(name: str, results: list[Result]) -> None:
     for result in results:
         spread = f" ({short(result.low)} to {short(result.high)})" if result.repeats > 1 else ""
         bar = f"{result.bar}: {result.verdict}" if result.bar else ""
+        # What belongs to the row above is indented.
+        measure = re.sub("^ +", "&emsp;", result.measure)
         found = f"{short(result.median)}{result.unit}{spread}"
-        lines.append(f"| {result.measure.strip()} | {found} | {bar} |")
+        lines.append(f"| {measure} | {found} | {bar} |")
     (OUT / f"{name}.md").write_text("\n".join(lines) + "\n")
 
 

@@ -39,6 +39,7 @@ from bnblind.review.runs import (
 
 README, CONFIG, DVC = Path("README.md"), Path("config/README.md"), Path("dvc.yaml")
 MACHINES, RECEIPTS = Path("docs/machines.md"), Path("receipts")
+BENCHMARKS, MEASURED = Path("docs/benchmarks.md"), Path("logs/benchmarks/engine")
 SCALE, FLOWS = Path("docs/scale.md"), Path("docs/flows.md")
 RESULTS, RUNNING = Path("docs/results.md"), Path("docs/running.md")
 PATHS = Paths(".")
@@ -317,6 +318,11 @@ def flows_found() -> str:
     return "\n".join(table([*header, "AUC", "AUC, recalibrated", "seeds"], sorted(rows)))
 
 
+def measured(section: str) -> str:
+    """What benchmarks/engine.py has measured last."""
+    return (MEASURED / f"{section}.md").read_text(encoding="utf-8") + "\n"
+
+
 PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
     "declared": {
         "experiments": (RUNNING, experiments_table),
@@ -334,6 +340,10 @@ PARTS: dict[str, dict[str, tuple[Path, Callable[[], str]]]] = {
         "ledger": (README, verdicts),
         "results": (RESULTS, results),
         "findings": (RESULTS, partial(told, "beyond")),
+    },
+    "benchmarks": {
+        name: (BENCHMARKS, partial(measured, name))
+        for name in ("head", "vgg", "sizes", "growth", "curved", "residual", "classes", "probe")
     },
 }
 
