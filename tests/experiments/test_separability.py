@@ -76,6 +76,13 @@ def test_features_are_those_whose_accuracy_is_evaluated(mode: str, digits: Datas
     assert (logits.argmax(1) == part.labels).double().mean().item() == pytest.approx(accuracy)
 
 
+def test_nothing_is_dropped_out_of_measured_features(digits: Dataset) -> None:
+    """Else they would hang on what random numbers were drawn before."""
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Dropout(0.5), nn.Linear(64, 10))
+    found = [penultimate(model, digits.test, "random", 16, seed=0) for _ in range(2)]
+    assert torch.equal(*found)
+
+
 @pytest.mark.parametrize("norm", FOR_VECTORS)
 def test_a_mode_of_its_own_only_where_features_depend_on_the_batch(
     norm: str, digits: Dataset

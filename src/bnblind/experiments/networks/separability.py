@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bnblind.errors import BadInput
 from bnblind.experiments.datasets import Dataset, Part
-from bnblind.experiments.networks.evaluation import batches_of
+from bnblind.experiments.networks.evaluation import batches_of, measured_in_training
 from bnblind.experiments.randomness import stream_seed
 from bnblind.norms import BatchStatistics, RunningAverages
 
@@ -51,7 +51,8 @@ def penultimate(model: nn.Module, part: Part, mode: str, batch_size: int, seed: 
     """
     seen: list[Tensor] = []
     batches = batches_of(part, mode, batch_size, seed)
-    model = copy.deepcopy(model).train(mode != "eval")
+    model = copy.deepcopy(model)
+    model.eval() if mode == "eval" else measured_in_training(model)
     classifier_of(model).register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     with torch.no_grad():
         for batch in batches:
