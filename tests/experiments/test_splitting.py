@@ -275,7 +275,7 @@ def test_an_interrupted_step_splits_no_network_twice(
     trained = [(settings, finished(NetworkTrainer(settings, seed, digits))) for seed in (3, 4)]
     (tmp_path / "prepared").write_bytes(dataset_bytes(digits, {}))
     (tmp_path / "weights").write_bytes(weights_bytes(trained))
-    split_rows, split = step.split_rows, list[int]()
+    split_rows, split, spent = step.split_rows, list[int](), list[float]()
 
     def run(batches: int, stop: int = 0) -> bytes:
         def counted(*args: Any) -> Any:
@@ -288,7 +288,7 @@ def test_an_interrupted_step_splits_no_network_twice(
         split.clear()
         probing = {"batchings": ["label"], "batch_size": 32, "batches": batches}
         words = [word for name in NAMES for word in (f"--{name}", str(tmp_path / name))]
-        step.main(["--settings", json.dumps(probing), *words])
+        spent.append(step.main(["--settings", json.dumps(probing), *words]))
         return (tmp_path / "terms").read_bytes() + (tmp_path / "blocked").read_bytes()
 
     whole = run(1)
@@ -298,6 +298,7 @@ def test_an_interrupted_step_splits_no_network_twice(
         run(1, stop=3)
     assert run(1) == whole
     assert split == [4]
+    assert spent[0] == 0 < spent[1]
     with pytest.raises(KeyboardInterrupt):
         run(2, stop=3)
     assert run(1) == whole

@@ -113,6 +113,18 @@ def test_an_interrupted_job_ends_with_the_same_bits(
     assert weights_bytes(resumed) == weights_bytes(uninterrupted)
 
 
+def test_the_seconds_of_interrupted_processes_add_up(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_module.time, "process_time", lambda: 3.0)
+    trainer, path = NetworkTrainer(CELL, 0, digits), tmp_path / "c"
+    for spent in (0.0, 3.0, 6.0):
+        checkpoint = Checkpoint(path, "job")
+        checkpoint.load()
+        assert checkpoint.spent == spent
+        checkpoint.save([], trainer)
+
+
 def with_dropout(*args: Any, **options: Any) -> nn.Module:
     return nn.Sequential(nn.Dropout(0.3), build_model(*args, **options))
 

@@ -43,7 +43,8 @@ def plane_rows(model: nn.Module, part: Part, seed: int) -> list[Row]:
     ]
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> float:
+    """Returns the CPU seconds that interrupted processes of this job spent on what it took up."""
     args = parse(
         __name__,
         argv,
@@ -71,3 +72,4 @@ def main(argv: list[str]) -> None:
         print(f"{path}: {len(measured)} measures so far", flush=True)
     publish({args.measures: table_bytes(measured), args.plane: table_bytes(plane)})
     pieces.remove()
+    return pieces.spent

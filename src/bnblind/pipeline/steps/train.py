@@ -70,7 +70,8 @@ def note(trainer: Trainer) -> None:
     )
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> float:
+    """Returns the CPU seconds that interrupted processes of this job spent on what it took up."""
     args = parse(
         __name__,
         argv,
@@ -108,3 +109,4 @@ def main(argv: list[str]) -> None:
             contents[args.samples] = tensors_bytes(samples, {"cells": names})
         publish(contents)
         checkpoint.remove()
+    return checkpoint.spent
