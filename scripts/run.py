@@ -33,7 +33,7 @@ from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.usage import usage_of
 from bnblind.review import add_profile
 from bnblind.review.machine import usable_cache
-from bnblind.review.plan import expected, jobs_in
+from bnblind.review.plan import expected, planned
 
 STATE = JOBS.parent
 RUN = STATE / "bnblind-run.lock"
@@ -154,8 +154,8 @@ def say_how_long(options: list[str]) -> None:
     add_profile(parser)
     parser.add_argument("--cores", default="1")
     asked, _ = parser.parse_known_args(options)
-    planned = subprocess.run(["snakemake", "--dry-run", *options], capture_output=True, text=True)
-    if planned.returncode == 0 and (jobs := [*jobs_in(planned.stdout)]):
+    plan = subprocess.run(["snakemake", "--dry-run", *options], capture_output=True, text=True)
+    if plan.returncode == 0 and (jobs := [*planned(plan.stdout)]):
         cores = len(os.sched_getaffinity(0)) if asked.cores == "all" else int(asked.cores)
         usage = usage_of(read_yaml(asked.configfile)["profile"])
         print(expected(jobs, usage, cores), flush=True)

@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,7 +18,7 @@ from bnblind.pipeline.artifacts import artifacts
 from bnblind.pipeline.configuration.schema import datasets, read_yaml
 from bnblind.pipeline.discovery import experiments
 from bnblind.pipeline.steps import about
-from bnblind.pipeline.usage import published_sizes, usage_for, usage_of
+from bnblind.pipeline.usage import sizes_for, usage_for, usage_of
 from tests.conftest import ROOT
 from tests.helpers.scripts import import_script
 
@@ -118,25 +119,33 @@ def test_usage_is_that_of_the_published_profile_or_of_the_largest_of_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(published_usage, "PUBLISHED", tmp_path)
-    assert usage_for("quick") == {}
+
+    def config(profile: str, data: str = "", root: str = ".") -> dict[str, Any]:
+        return {"profile": profile, "root": root, "data": {data: {}}}
+
+    assert usage_for(config("quick")) == {}
     for profile, seconds in (("quick", 1), ("images", 4)):
         (tmp_path / profile).mkdir()
         jobs = {"train/a": {"cpu_seconds": seconds, "peak_mb": 10 * seconds}}
+        jobs |= {f"prepare_data/{profile}": {"cpu_seconds": 1, "peak_mb": 1}}
         jobs |= {"train/b": {"cpu_seconds": 2 * seconds, "peak_mb": 5}}
         (tmp_path / profile / "jobs.json").write_text(json.dumps(jobs))
-    assert usage_for("quick")["train"] == {
+    assert usage_for(config("quick"))["train"] == {
         **{"mean_seconds": 1.5, "longest_seconds": 2, "peak_mb": 10}
     }
-    assert usage_for("other")["train"] == {
+    assert usage_for(config("other"))["train"] == {
         **{"mean_seconds": 3.75, "longest_seconds": 8, "peak_mb": 40}
     }
-    (tmp_path / "quick.json").write_text('{"data/a": {"bytes": 3}}')
-    assert published_sizes({"profile": "quick", "root": "."}) == {"data/a": 3}
-    assert published_sizes({"profile": "quick", "root": "runs/x"}) == {"runs/x/data/a": 3}
-    assert published_sizes({"profile": "images", "root": "."}) == {}
+    assert usage_for(config("other", "quick")) == usage_for(config("quick"))
+    (tmp_path / "quick.json").write_text('{"data/a.x": {"bytes": 3}, "data/b.x": {"bytes": 5}}')
+    files = ["data/a.x", "data/new.x", "data/new.y"]
+    assert [*sizes_for(config("quick"), files).values()] == [3, 5, 0]
+    assert sizes_for(config("quick", root="r"), ["r/data/a.x"]) == {"r/data/a.x": 3}
+    assert [*sizes_for(config("other", "quick"), files).values()] == [5, 5, 0]
+    assert [*sizes_for(config("images"), files).values()] == [0, 0, 0]
     for file, read in (
-        ("quick.json", lambda: published_sizes({"profile": "quick", "root": "."})),
-        ("quick/jobs.json", lambda: usage_for("quick")),
+        ("quick.json", lambda: sizes_for(config("quick"), files)),
+        ("quick/jobs.json", lambda: usage_for(config("quick"))),
     ):
         (tmp_path / file).write_text('{"data/a": {"by')
         with pytest.raises(BadInput, match=f"{file}: .* `git restore"):
