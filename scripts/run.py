@@ -30,6 +30,7 @@ sys.path.insert(0, "src")
 
 from bnblind.pipeline.__main__ import JOBS
 from bnblind.pipeline.configuration.schema import read_yaml
+from bnblind.pipeline.preflight import memory
 from bnblind.pipeline.usage import usage_of
 from bnblind.review import add_profile
 from bnblind.review.machine import usable_cache
@@ -161,6 +162,16 @@ def say_how_long(options: list[str]) -> None:
         print(expected(jobs, usage, cores), flush=True)
 
 
+def bound_on_memory(options: list[str]) -> list[str]:
+    """What jobs at work at once may ask for together: this machine's memory, unless the user says
+    what, or the jobs run elsewhere. A job that asks for more runs alone.
+    """
+    own = {"--resources", "--res", "--executor", "-e", "--workflow-profile"}
+    if own & {option.partition("=")[0] for option in options}:
+        return []
+    return ["--resources", f"mem_mb={int(memory())}"]
+
+
 def main(options: list[str]) -> None:
     with only_run():
         check_clock()
@@ -173,7 +184,7 @@ def main(options: list[str]) -> None:
             run("snakemake", "--unlock", "--quiet", "all", *options)
         say_how_long(options)
         shown = ("--logger", "rich") if sys.stderr.isatty() else ("--quiet", "rules", "host")
-        run("snakemake", *shown, *options)
+        run("snakemake", *bound_on_memory(options), *shown, *options)
 
 
 if __name__ == "__main__":

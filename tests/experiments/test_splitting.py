@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnblind import blocked, split_head, standardize
+from bnblind import BadInput, blocked, split_head, standardize
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.splitting import (
@@ -303,6 +303,13 @@ def test_an_interrupted_step_splits_no_network_twice(
         run(2, stop=3)
     assert run(1) == whole
     assert len(split) == 4, "what another job has kept was taken"
+
+
+def test_batches_that_no_class_fills_are_refused(digits: Dataset) -> None:
+    with pytest.raises(
+        BadInput, match=r"batch_size: found 1000, at batching label; allowed: at most"
+    ):
+        next(Probing(("label",), 1000, 1).draw(digits.train, 0))
 
 
 def test_places_run_evenly_from_the_first_norm_to_the_last() -> None:

@@ -274,7 +274,13 @@ def test_the_identity_holds_numerics_code_settings_and_data(
         more = identity_of("settings", data)
         (tmp_path / "more.py").write_text("x = 2")
         assert len({before, more, identity_of("settings", data)}) == 3
-    assert identity_of("settings", data) == before
+    assert identity_of("settings", data) == identity_of("settings", data, device="cpu") == before
+    found = {before}
+    for name, cuda in (("A100", "12"), ("H100", "12"), ("H100", "13")):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda place, name=name: name)
+        monkeypatch.setattr(torch.version, "cuda", cuda)
+        found.add(identity_of("settings", data, device="cuda:1"))
+    assert len(found) == 4
     data.write_bytes(b"2")
     assert identity_of("settings", data) != before
 

@@ -27,14 +27,16 @@ from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.tensors import read_tensors, tensors_bytes
 
 
-def identity_of(settings: str, *files: Path) -> str:
+def identity_of(settings: str, *files: Path, device: str = "cpu") -> str:
     """A hash of all that a job's bits depend on: settings, the files that it reads, code that is
-    loaded, libraries, numerics.
+    loaded, libraries, numerics, and the kind of a GPU.
     """
     modules = {n: m for n, m in sys.modules.items() if n.split(".")[0] == "bnblind"}
     code = {str(m.__file__) for m in modules.values() if m.__file__}
     numerics = {name: os.environ.get(name) for name in environment(DEFAULT, 1)}
     told = [settings.encode(), repr(numerics).encode(), torch.__version__.encode()]
+    if device != "cpu":
+        told.append(f"{torch.cuda.get_device_name(device)}, {torch.version.cuda}".encode())
     digests = [hashlib.sha256(content).digest() for content in told]
     for file in (*files, *map(Path, sorted(code))):
         digests.append(hashlib.sha256(file.read_bytes()).digest())

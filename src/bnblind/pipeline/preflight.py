@@ -36,7 +36,7 @@ def too_large(
     missing: Iterable[Artifact], usage: Usage, sizes: Mapping[str, int], *, here: bool
 ) -> Iterator[str]:
     """A line if the jobs run ``here`` and the largest needs more memory than there is, one if the
-    ``missing`` files do not fit on the disk; nothing of what is not known. ``sizes``: bytes of each.
+    ``missing`` files do not fit on the disk; nothing of what is not known. ``sizes``: their bytes.
     """
     missing = list(missing)
     peaks = {usage[a.rule]["peak_mb"]: a.rule for a in missing if a.rule in usage}
