@@ -73,7 +73,7 @@ def device(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """Of a machine that has none: what ``claimed`` asks torch for; and what it told torch to use."""
+    """Of a machine that has none: what ``claimed`` asks torch for; those made current."""
     current: list[str] = []
     monkeypatch.setattr(torch.cuda, "set_device", lambda place: current.append(str(place)))
     monkeypatch.setattr(devices, "gpus", lambda: {"cuda:0": "GPU-a", "cuda:1": "GPU-b"})
