@@ -30,10 +30,11 @@ sys.path.insert(0, "src")
 
 from bnblind.pipeline.__main__ import JOBS
 from bnblind.pipeline.configuration.schema import read_yaml
+from bnblind.pipeline.preflight import memory
 from bnblind.pipeline.usage import usage_of
 from bnblind.review import add_profile
 from bnblind.review.machine import usable_cache
-from bnblind.review.plan import expected, jobs_in
+from bnblind.review.plan import expected, planned
 
 STATE = JOBS.parent
 RUN = STATE / "bnblind-run.lock"
@@ -154,11 +155,21 @@ def say_how_long(options: list[str]) -> None:
     add_profile(parser)
     parser.add_argument("--cores", default="1")
     asked, _ = parser.parse_known_args(options)
-    planned = subprocess.run(["snakemake", "--dry-run", *options], capture_output=True, text=True)
-    if planned.returncode == 0 and (jobs := [*jobs_in(planned.stdout)]):
+    plan = subprocess.run(["snakemake", "--dry-run", *options], capture_output=True, text=True)
+    if plan.returncode == 0 and (jobs := [*planned(plan.stdout)]):
         cores = len(os.sched_getaffinity(0)) if asked.cores == "all" else int(asked.cores)
         usage = usage_of(read_yaml(asked.configfile)["profile"])
         print(expected(jobs, usage, cores), flush=True)
+
+
+def bound_on_memory(options: list[str]) -> list[str]:
+    """What jobs at work at once may ask for together: this machine's memory, unless the user says
+    what, or the jobs run elsewhere. A job that asks for more runs alone.
+    """
+    own = {"--resources", "--res", "--executor", "-e", "--workflow-profile"}
+    if own & {option.partition("=")[0] for option in options}:
+        return []
+    return ["--resources", f"mem_mb={int(memory())}"]
 
 
 def main(options: list[str]) -> None:
@@ -173,7 +184,7 @@ def main(options: list[str]) -> None:
             run("snakemake", "--unlock", "--quiet", "all", *options)
         say_how_long(options)
         shown = ("--logger", "rich") if sys.stderr.isatty() else ("--quiet", "rules", "host")
-        run("snakemake", *shown, *options)
+        run("snakemake", *bound_on_memory(options), *shown, *options)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ _ALWAYS = {
     "LC_ALL": "C.UTF-8",
     "SOURCE_DATE_EPOCH": "0",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0",
     "MKL_DYNAMIC": "FALSE",
     # Nothing uses joblib's processes, and it warns on machines that refuse it a semaphore.
     "JOBLIB_MULTIPROCESSING": "0",
@@ -176,7 +177,7 @@ def check(mode: str, threads: int) -> None:
             raise RuntimeError(f"torch runs {torch.get_num_threads()} threads; expected {threads}")
         # The same as use_deterministic_algorithms(True), which would load torch's compiler.
         torch.set_deterministic_debug_mode("error")
-        torch.backends.cudnn.allow_tf32 = False  # as it is by default for matrix products
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def main(argv: list[str]) -> None:

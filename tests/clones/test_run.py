@@ -21,7 +21,7 @@ from tests.helpers.clones import Clone, make_clone, user_environment
 from tests.helpers.scripts import import_script
 
 pytestmark = pytest.mark.starts_interpreter
-faults = import_script("faults")
+faults, run_script = import_script("faults"), import_script("run")
 TARGET = "data/results/theorems/passing.parquet"
 RUN = ("python", "scripts/run.py", "--cores", "1", TARGET)
 JOB = """
@@ -210,6 +210,15 @@ def test_a_job_that_ends_is_one_line_and_the_time_is_said_first(clone: Clone) ->
     ]
     (log,) = (clone.path / ".snakemake/log").iterdir()
     assert log.read_text().count("Finished jobid: ") == number
+
+
+def test_jobs_at_once_ask_for_no_more_memory_than_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_script, "memory", lambda: 2000.5)
+    assert run_script.bound_on_memory(["--cores", "2"]) == ["--resources", "mem_mb=2000"]
+    for own in (["--resources", "mem_mb=9"], ["--workflow-profile=profiles/slurm"], ["-e", "x"]):
+        assert run_script.bound_on_memory(own) == []
 
 
 def test_a_terminal_is_shown_bars_and_the_log_of_a_job_that_fails(finished: Clone) -> None:

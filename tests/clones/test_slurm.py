@@ -48,6 +48,6 @@ def test_a_failing_job_is_reported_with_its_message(slurm: Cluster, finished: Cl
     target = "data/prepared/digits.safetensors"
     code, printed = finished.attempt("snakemake", target, *ON_IT, "--retries", "0")
     assert code != 0
-    assert "prepare_data" in printed
+    assert "Error in rule prepare_data" in printed
     assert "Traceback" not in finished.log("prepare_data/digits")
     assert "digits.csv.gz" in finished.log("prepare_data/digits")

@@ -1,6 +1,8 @@
 """A device is claimed by one job at a time, and what is trained on it does not stay there."""
 
+import copy
 import fcntl
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -70,11 +72,14 @@ def device(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Of a machine that has none: what ``claimed`` asks torch for."""
+def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Of a machine that has none: what ``claimed`` asks torch for; those made current."""
+    current: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda place: current.append(str(place)))
     monkeypatch.setattr(devices, "gpus", lambda: {"cuda:0": "GPU-a", "cuda:1": "GPU-b"})
     monkeypatch.setattr(devices, "LOCKS", tmp_path)
     monkeypatch.setattr(devices, "PAUSE", 0.01)
+    return current
 
 
 @pytest.mark.parametrize("kind", CELLS)
@@ -86,8 +91,12 @@ def test_training_stops_and_goes_on_to_the_same_bits(
     whole.advance()
     whole.advance()
     first.advance()
-    state = first.state()
-    second.resume(state, first.run, first.epoch)
+    taken = [copy.deepcopy((first.state(), first.run, first.epoch))]
+    first.after_step = lambda: taken.append(copy.deepcopy((first.state(), first.run, first.epoch)))
+    first.advance()
+    state, run, epoch = taken[min(2, len(taken) - 1)]  # within the second epoch, where it may stop
+    second.resume(state, run, epoch)
+    second.after_step = second.state
     second.advance()
     assert {tensor.device.type for tensor in state.values()} == {"cpu"}
     assert next(second.model.parameters()).device.type == device.type
@@ -119,7 +128,7 @@ def test_the_data_of_a_device_lie_on_it(digits: Dataset) -> None:
     assert digits.to(torch.device("cpu")) is digits
 
 
-def test_a_job_takes_the_first_free_gpu_and_waits_where_none_is(two_gpus: None) -> None:
+def test_a_job_takes_the_first_free_gpu_and_waits_where_none_is(two_gpus: list[str]) -> None:
     taken: list[str] = []
 
     def third() -> None:
@@ -134,14 +143,23 @@ def test_a_job_takes_the_first_free_gpu_and_waits_where_none_is(two_gpus: None) 
             assert waiting.is_alive()
             assert not taken
         waiting.join(10)
-    assert [str(first), str(second), *taken] == ["cuda:0", "cuda:1", "cuda:1"]
+    assert [str(first), str(second), *taken] == two_gpus == ["cuda:0", "cuda:1", "cuda:1"]
     with claimed("cuda:1") as named, (devices.LOCKS / "bnblind-GPU-b.lock").open() as other:
         assert str(named) == "cuda:1"
         with pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_a_gpu_that_is_not_there_is_refused(two_gpus: None) -> None:
+def test_another_user_can_open_the_lock_of_a_gpu(two_gpus: list[str]) -> None:
+    before = os.umask(0o077)
+    try:
+        with claimed("cuda:0"):
+            assert (devices.LOCKS / "bnblind-GPU-a.lock").stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+
+
+def test_a_gpu_that_is_not_there_is_refused(two_gpus: list[str]) -> None:
     allowed = "cpu, cuda:0, cuda:1"
     with pytest.raises(BadInput, match=f"found cuda:2; allowed on this machine: {allowed}$"):
         claimed("cuda:2").__enter__()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -292,6 +293,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory, few: Dataset, trained: list
             ]
         )
     return folder
+
+
+def test_no_more_images_than_a_chunk_go_through_a_network_at_once(few: Dataset) -> None:
+    model, cell, seen = network("head", "ln", few), replace(CELL, chunk=50), list[int]()
+    model.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    step.plane_rows(model, few.test, cell, 0)
+    assert max(seen) == 50
+    step.measure_rows(model, few, cell, 0)
+    assert max(seen) == 50
 
 
 def test_two_runs_write_the_same_bytes(folder) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnblind import blocked, split_head, standardize
+from bnblind import BadInput, blocked, split_head, standardize
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.splitting import (
@@ -275,7 +275,7 @@ def test_an_interrupted_step_splits_no_network_twice(
     trained = [(settings, finished(NetworkTrainer(settings, seed, digits))) for seed in (3, 4)]
     (tmp_path / "prepared").write_bytes(dataset_bytes(digits, {}))
     (tmp_path / "weights").write_bytes(weights_bytes(trained))
-    split_rows, split = step.split_rows, list[int]()
+    split_rows, split, spent = step.split_rows, list[int](), list[float]()
 
     def run(batches: int, stop: int = 0) -> bytes:
         def counted(*args: Any) -> Any:
@@ -288,7 +288,7 @@ def test_an_interrupted_step_splits_no_network_twice(
         split.clear()
         probing = {"batchings": ["label"], "batch_size": 32, "batches": batches}
         words = [word for name in NAMES for word in (f"--{name}", str(tmp_path / name))]
-        step.main(["--settings", json.dumps(probing), *words])
+        spent.append(step.main(["--settings", json.dumps(probing), *words]))
         return (tmp_path / "terms").read_bytes() + (tmp_path / "blocked").read_bytes()
 
     whole = run(1)
@@ -298,10 +298,18 @@ def test_an_interrupted_step_splits_no_network_twice(
         run(1, stop=3)
     assert run(1) == whole
     assert split == [4]
+    assert spent[0] == 0 < spent[1]
     with pytest.raises(KeyboardInterrupt):
         run(2, stop=3)
     assert run(1) == whole
     assert len(split) == 4, "what another job has kept was taken"
+
+
+def test_batches_that_no_class_fills_are_refused(digits: Dataset) -> None:
+    with pytest.raises(
+        BadInput, match=r"batch_size: found 1000, at batching label; allowed: at most"
+    ):
+        next(Probing(("label",), 1000, 1).draw(digits.train, 0))
 
 
 def test_places_run_evenly_from_the_first_norm_to_the_last() -> None:

@@ -19,7 +19,9 @@ from bnblind import numerics
 assert not {"torch", "numpy"} & set(sys.modules)
 numerics.pin(MODE, 1)
 import numpy, torch
+torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
 numerics.check(MODE, 1)
+print(torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
 print(torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(),
       torch.are_deterministic_algorithms_enabled(), *sys.argv[1:])
 torch.set_num_threads(2)
@@ -50,6 +52,7 @@ def test_all_modes_set_threads_and_surroundings(mode):
     assert found["LC_ALL"] == "C.UTF-8"
     assert found["SOURCE_DATE_EPOCH"] == "0"
     assert found["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert found["TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"] == "0"
 
 
 def test_unknown_mode_is_refused():
@@ -85,6 +88,7 @@ def test_pin_restarts_the_interpreter_under_the_mode(level, run_python, tmp_path
     run = run_python(str(script), "--flag", "two words", OMP_NUM_THREADS="2", MKL_CBWR="AVX2")
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == [
+        "False False",
         f"{numerics.LEVELS[level].capability} 1 True --flag two words",
         "torch runs 2 threads; expected 1",
     ]

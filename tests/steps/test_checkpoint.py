@@ -59,8 +59,11 @@ def results(trained: list[tuple[Cell, Run]]) -> list[object]:
 
 STEPS = 20
 """Label-pure batches of 64 in an epoch."""
-SAVES = STEPS + 1
-"""One after each step, one after the epoch."""
+MEASURED = 6
+"""Two parts in three modes, measured at the start and after each epoch."""
+SAVES = STEPS + MEASURED + 1
+"""One after each step, one after each of what is measured, one after the epoch."""
+RUN = MEASURED + 2 * SAVES
 
 
 def interrupt_after(saves: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -77,13 +80,22 @@ def interrupt_after(saves: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return saved
 
 
-@pytest.mark.parametrize("saves", [1, STEPS, SAVES, SAVES + 7, 2 * SAVES, 3 * SAVES - 1, 3 * SAVES])
+@pytest.mark.parametrize(
+    "saves",
+    [
+        *range(1, MEASURED + 2),
+        *range(MEASURED + STEPS, MEASURED + SAVES + 2),
+        *range(RUN - MEASURED, RUN + 2),
+        RUN + MEASURED + STEPS,
+    ],
+)
 @pytest.mark.parametrize("augment", ["none", "crop_flip"])
 def test_an_interrupted_job_ends_with_the_same_bits(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int, augment: str
 ) -> None:
-    """Interrupted within an epoch, after its last step, between epochs, between the seeds and in
-    the second; with a network that draws random numbers in every step.
+    """Interrupted while the start is measured, within an epoch, after its last step, after each of
+    what is measured then, between epochs, between the seeds and in the second; with a network that
+    draws random numbers in every step.
     """
     monkeypatch.setattr(
         training, "build_model", lambda *args, **options: with_dropout(*args, **options)
@@ -94,11 +106,23 @@ def test_an_interrupted_job_ends_with_the_same_bits(
     with pytest.raises(Interrupted):
         train_cells([cell], digits, checkpoint)
     resumed = train_cells([cell], digits, checkpoint)
-    assert len(saved) == SAVES * cell.epochs * len(cell.seeds), "a step was trained twice"
+    assert len(saved) == RUN * len(cell.seeds), "a step was trained or a part measured twice"
 
     uninterrupted = [(cell, finished(NetworkTrainer(cell, seed, digits))) for seed in cell.seeds]
     assert results(resumed) == results(uninterrupted)
     assert weights_bytes(resumed) == weights_bytes(uninterrupted)
+
+
+def test_the_seconds_of_interrupted_processes_add_up(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_module.time, "process_time", lambda: 3.0)
+    trainer, path = NetworkTrainer(CELL, 0, digits), tmp_path / "c"
+    for spent in (0.0, 3.0, 6.0):
+        checkpoint = Checkpoint(path, "job")
+        checkpoint.load()
+        assert checkpoint.spent == spent
+        checkpoint.save([], trainer)
 
 
 def with_dropout(*args: Any, **options: Any) -> nn.Module:
@@ -120,7 +144,7 @@ def test_a_finished_run_is_written_once(
     cell = dataclasses.replace(CELL, seeds=(0, 1, 2))
     train_cells([cell], digits, Checkpoint(tmp_path / "c", "job", interval=0))
     assert [name for name in written if name != "c"] == ["c.0", "c.1"]
-    assert written.count("c") == SAVES * cell.epochs * 3
+    assert written.count("c") == RUN * 3
     checkpoint = Checkpoint(tmp_path / "c", "job")
     assert checkpoint.load() is not None
     checkpoint.remove()
@@ -250,7 +274,13 @@ def test_the_identity_holds_numerics_code_settings_and_data(
         more = identity_of("settings", data)
         (tmp_path / "more.py").write_text("x = 2")
         assert len({before, more, identity_of("settings", data)}) == 3
-    assert identity_of("settings", data) == before
+    assert identity_of("settings", data) == identity_of("settings", data, device="cpu") == before
+    found = {before}
+    for name, cuda in (("A100", "12"), ("H100", "12"), ("H100", "13")):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda place, name=name: name)
+        monkeypatch.setattr(torch.version, "cuda", cuda)
+        found.add(identity_of("settings", data, device="cuda:1"))
+    assert len(found) == 4
     data.write_bytes(b"2")
     assert identity_of("settings", data) != before
 

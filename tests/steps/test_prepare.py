@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bnblind import BadInput
+from bnblind.experiments import preparation
 from bnblind.experiments.datasets import SPLITS, Dataset
 from bnblind.pipeline.formats.prepared import read_dataset
 from bnblind.pipeline.steps import export_data, prepare_data
@@ -99,6 +100,8 @@ def test_images_can_be_averaged_over_squares(folder: Path, registered: dict[str,
     few.mkdir()
     paths = {"prepared": few / "prepared", "manifest": few / "manifest"}
     prepare(folder, registered, split=SPLIT | {"pool": 2}, **paths)
+    pixels = torch.zeros(1, 1, 3, 5, dtype=torch.uint8)
+    assert preparation.pooled(pixels, 1) is pixels, "a copy four times as large"
     whole, pooled = (read_dataset(at / "prepared") for at in (folder, few))
     assert pooled.input_shape == (1, 4, 4)
     assert torch.equal(pooled.test.labels, whole.test.labels)

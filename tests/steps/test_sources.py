@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from bnblind import BadInput
-from bnblind.pipeline.sources import FOLDER, fetch, obtain
+from bnblind.pipeline.sources import FOLDER, TRIES, fetch, obtain, set_own_folder
 
 CONTENT = bytes(range(256)) * 40
 PAGE = b"<!DOCTYPE html><html>Please log in</html>"
@@ -97,6 +98,17 @@ def test_a_folder_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
         get(entry("file:/x"))
 
 
+def test_a_data_dir_that_is_no_folder_is_refused_by_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, "")
+    set_own_folder(str(tmp_path))
+    assert os.environ[FOLDER] == str(tmp_path)
+    for found in (2024, "/nowhere"):
+        with pytest.raises(BadInput, match=f"data_dir: found {found!r}; allowed: the path of a"):
+            set_own_folder(found)
+
+
 def test_sources_are_tried_in_their_order(tmp_path: Path, address: str) -> None:
     folder = tmp_path / "node_modules/cats/data"
     folder.mkdir(parents=True)
@@ -126,6 +138,7 @@ def test_without_a_source_the_message_says_what_to_put_where(tmp_path: Path, add
     sources = ["package:nowhere/x", f"file:{tmp_path}/none", f"file:{tmp_path}/cut.gz", *pages]
     with pytest.raises(BadInput) as caught:
         get(entry(*sources))
+    assert Answers.broken == TRIES
     lines = str(caught.value).split("\n  ")
     assert lines[0] == "cats: images could not be had:"
     reasons = {line.split(": ")[0]: line for line in lines[1:-1]}

@@ -173,7 +173,7 @@ def test_the_norms_code_is_loaded_before_the_checkpoint_is_looked_for(
     norms = ["gn", "bn_center"]
     loaded: list[str] = []
 
-    def looked_for(settings: str, data: Path) -> str:
+    def looked_for(settings: str, data: Path, device: str) -> str:
         assert loaded == norms
         raise InterruptedError
 

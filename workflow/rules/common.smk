@@ -14,11 +14,10 @@ if "--quiet" in sys.argv:
 
 PROOFS_RECORD = Paths(".").metrics("proofs")
 
-# Where raw files lie changes no result, so no rule has it as a parameter.
-if "data_dir" in config:
-    os.environ[FOLDER] = config.pop("data_dir")
-
 try:
+    # Where raw files lie changes no result, so no rule has it as a parameter.
+    if "data_dir" in config:
+        set_own_folder(config.pop("data_dir"))
     DECLARED = experiments()
     check_config(config, DECLARED.values())
     read_claims(judged_tables(DECLARED.values()))
@@ -27,7 +26,7 @@ try:
     EXPERIMENTS = {name: e for name, e in DECLARED.items() if e.runs_in(WHOLE.config)}
     DATASETS = schema.datasets()
     ARTIFACTS = artifacts(config, DECLARED.values(), DATASETS)
-    USAGE = usage_for(config["profile"])
+    USAGE = usage_for(config)
     TARGETS = {
         name for artifact in ARTIFACTS for name in (artifact.path, artifact.rule)
     }

@@ -4,7 +4,7 @@ import fcntl
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -40,7 +40,9 @@ def claimed(word: str) -> Iterator[torch.device]:
         )
     files = {name: _opened(LOCKS / f"bnblind-{known[name]}.lock") for name in wanted}
     try:
-        yield torch.device(_first_free(files))
+        place = torch.device(_first_free(files))
+        torch.cuda.set_device(place)  # whose random numbers are saved and restored
+        yield place
     finally:
         for file in files.values():
             file.close()
@@ -49,7 +51,9 @@ def claimed(word: str) -> Iterator[torch.device]:
 def _opened(path: Path) -> TextIO:
     """To be locked; another user's file can be read only, which is enough."""
     if not path.exists():
-        path.touch()
+        with suppress(PermissionError):  # another user was faster
+            path.touch()
+            path.chmod(0o644)  # despite the umask
     return path.open()
 
 

@@ -89,6 +89,8 @@ def pooled(pixels: Tensor, side: int) -> Tensor:
     """Means over squares of ``side`` x ``side`` pixels, rounded half up; (N, C, H, W) uint8. Raises
     BadInput if the squares do not fill the image.
     """
+    if side == 1:
+        return pixels
     count, channels, height, width = pixels.shape
     if height % side or width % side:
         raise BadInput(

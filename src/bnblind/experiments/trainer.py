@@ -34,7 +34,9 @@ class Trainer(ABC):
     Nothing carries over from epoch to epoch but the weights, the optimizer's state and the
     results: each epoch's batches come from a stream of their own. Within an epoch, what its steps
     have recorded carries over, and the global generator. So a trainer that is given another's
-    :meth:`state`, which may be taken in ``after_step``, goes on to the same bits.
+    :meth:`state`, which may be taken in ``after_step``, goes on to the same bits. The start is
+    measured by the first :meth:`advance`, not by the constructor, so a resumed run does not pay
+    for it again.
 
     Args:
         labels: (N,) of the training samples, which the batching sorts into batches.
@@ -52,7 +54,7 @@ class Trainer(ABC):
         self.after_step: Callable[[], object] = lambda: None
         self.steps: list[Step] = []  # of an epoch under way
         self.random: Weights = {}  # the global generators' states where it is taken up
-        self.measure()
+        self.unmeasured = True  # the present epoch, in whole or in part
 
     def new_optimizers(self) -> dict[str, Optimizer]:
         settings = {"lr": self.planned.lr, **self.planned.optimizer_settings}
@@ -81,7 +83,9 @@ class Trainer(ABC):
 
     @abstractmethod
     def measure(self) -> None:
-        """Measure the epoch just ended, and keep its weights if they are asked for."""
+        """Measure the epoch just ended, and keep its weights if they are asked for. May call
+        ``after_step`` on the way, and then passes over what the run has recorded already.
+        """
 
     @abstractmethod
     def report(self) -> str:
@@ -89,19 +93,31 @@ class Trainer(ABC):
 
     @property
     def finished(self) -> bool:
-        return self.epoch >= self.planned.epochs and not self.steps
+        return self.epoch >= self.planned.epochs and not self.steps and not self.unmeasured
 
     def advance(self) -> None:
-        """Train and measure one more epoch; raises Diverged if a batch's loss, or what is measured,
-        is not finite.
+        """Train and measure one more epoch, or measure what an interrupted one has left; raises
+        Diverged if a batch's loss, or what is measured, is not finite.
         """
+        if self.unmeasured:
+            self._measure()
+            if self.epoch or self.finished:
+                return
+        self.train_epoch()
+        self._measure()
+
+    def _measure(self) -> None:
+        self.unmeasured = True
+        self.measure()
+        self.unmeasured = False
+
+    def train_epoch(self) -> None:
         self.epoch += not self.steps
         batches = self.epoch_batches()
         if not self.steps:
             self.run.batch_order = order_hash(self.run.batch_order, batches)
         self.model.train()
         self.record_steps(self.train_on(batches))
-        self.measure()
 
     def epoch_batches(self) -> Batches:
         """Of a pass over the training part, or of as many as the cell's number takes."""
@@ -172,6 +188,8 @@ class Trainer(ABC):
                 for place, name in enumerate(recorded[0])
             }
             parts["random"] = random_state()
+        if self.unmeasured:
+            parts["unmeasured"] = {"": torch.ones(())}
         return {f"{part}/{n}": t.cpu() for part, own in parts.items() for n, t in own.items()}
 
     def resume(self, state: Weights, run: Run, epoch: int) -> None:
@@ -180,15 +198,16 @@ class Trainer(ABC):
         self.model.load_state_dict(parts["model"])
         for part, optimizer in self.optimizers.items():
             optimizer.load(parts.get(f"optimizer of {part}", {}))
-        self.run, self.epoch = run, epoch
+        self.run, self.epoch, self.unmeasured = run, epoch, "unmeasured" in parts
         if "losses" in parts:
+            place = self.labels.device  # that of the steps to come
             recorded = {
-                name.split("/", 1)[1]: own
+                name.split("/", 1)[1]: own.to(place)
                 for name, own in sorted(parts.get("recorded", {}).items())
             }
             self.steps = [
-                (loss, {name: own[place] for name, own in recorded.items()})
-                for place, loss in enumerate(parts["losses"][""])
+                (loss, {name: own[step] for name, own in recorded.items()})
+                for step, loss in enumerate(parts["losses"][""].to(place))
             ]
             self.random = parts["random"]
 

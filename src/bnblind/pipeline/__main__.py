@@ -65,9 +65,9 @@ def main(argv: list[str]) -> None:
             gc.enable()
             numerics.check(mode, int(threads))
             startup, _ = _usage()
-            step.main(rest)
+            earlier = step.main(rest) or 0.0  # seconds of interrupted processes, where it knows
             seconds, peak = _usage()
-            used = {"cpu_seconds": seconds, "startup_seconds": startup, "peak_mb": peak}
+            used = {"cpu_seconds": earlier + seconds, "startup_seconds": startup, "peak_mb": peak}
             rounded = {name: round(value, 2) for name, value in used.items()}
             print(f"usage: {json.dumps({'numerics': mode, **rounded})}")
             gc.freeze()  # or the interpreter, ending, looks through all that torch made

@@ -27,14 +27,16 @@ from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.tensors import read_tensors, tensors_bytes
 
 
-def identity_of(settings: str, *files: Path) -> str:
+def identity_of(settings: str, *files: Path, device: str = "cpu") -> str:
     """A hash of all that a job's bits depend on: settings, the files that it reads, code that is
-    loaded, libraries, numerics.
+    loaded, libraries, numerics, and the kind of a GPU.
     """
     modules = {n: m for n, m in sys.modules.items() if n.split(".")[0] == "bnblind"}
     code = {str(m.__file__) for m in modules.values() if m.__file__}
     numerics = {name: os.environ.get(name) for name in environment(DEFAULT, 1)}
     told = [settings.encode(), repr(numerics).encode(), torch.__version__.encode()]
+    if device != "cpu":
+        told.append(f"{torch.cuda.get_device_name(device)}, {torch.version.cuda}".encode())
     digests = [hashlib.sha256(content).digest() for content in told]
     for file in (*files, *map(Path, sorted(code))):
         digests.append(hashlib.sha256(file.read_bytes()).digest())
@@ -57,11 +59,12 @@ def exclusive_lock(path: Path) -> Iterator[None]:
 class Pieces:
     """What a job of the given ``identity`` computes piece by piece, rows of numbers and texts; each
     piece is kept in a file beside ``path``, so that an interrupted job computes none twice. Code
-    that a piece depends on is loaded before it is asked for.
+    that a piece depends on is loaded before it is asked for. ``spent``: the CPU seconds of the
+    pieces that an earlier process computed.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
-        self.path, self.identity, self.number = path, identity, 0
+        self.path, self.identity, self.number, self.spent = path, identity, 0, 0.0
 
     def next(self, compute: Callable[[], Any]) -> Any:
         """The next piece: as it was kept, or else what ``compute`` returns, which is then kept."""
@@ -69,12 +72,14 @@ class Pieces:
         identity = identity_of(self.identity)
         self.number += 1
         try:
-            kept, rows = json.loads(path.read_bytes())
+            kept, rows, seconds = json.loads(path.read_bytes())
             if kept == identity:
+                self.spent += seconds
                 return rows
         except (OSError, ValueError, TypeError):
             pass
-        content = json.dumps([identity, compute()])
+        started = time.process_time()
+        content = json.dumps([identity, compute(), time.process_time() - started])
         publish({path: content.encode()})
         return json.loads(content)[1]
 
@@ -89,12 +94,13 @@ def _remove_numbered(path: Path) -> None:
 
 class Checkpoint:
     """For a job of the given ``identity``, saved every ``interval`` seconds: the file ``path`` with
-    the run under way, and beside it one for each finished run, which is written once.
+    the run under way, and beside it one for each finished run, which is written once. ``spent``:
+    the CPU seconds of the processes before this one, until each last saved.
     """
 
     def __init__(self, path: Path, identity: str, interval: float = 30.0) -> None:
         self.path, self.identity, self.interval = path, identity, interval
-        self.last, self.written = time.monotonic(), 0
+        self.last, self.written, self.spent = time.monotonic(), 0, 0.0
 
     def save_if_due(self, finished: list[Run], trainer: Trainer) -> None:
         """Save, unless the last save (or the start) is less than ``interval`` seconds ago."""
@@ -108,13 +114,14 @@ class Checkpoint:
             publish({self.of_run(number): self._bytes(finished[number], number, {})})
         self.written = len(finished)
         state = {f"state/{name}": tensor for name, tensor in trainer.state().items()}
-        content = self._bytes(trainer.run, len(finished), state, epoch=trainer.epoch)
+        told = {"epoch": trainer.epoch, "spent": self.spent + time.process_time()}
+        content = self._bytes(trainer.run, len(finished), state, **told)
         publish({self.path: content})
 
     def of_run(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}")
 
-    def _bytes(self, run: Run, number: int, state: Weights, **more: int) -> bytes:
+    def _bytes(self, run: Run, number: int, state: Weights, **more: float) -> bytes:
         weights = {
             f"weights/{epoch}/{name}": tensor
             for epoch, kept in run.weights.items()
@@ -151,7 +158,7 @@ class Checkpoint:
             finished = [self._read(self.of_run(number), number)[0] for number in numbers]
         except (BadInput, OSError):
             return None
-        self.written = len(finished)
+        self.written, self.spent = len(finished), description["spent"]
         return [*finished, run], description["epoch"], state
 
     def remove(self) -> None:

@@ -88,7 +88,7 @@ def _of_address(address: str) -> bytes:
             base_url="",
             registry={"raw": None},
             urls={"raw": address},
-            retry_if_failed=TRIES,
+            retry_if_failed=TRIES - 1,
         )
         loader = pooch.HTTPDownloader(timeout=30)
         try:
@@ -114,6 +114,13 @@ def fetch(source: str) -> bytes:
     if kind not in KINDS:
         raise BadInput(f"unknown source {source!r}; allowed: {', '.join(KINDS)}, each with a colon")
     return KINDS[kind](place)
+
+
+def set_own_folder(found: Any) -> None:
+    """Look into the folder that the configuration names as ``data_dir``; BadInput if it is none."""
+    if not (isinstance(found, str) and Path(found).is_dir()):
+        raise BadInput(f"data_dir: found {found!r}; allowed: the path of a folder")
+    os.environ[FOLDER] = found
 
 
 def _own_folder(dataset: str, file: str) -> Iterator[tuple[str, Callable[[], bytes]]]:

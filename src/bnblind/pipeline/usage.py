@@ -1,8 +1,8 @@
 """What the jobs of each rule used in the runs that are published."""
 
 import json
-from collections.abc import Mapping
-from os.path import normpath
+from collections.abc import Iterable, Mapping
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,39 @@ def usage_of(*profiles: str) -> Usage:
     }
 
 
-def usage_for(profile: str) -> Usage:
-    """What the jobs of a profile can be expected to use: as in its published run, or else as the
-    largest of any profile.
+def runs_for(config: Mapping[str, Any]) -> list[str]:
+    """The published runs that tell best what a profile will use: its own; or else those with one of
+    its data sets; or else all.
     """
-    return usage_of(profile) or usage_of(*(folder.name for folder in PUBLISHED.glob("*/")))
+    known = sorted(folder.name for folder in PUBLISHED.glob("*/"))
+    if config["profile"] in known:
+        return [config["profile"]]
+    data = {f"prepare_data/{name}" for name in config["data"]}
+    return [run for run in known if data & {*_published(PUBLISHED / run / "jobs.json")}] or known
 
 
-def published_sizes(config: Mapping[str, Any]) -> dict[str, int]:
-    """Bytes of each file that the profile's published run made; none if there is no such run."""
-    record = _published(PUBLISHED / f"{config['profile']}.json")
-    return {normpath(f"{config['root']}/{name}"): of["bytes"] for name, of in record.items()}
+def usage_for(config: Mapping[str, Any]) -> Usage:
+    """What the jobs of a profile can be expected to use, as in the runs that tell it best."""
+    return usage_of(*runs_for(config))
+
+
+def sizes_for(config: Mapping[str, Any], paths: Iterable[str]) -> dict[str, int]:
+    """Bytes that each of a profile's files can be expected to have: as in its own published run, or
+    else as the largest file of its place in the runs that tell it best; 0 if there is none.
+    """
+
+    def place(name: str) -> tuple[str, ...]:
+        *folders, file = name.split("/")
+        return *folders[:3], Path(file).suffix
+
+    records = {run: _published(PUBLISHED / f"{run}.json") for run in runs_for(config)}
+    largest: dict[tuple[str, ...], int] = {}
+    for record in records.values():
+        for name, of in record.items():
+            largest[place(name)] = max(of["bytes"], largest.get(place(name), 0))
+    own = records.get(config["profile"], {})
+    names = {path: relpath(path, config["root"]) for path in paths}
+    return {
+        path: own[name]["bytes"] if name in own else largest.get(place(name), 0)
+        for path, name in names.items()
+    }

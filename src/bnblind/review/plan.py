@@ -1,7 +1,7 @@
 """Say what would run and why, with the seconds, memory and disk that it may take.
 
-Estimates come from the mean and the largest job of each rule, of the published run of the profile
-or else of the default one, and from the sizes of that run's files (published/PROFILE.json).
+Estimates come from the mean and the largest job of each rule, and from the sizes of the files, in
+the published run of the profile or else in those with one of its data sets.
 """
 
 import argparse
@@ -9,9 +9,8 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from bnblind.pipeline.usage import Usage, usage_of
+from bnblind.pipeline.usage import Usage, runs_for, sizes_for, usage_for
 from bnblind.review import add_profile
 from bnblind.review.terminal import within
 
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_profile(parser)
 
 
-def jobs_in(printed: str) -> Iterator[Job]:
+def planned(printed: str) -> Iterator[Job]:
     """The jobs that a dry run lists; not those that only name files to make."""
     for block in re.split(r"^rule ", printed, flags=re.MULTILINE)[1:]:
         told = dict(re.findall(r"^    (output|reason): (.*)$", block, re.MULTILINE))
@@ -74,23 +73,14 @@ def table(jobs: Iterable[Job], usage: Usage, sizes: Mapping[str, int]) -> str:
 
 def run(args: argparse.Namespace) -> None:
     """Print the plan; nothing runs."""
-    from bnblind.review.runs import read_record, record_of
     from bnblind.review.workflow import read_profile, snakemake
 
     config, _, known = read_profile(args.configfile)
-    jobs = [*jobs_in(snakemake(args.configfile, "--dry-run"))]
-    own = usage_of(config["profile"])
-    record = read_record(record_of(config["profile"] if own else "quick"))
-    here = {artifact.path: Path(artifact.path).relative_to(config["root"]) for artifact in known}
-    published = {path: record.get(name.as_posix(), {"bytes": 0}) for path, name in here.items()}
-    largest: dict[str, int] = {}
-    for artifact in known:
-        size = published[artifact.path]["bytes"]
-        largest[artifact.kind] = max(size, largest.get(artifact.kind, 0))
-    sizes = {a.path: published[a.path]["bytes"] or largest[a.kind] for a in known}
-    print(table(jobs, {**usage_of("quick"), **own}, sizes))
-    if jobs and not own:
+    jobs = [*planned(snakemake(args.configfile, "--dry-run"))]
+    sizes = sizes_for(config, [artifact.path for artifact in known])
+    print(table(jobs, usage_for(config), sizes))
+    if jobs and config["profile"] not in (runs := runs_for(config)):
         print(
             f"no run of the profile {config['profile']} is published: seconds, memory and disk are "
-            "those of the default profile's jobs, whose networks may be far smaller"
+            f"those of {', '.join(runs)}, whose networks may be far smaller"
         )

@@ -80,7 +80,7 @@ class FederatedTrainer(Trainer):
         loss = cross_entropy(self.model(inputs[batch]), self.labels[batch], "mean")
         return loss, {"loss": loss.detach()}
 
-    def advance(self) -> None:
+    def train_epoch(self) -> None:
         cell, common = self.cell, copy.deepcopy(self.model.state_dict())
         self.epoch += 1
         total, found = 0.0, list[Weights]()
@@ -97,7 +97,6 @@ class FederatedTrainer(Trainer):
         sizes = [len(rows) for rows in self.clients]
         self.model.load_state_dict(averaged(found, [n / sum(sizes) for n in sizes]))
         self.record_steps({"loss": total / sum(sizes)})
-        self.measure()
 
     def measure(self) -> None:
         for name, model in (("eval", self.model), ("recalibrated", self.recalibrated())):

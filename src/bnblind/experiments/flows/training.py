@@ -96,7 +96,7 @@ class FlowTrainer(Trainer):
 
     @property
     def finished(self) -> bool:
-        (best,) = self.run.weights
+        best = max(self.run.weights, default=self.epoch)
         patience = self.cell.patience or math.inf
         return super().finished or self.epoch - best >= patience
 

@@ -123,7 +123,8 @@ class GanTrainer(Trainer):
         self.run.record(self.epoch, "steps", **means)
 
     def measure(self) -> None:
-        if self.epoch % self.cell.interval and not self.finished:
+        last = self.epoch == self.cell.epochs
+        if self.epoch % self.cell.interval and not last:
             return
         self.model.eval()
         with torch.no_grad():
@@ -136,7 +137,7 @@ class GanTrainer(Trainer):
         if self.epoch == 0:
             floor = frechet_distance(features(self.classifier, self.data.train.images), self.real)
             self.run.record(0, "real", frechet=floor)
-        if self.finished:
+        if last:
             self.run.weights[self.epoch] = self.copied_weights()
 
     def blocked(self) -> float | None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bnblind.errors import BadInput
 from bnblind.experiments.datasets import Dataset, Part
+from bnblind.experiments.networks.cell import CHUNK
 from bnblind.experiments.networks.evaluation import batches_of, measured_in_training
 from bnblind.experiments.randomness import stream_seed
 from bnblind.norms import BatchStatistics, RunningAverages
@@ -45,12 +46,14 @@ def modes_of(model: nn.Module) -> tuple[str, ...]:
     return ("eval", "random") if by_batch else ("eval",)
 
 
-def penultimate(model: nn.Module, part: Part, mode: str, batch_size: int, seed: int) -> Tensor:
+def penultimate(
+    model: nn.Module, part: Part, mode: str, batch_size: int, seed: int, chunk: int = CHUNK
+) -> Tensor:
     """Penultimate features (n, D) of ``part``, samples in its order, taken on the batches of
     :func:`bnblind.experiments.networks.evaluation.evaluate`; the model is left as found.
     """
     seen: list[Tensor] = []
-    batches = batches_of(part, mode, batch_size, seed)
+    batches = batches_of(part, mode, batch_size, seed, chunk)
     model = copy.deepcopy(model)
     model.eval() if mode == "eval" else measured_in_training(model)
     classifier_of(model).register_forward_pre_hook(lambda _, args: seen.append(args[0]))
@@ -97,13 +100,13 @@ def linear_probe(
 
 
 def measures(
-    model: nn.Module, data: Dataset, mode: str, batch_size: int, seed: int
+    model: nn.Module, data: Dataset, mode: str, batch_size: int, seed: int, chunk: int = CHUNK
 ) -> dict[str, float]:
     """The three measures of test features; class means and probe come from training features:
     ``silhouette``; ``ncm`` and ``probe``, accuracies as shares; ``probe.converged``, 0 or 1.
     """
     train, test = (
-        penultimate(model, part, mode, batch_size, seed).double().numpy()
+        penultimate(model, part, mode, batch_size, seed, chunk).double().numpy()
         for part in (data.train, data.test)
     )
     train_labels, test_labels = data.train.labels.numpy(), data.test.labels.numpy()

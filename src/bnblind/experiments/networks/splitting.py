@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from bnblind.errors import BadInput
 from bnblind.experiments.batching import make_batches
 from bnblind.experiments.datasets import Dataset, Part
 from bnblind.experiments.networks.cell import NetworkCell
@@ -40,6 +41,11 @@ class Probing:
             order = stream(seed, "derivatives", batching)
             drawn = make_batches(batching, part.labels, self.batch_size, order)
             whole = [batch for batch in drawn if len(batch) == self.batch_size]
+            if not whole:
+                raise BadInput(
+                    f"batch_size: found {self.batch_size}, at batching {batching}; allowed: at "
+                    f"most that of the longest batch, {max(map(len, drawn))}"
+                )
             for number, batch in enumerate(whole[: self.batches]):
                 yield batching, number, part[batch], part.labels[batch]
 

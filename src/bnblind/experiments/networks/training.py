@@ -81,16 +81,20 @@ class NetworkTrainer(Trainer):
 
     def measure(self) -> None:
         run, cell = self.run, self.cell
+        measured = {row["metric"] for row in run.metrics if row["epoch"] == self.epoch}
         for part in ("validation", "test"):
             for mode in cell.modes(self.epoch):
+                if f"{part}.{mode}.loss" in measured:
+                    continue
                 samples: Part = getattr(self.data, part)
-                if cell.evaluated and not self.finished:
+                if cell.evaluated and self.epoch < cell.epochs:
                     samples = samples.first(cell.evaluated)
                 loss, accuracy = evaluate(
                     self.model, samples, mode, cell.batch_size, run.seed, cell.loss, cell.chunk
                 )
                 self._check_finite(loss, f"after its last step: the {part} loss in mode {mode}")
                 run.record(self.epoch, f"{part}.{mode}", loss=loss, accuracy=accuracy)
+                self.after_step()
         if self.epoch in cell.kept_epochs([]):
             run.weights[self.epoch] = self.copied_weights()
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from bnblind.experiments.datasets import Dataset, Part
+from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.models import kept_model
 from bnblind.experiments.networks.separability import embed, measures, modes_of, penultimate
 from bnblind.pipeline.checkpoint import Pieces, identity_of
@@ -26,24 +27,26 @@ def measured_part(data: Dataset, count: int | None) -> Dataset:
     return replace(data, train=data.train.first(few), test=data.test.first(few))
 
 
-def measure_rows(model: nn.Module, data: Dataset, batch_size: int, seed: int) -> list[Row]:
+def measure_rows(model: nn.Module, data: Dataset, cell: NetworkCell, seed: int) -> list[Row]:
     return [
         {"mode": mode, "metric": metric, "value": value}
         for mode in modes_of(model)
-        for metric, value in measures(model, data, mode, batch_size, seed).items()
+        for metric, value in measures(model, data, mode, cell.batch_size, seed, cell.chunk).items()
     ]
 
 
-def plane_rows(model: nn.Module, part: Part, seed: int) -> list[Row]:
+def plane_rows(model: nn.Module, part: Part, cell: NetworkCell, seed: int) -> list[Row]:
     """t-SNE of a part's features in evaluation mode, one row per sample."""
-    features = penultimate(model, part, "eval", len(part.labels), seed).double().numpy()
+    x = penultimate(model, part, "eval", cell.batch_size, seed, cell.chunk)
+    features = x.double().numpy()
     return [
         {"sample": sample, "label": part.labels[sample].item(), "x": x, "y": y}
         for sample, (x, y) in enumerate(embed(features, seed).tolist())
     ]
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> float:
+    """Returns the CPU seconds that interrupted processes of this job spent on what it took up."""
     args = parse(
         __name__,
         argv,
@@ -63,11 +66,12 @@ def main(argv: list[str]) -> None:
             if row["epoch"] not in (0, cell.epochs):
                 continue
             model = kept_model(cell, data, weights)
-            found = partial(measure_rows, model, few, cell.batch_size, row["seed"])
+            found = partial(measure_rows, model, few, cell, row["seed"])
             measured += [row | values for values in pieces.next(found)]
             if row["epoch"] and row["norm"] in tsne["norms"] and row["seed"] == tsne["seed"]:
-                placed = partial(plane_rows, model, shown, row["seed"])
+                placed = partial(plane_rows, model, shown, cell, row["seed"])
                 plane += [row | values for values in pieces.next(placed)]
         print(f"{path}: {len(measured)} measures so far", flush=True)
     publish({args.measures: table_bytes(measured), args.plane: table_bytes(plane)})
     pieces.remove()
+    return pieces.spent

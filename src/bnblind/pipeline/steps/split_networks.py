@@ -53,7 +53,8 @@ def split_rows(
     return {"terms": terms, "blocked": blocked}
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> float:
+    """Returns the CPU seconds that interrupted processes of this job spent on what it took up."""
     args = parse(
         __name__,
         argv,
@@ -79,3 +80,4 @@ def main(argv: list[str]) -> None:
         print(f"{path}: {len(terms)} splits so far", flush=True)
     publish({args.terms: table_bytes(terms), args.blocked: table_bytes(blocked)})
     pieces.remove()
+    return pieces.spent

@@ -70,7 +70,8 @@ def note(trainer: Trainer) -> None:
     )
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> float:
+    """Returns the CPU seconds that interrupted processes of this job spent on what it took up."""
     args = parse(
         __name__,
         argv,
@@ -84,12 +85,14 @@ def main(argv: list[str]) -> None:
     for cell in cells:
         norm_class(cell.norm)  # loads its code now: the checkpoint's identity holds what is loaded
     data = read_dataset(args.prepared)
-    identity = identity_of(json.dumps(args.cells, sort_keys=True), args.prepared)
-    checkpoint = Checkpoint(args.checkpoint, identity)
     rows: list[dict[str, Any]] = []
     samples: dict[str, Tensor] = {}
     (device,) = {cell.device for cell in cells}
     with exclusive_lock(args.checkpoint), claimed(device) as place:
+        settings = json.dumps(args.cells, sort_keys=True)
+        checkpoint = Checkpoint(
+            args.checkpoint, identity_of(settings, args.prepared, device=str(place))
+        )
         trained = train_all(cells, partial(kind.start, data=data.to(place)), checkpoint, note)
         for cell, run in trained:
             judged, drawn = kind.judge(cell, run, data)
@@ -108,3 +111,4 @@ def main(argv: list[str]) -> None:
             contents[args.samples] = tensors_bytes(samples, {"cells": names})
         publish(contents)
         checkpoint.remove()
+    return checkpoint.spent
