@@ -9,9 +9,9 @@ from markupsafe import Markup, escape
 
 CONVENTION = (
     "In figures, small marks are seeds, and large marks and lines are their means. Bars and bands "
-    "are 95 % t intervals over the seeds, as in the ledger. A cross is a run that diverged; it "
-    "counts as chance. In tables, intervals stand in brackets. Unless stated otherwise, test "
-    "accuracy is measured in evaluation mode and averaged over the last three epochs."
+    "are 95 % t intervals over the seeds, as in the ledger. A cross is a run that diverged; in "
+    "accuracies it counts as chance. In tables, intervals stand in brackets. Unless stated "
+    "otherwise, test accuracy is measured in evaluation mode and averaged over the last three epochs."
 )
 """How uncertainty is shown, everywhere."""
 
