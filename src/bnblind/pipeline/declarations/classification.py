@@ -28,7 +28,7 @@ SECTION = keys.grids(
             keys.name(
                 "init",
                 "how the weights start: as torch does, `he` (He et al. 2015), or `vgg`, as the "
-                "authors' VGG-11: `he`, and fully connected layers from N(0, .01)",
+                "authors' VGG-11: `he`, and fully connected layers from N(0, 0.01)",
             ),
             NetworkCell.init,
         ),
