@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
 from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.discovery import experiments
 from bnblind.pipeline.formats.tables import read_table
-from bnblind.pipeline.ledger import REPRODUCED
+from bnblind.pipeline.ledger import NO_NUMBER, REPRODUCED, UNDECIDED
 from bnblind.pipeline.paths import Paths
 from bnblind.review.comparison import IDENTICAL, compared, flips
 from bnblind.review.runs import (
@@ -61,8 +62,9 @@ def verdicts() -> str:
     rows = []
     for claim in (row for row in ledger if "." not in row["id"]):
         own = [row for row in ledger if row["id"].startswith(f"{claim['id']}.")]
-        run = [row for row in own if row["value"] is not None]
-        held = f"{sum(row['verdict'] == REPRODUCED for row in run)}/{len(run)}"
+        of = Counter(row["verdict"] for row in own)
+        held = f"{of[REPRODUCED]}/{len(own) - of[NO_NUMBER]}"
+        held += "".join(f", {of[also]} {also}" for also in (UNDECIDED, NO_NUMBER) if of[also])
         rows.append([f"{claim['id']}: {claim['claim']}", f"**{claim['verdict']}**", held])
     return "\n".join(table(["claim", "verdict", "rows that hold"], rows))
 

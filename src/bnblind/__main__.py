@@ -27,7 +27,8 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     """
     parser = argparse.ArgumentParser(
         prog="bnblind",
-        description="The verdicts on the paper's claims, and its question asked of your own model.",
+        description="Check the reproduction of arXiv:2205.15146, and measure how much of the "
+        "gradient batch norm blocks in your own model.",
     )
     parser.add_argument("--version", action="version", version=f"bnblind {__version__}")
     commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")

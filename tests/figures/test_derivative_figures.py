@@ -46,7 +46,7 @@ def test_readings_stand_at_every_norm_and_epoch(splits: pd.DataFrame) -> None:
     figure, drawn = readings_along_training({"MLP": splits})
     assert figure.get_figwidth() <= 2 * COLUMN
     assert len(figure.axes) == 2 * 4
-    assert figure.axes[4].get_ylabel() == "MLP,\nnorm 2"
+    assert figure.axes[4].get_ylabel() == "MLP,\nlast norm"
     assert figure.axes[1].get_title() == "trained: label-pure\nprobed: random"
     (line,) = (line for line in figure.axes[0].lines if line.get_label() == "of the terms' sum")
     assert line.get_xdata().tolist() == [0, 2, 6]

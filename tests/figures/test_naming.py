@@ -1,6 +1,7 @@
 """Orders, names and summaries that all figures and tables share."""
 
 import pandas as pd
+import pytest
 
 from bnblind.experiments.batching import BATCHINGS
 from bnblind.experiments.intervals import t_interval
@@ -11,6 +12,7 @@ from bnblind.figures.naming import (
     batchings_in,
     identity_in,
     in_order,
+    in_runs,
     interval_text,
     networks_in,
     norms_in,
@@ -90,3 +92,11 @@ def test_tables_call_norms_batches_and_columns_as_the_figures_do() -> None:
         **{"norm": ["BN"], "batches": ["label-pure batches"]},
         **{"learning rate": [0.1], "value": [1.0]},
     }
+
+
+@pytest.mark.parametrize(
+    ("seeds", "told"),
+    [((), ""), ((5,), "5"), ((51, 50, 50), "50 to 51"), ((30, 31, 32, 5, 50), "5, 30 to 32, 50")],
+)
+def test_seeds_are_told_by_the_ends_of_their_runs(seeds: tuple[int, ...], told: str) -> None:
+    assert in_runs(seeds) == told

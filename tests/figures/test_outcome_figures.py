@@ -174,7 +174,7 @@ def test_distances_are_those_after_training() -> None:
     names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert names == ["BN, apart", "BN, mixed", "LN, apart", "LN, mixed"]
     table = distances_table(gan_runs())
-    assert table["Frechet distance"].tolist() == ["11.0 (8.5 to 13.5)"] * 4
+    assert table["Fréchet distance"].tolist() == ["11.0 (8.5 to 13.5)"] * 4
     assert table["blocked before training"].tolist()[:2] == pytest.approx([0.9, 0.9])
     assert table["blocked after training"].isna().tolist() == [False, False, True, True]
     figure, drawn = blocked_figure(gan_runs())

@@ -1,5 +1,6 @@
 """The parts of the documents that are made of declarations and schemas, by scripts/documents.py."""
 
+import json
 import re
 import shutil
 import sys
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 
 from bnblind.pipeline.configuration import keys
+from bnblind.pipeline.discovery import experiments
 from bnblind.pipeline.findings import FINDINGS, read_findings, slots
+from bnblind.pipeline.ledger import NO_NUMBER, PARTLY, REFUTED, REPRODUCED, UNDECIDED
 from tests.conftest import ROOT
 from tests.helpers.scripts import import_script
 
@@ -144,6 +147,34 @@ def test_no_number_of_a_finding_is_typed_by_hand() -> None:
         assert numbers <= {*finding.get("constants", [])}, finding["title"]
         known = {*finding.get("numbers", {})}
         assert slots(finding) - {"found", "theorems", "theorems_held"} == known, finding["title"]
+
+
+def test_no_result_is_typed_into_captions_and_notebooks() -> None:
+    """A decimal number there is a threshold, chance, a setting or a purity."""
+    texts = {
+        f"{name}'s page": [*page.captions.values(), page.sentence]
+        for name, experiment in experiments().items()
+        if (page := experiment.page)
+    }
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text())["cells"]
+        texts[path.name] = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
+    assert len(texts) >= 20
+    for place, own in texts.items():
+        found = {*re.findall(r"(?<![\w.])[0-9]*\.[0-9]+", " ".join(own))}
+        assert found <= {"0.01", "0.5", "0.6", "0.98"}, place
+
+
+def test_the_ledger_tells_what_is_undecided_and_what_has_no_number(
+    documents: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    verdicts = [REPRODUCED, REFUTED, UNDECIDED, UNDECIDED, NO_NUMBER]
+    rows = [{"id": f"C1.r{n}", "claim": "c", "verdict": own} for n, own in enumerate(verdicts)]
+    Path("reports").mkdir()
+    whole = {"id": "C1", "claim": "c", "verdict": PARTLY}
+    Path("reports/claims.json").write_text(json.dumps([whole, *rows]))
+    assert "| **partly** | 1/4, 2 undecided, 1 without a number |" in documents.verdicts()
 
 
 def test_the_readme_is_short() -> None:

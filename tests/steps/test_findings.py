@@ -9,8 +9,9 @@ import yaml
 
 from bnblind import BadInput
 from bnblind.pipeline.findings import macros, read_findings, told
+from bnblind.pipeline.formats.pages import typeset
 from bnblind.pipeline.ledger import NO_NUMBER, REFUTED, REPRODUCED
-from bnblind.pipeline.steps.claims import against_tolerance, in_runs
+from bnblind.pipeline.steps.claims import against_tolerance
 from tests.conftest import ROOT
 
 TABLE = pd.DataFrame({"seed": [50, 51, 52], "norm": "bn", "value": [0.25, 0.5, 0.75]})
@@ -36,13 +37,28 @@ def text(template: str, table: pd.DataFrame | None = TABLE, **more: Any) -> list
 
 def test_numbers_are_measured_and_told_as_asked() -> None:
     numbers = {"x": NUMBER}
-    assert text("{x:.2f}, {x:%}, {x:.1f+}", numbers=numbers) == ["0.50, 50 %, 0.5 (-0.1 to 1.1)"]
-    assert text("{found:.1e}", row="C1.a") == ["2.0e-16"]
+    assert text("{x:.2f}, {x:%}, {x:.1f+}", numbers=numbers) == ["0.50, 50 %, 0.5 (−0.1 to 1.1)"]
+    assert text("{found:.1e}", row="C1.a") == [typeset("2.0e-16")]
+    assert text("{x:%+}", numbers=numbers) == ["50 % (−12 % to 112 %)"]
     assert text("{theorems_held} of {theorems}, {measured_held} of {measured}") == [
         "1 of 1, 0 of 1"
     ]
     near = TABLE.assign(value=-1e-9)
     assert text("{x:.2f}", near, numbers=numbers) == ["0.00"]
+
+
+@pytest.mark.parametrize(
+    ("written", "printed"),
+    [
+        ("1.3e-15 (1e-16 to 1e+02)", "1.3 × 10⁻¹⁵ (10⁻¹⁶ to 10²)"),
+        ("-0.02 (-1e-05 to -2e-05)", "−0.02 (−10⁻⁵ to −2 × 10⁻⁵)"),
+        ("largest <= 1e-12, |leak - 1| >= 0.5", "largest ≤ 10⁻¹², |leak - 1| ≥ 0.5"),
+        ("x86-64, VGG-11, ResNet-18, 2e", "x86-64, VGG-11, ResNet-18, 2e"),
+    ],
+)
+def test_numbers_are_printed_as_in_books(written: str, printed: str) -> None:
+    assert typeset(written).replace("\N{NO-BREAK SPACE}", " ") == printed
+    assert "× " not in typeset(written)
 
 
 def test_what_a_run_cannot_tell_is_left_out() -> None:
@@ -112,11 +128,3 @@ def test_a_row_lies_right_of_its_tolerance_where_it_holds(
     row: dict[str, Any], places: list[float]
 ) -> None:
     assert against_tolerance(row) == pytest.approx(places, abs=0.01)
-
-
-@pytest.mark.parametrize(
-    ("seeds", "told"),
-    [((), ""), ((5,), "5"), ((51, 50), "50 to 51"), ((30, 31, 32, 5, 50), "5, 30 to 32, 50")],
-)
-def test_seeds_are_told_by_the_ends_of_their_runs(seeds: tuple[int, ...], told: str) -> None:
-    assert in_runs(seeds) == told

@@ -100,7 +100,7 @@ def test_the_answer_counts_the_verdicts(
     rows = [claim(f"C{i}", verdict=verdict) for i, verdict in enumerate(verdicts, 1)]
     page = text_of(tmp_path, rows)
     assert f"Was the paper reproduced? {short}. {counts}" in page
-    assert "The claims are the paper's, in our words. Profile" in page
+    assert "The claims are the paper's, in our words. Profile: quick (the default)." in page
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,11 @@ def test_the_answer_counts_the_verdicts(
     [
         ([], None, ""),
         (["T3"], "proved in Coq", " Theorem T3, proved in Coq."),
-        (["T2", "T2_b"], "proved in Coq", " Theorems T2, T2_b, proved in Coq."),
+        (["T2", "T2_blocked"], "proved in Coq", " Theorem T2, proved in Coq."),
         (
-            ["T1", "T2", "T3"],
+            ["center_T1", "T2", "affine_passes"],
             "not known to be proved: A.v changed since Coq's check",
-            " Theorems T1, T2 and 1 more, not known to be proved: A.v changed since Coq's check.",
+            " Theorems T1, T2, not known to be proved: A.v changed since Coq's check.",
         ),
     ],
 )
@@ -146,10 +146,11 @@ def test_a_finding_stands_in_its_place_with_the_figure_that_this_run_has(tmp_pat
     assert page.count('src="figures/causes/a.svg"') == 1
     assert page.count('href="pages/causes.html#causes/a"') == 1 + 3
     assert "causes/b" not in page
+    assert page.count('alt="To &lt;see&gt;"') == 1
     text = text_of(tmp_path, rows, findings=findings)
     assert "The theorems hold 0.71 A text. Figure To <see>" in text
-    assert "A title C1 partly first number: C1.a, not reproduced" in text
-    assert "B not reproduced first number: C1.a" in text
+    assert "A title Claims: C1 partly. The first number below is row C1.a: not reproduced." in text
+    assert "B The first number below is row C1.a: not reproduced." in text
     assert text.index("The theorems hold") < text.index("What the paper claims")
     assert text.index("Beyond A text. Figure Claims: C1.") < text.index("What was easy. A text.")
     assert "<code>text</code>" in page
@@ -163,7 +164,7 @@ def test_rows_that_do_not_hold_are_listed(tmp_path: Path) -> None:
         claim("C1.b", verdict=NO_NUMBER, scope="nowhere"),
     ]
     text = text_of(tmp_path, rows)
-    assert "What does not hold: 1 row C1.a there: 0.75 (0.5 to 1), must be <= 0.25" in text
+    assert "What does not hold: 1 row C1.a there: 0.75 (0.5 to 1), must be ≤ 0.25" in text
     assert "What has no number: not run, or undefined: 1 row C1.b nowhere" in text
     assert "What is undecided" not in text
 

@@ -20,6 +20,7 @@ from bnblind.figures.naming import (
     batchings_in,
     identity_in,
     in_order,
+    in_runs,
     interval_text,
     model_title,
     networks_in,
@@ -72,8 +73,8 @@ def seeds_by_batching(results: pd.DataFrame) -> str:
     """Which seeds were run; where the batchings differ in them, those of each."""
     of: dict[str, list[str]] = {}
     for batching in batchings_in(results):
-        seeds = sorted(results.loc[results["batching"] == batching, "seed"].unique())
-        of.setdefault(", ".join(map(str, seeds)), []).append(batching_title(batching))
+        seeds = results.loc[results["batching"] == batching, "seed"]
+        of.setdefault(in_runs(seeds), []).append(batching_title(batching))
     if len(of) == 1:
         return f"seeds {next(iter(of))}"
     return "; ".join(f"seeds {seeds} ({', '.join(titles)})" for seeds, titles in of.items())

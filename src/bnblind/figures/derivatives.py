@@ -36,6 +36,8 @@ from bnblind.probe_figures import SHARES
 
 PROBED = ("label", "random")
 """Batchings that were probed, in the order of the panels; others follow."""
+PLACES = {2: ("first norm", "last norm"), 3: ("first norm", "middle norm", "last norm")}
+"""What the norms are called that were split, of which a deep network has more between them."""
 READ_FROM = 1e-6
 """Smaller shares are drawn as this."""
 
@@ -207,8 +209,9 @@ def readings_along_training(splits: Mapping[str, pd.DataFrame]) -> tuple[Figure,
             margin = 0.07 * of_norm["epoch"].max()
             axes.set_xlim(-margin, of_norm["epoch"].max() + margin)
             axes.set_ylim(READ_FROM / 2, max(2, 2 * highest))
-        number = [own for name, own in norms if name == network].index(layer) + 1
-        name = f"{network},\nnorm {number}".replace(", ", ",\n")
+        layers = [own for name, own in norms if name == network]
+        places = PLACES.get(len(layers)) or [f"norm {n + 1}" for n in range(len(layers))]
+        name = f"{network},\n{places[layers.index(layer)]}".replace(", ", ",\n")
         row[0].set_ylabel(name, weight="bold", fontsize=7)
     short = [[SHORT_BATCHES.get(name, name) for name in both] for both in columns]
     title_columns(panels, ["trained: {}\nprobed: {}".format(*both) for both in short])

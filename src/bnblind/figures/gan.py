@@ -27,7 +27,7 @@ from bnblind.figures.style import COLUMN, LOOKS
 
 
 def last_distances(results: pd.DataFrame) -> pd.DataFrame:
-    """The Frechet distance after each run's last epoch, of runs that did not diverge: norm, feed,
+    """The Fréchet distance after each run's last epoch, of runs that did not diverge: norm, feed,
     seed, value.
     """
     rows = results[results["metric"] == "test.frechet"]
@@ -55,7 +55,7 @@ def distances_figure(results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     real = Line2D([], [], **LEVEL, label="real training images")
     name_fills(figure, ["images apart", "images mixed"], real)
     log_scale(axes, "x")
-    axes.set_xlabel("Frechet distance from test images")
+    axes.set_xlabel("Fréchet distance from test images")
     axes.set_yticks(range(len(rows)), [f"{LOOKS[norm].label}, {feed}" for norm, feed in rows])
     axes.invert_yaxis()
     return figure, drawn
@@ -102,7 +102,7 @@ def distances_table(results: pd.DataFrame) -> pd.DataFrame:
         values = where(drawn, norm=norm, feed=feed)["value"]
         own = where(blocked, norm=norm, feed=feed)
         row = {"norm": LOOKS[norm].label, "images": feed}
-        row["Frechet distance"] = interval_text(values, ".1f")
+        row["Fréchet distance"] = interval_text(values, ".1f")
         for name, epoch in (("before", own["epoch"].min()), ("after", own["epoch"].max())):
             row[f"blocked {name} training"] = own.loc[own["epoch"] == epoch, "value"].mean()
         table.append(row)

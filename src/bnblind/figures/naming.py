@@ -1,6 +1,7 @@
 """In what order figures and tables show what was run, by what names, and how they sum it up."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from math import isfinite
 from typing import Any
 
@@ -161,6 +162,13 @@ def with_labels(table: pd.DataFrame) -> pd.DataFrame:
     titles = {"norm": lambda norm: LOOKS[norm].label, "batching": batch_title}
     told = {name: table[name].map(title) for name, title in titles.items() if name in table}
     return table.assign(**told).rename(columns=COLUMN_TITLES)
+
+
+def in_runs(numbers: Iterable[int]) -> str:
+    """The different numbers, those that follow each other by their ends: ``5, 50 to 59``."""
+    runs = groupby(enumerate(sorted({*numbers})), key=lambda at: at[1] - at[0])
+    ends = [[number for _, number in run] for _, run in runs]
+    return ", ".join(f"{run[0]} to {run[-1]}" if run[1:] else str(run[0]) for run in ends)
 
 
 def interval_text(values: pd.Series, digits: str = ".3f") -> str:

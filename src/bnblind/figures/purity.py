@@ -86,7 +86,7 @@ def purity_curves(results: pd.DataFrame, classes: int) -> tuple[Figure, pd.DataF
     for axes in (left, right):
         axes.set_xscale("function", functions=(_towards_pure, _purity_at))
         axes.set(xlabel="purity of the training batches", xlim=(0.05, 1.003))
-        axes.set_xticks(TICKS, [f"{purity:g}".lstrip("0") for purity in TICKS])
+        axes.set_xticks(TICKS, [f"{purity:g}" for purity in TICKS])
     handles, _ = left.get_legend_handles_labels()
     exact = Line2D(
         [], [], color="grey", marker="o", mfc="white", ls="", label="exact in each batch"

@@ -8,6 +8,7 @@ from typing import Any
 from bnblind.errors import BadInput
 from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
 from bnblind.pipeline.configuration.schema import read_yaml, violations
+from bnblind.pipeline.formats.pages import typeset
 from bnblind.pipeline.ledger import REPRODUCED, ReadTable, Row
 from bnblind.pipeline.measurement import Unjudged, measure
 
@@ -24,6 +25,11 @@ class Number:
         self.value, self.interval = value, [*interval]
 
     def __format__(self, how: str) -> str:
+        return typeset(self.plain(how))
+
+    def plain(self, how: str) -> str:
+        """As a computer reads it."""
+
         def told(value: float) -> str:
             if how.startswith("%"):
                 return f"{100 * value:.0f} %"
@@ -109,5 +115,7 @@ def macros(ledger: Iterable[Row]) -> str:
     for row in ledger:
         if "." in row["id"] and row["value"] is not None:
             number = Number(row["value"], row["interval"])
-            lines.append(rf"\expandafter\def\csname bnblind@{row['id']}\endcsname{{{number:.3g+}}}")
+            lines.append(
+                rf"\expandafter\def\csname bnblind@{row['id']}\endcsname{{{number.plain('.3g+')}}}"
+            )
     return "\n".join([*lines, ""])

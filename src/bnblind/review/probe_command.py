@@ -51,14 +51,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batching",
         required=True,
         metavar="label|label_shuffled|random|purity-P",
-        help="whether a batch holds samples of one class or of all; purity-0.9: 90 %% of one class",
+        help="label: one class per batch, classes in cyclic order; label_shuffled: one class per "
+        "batch, in random order; random: all classes; purity-0.9: 90 %% of one class",
     )
-    parser.add_argument("--batch-size", type=int, default=64, help="samples (default: 64)")
-    parser.add_argument("--batches", type=int, default=10, help="at most (default: 10)")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of weights, batches and dropout (default: 0)"
+        "--batch-size", type=int, default=64, help="samples per batch (default: 64)"
     )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="page to write, with a figure")
+    parser.add_argument(
+        "--batches", type=int, default=10, help="number of batches, at most (default: 10)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of weights, batches and dropout (default: 0)"
+    )
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a page with a figure to FILE"
+    )
 
 
 def _loss(model: "nn.Module", x: "Tensor", target: "Tensor") -> "Tensor":

@@ -1,4 +1,4 @@
-"""Say of each file of this run whether it is the published one, by reading its bytes.
+"""Compare every file of this run, byte by byte, with the published one.
 
 The published record, published/PROFILE.json, holds size, md5 and sha256 of every file below data/
 and reports/; beside it lie the configuration and the numbers to compare. Writes

@@ -28,7 +28,7 @@ SECTION = keys.grids(
             keys.name(
                 "init",
                 "how the weights start: as torch does, `he` (He et al. 2015), or `vgg`, as the "
-                "authors' VGG-11: `he`, and fully connected layers from N(0, .01)",
+                "authors' VGG-11: `he`, and fully connected layers from N(0, 0.01)",
             ),
             NetworkCell.init,
         ),
@@ -115,8 +115,8 @@ EXPERIMENT = Experiment(
             "rates": "{dataset}-rates",
         },
         captions={
-            "accuracies": "test accuracy under every norm of every network. BN keeps up with the "
-            "others on random batches and falls behind on label-pure ones.",
+            "accuracies": "test accuracy under every norm of every network. BN does as well as LN "
+            "on random batches and worse than LN on label-pure ones.",
             "curves": "training loss, and test accuracy, against the epoch. With BN, label-pure "
             "batches leave the loss at that of a guess (dotted) or slow its fall.",
             "rates": "test accuracy against the learning rate. On label-pure batches BN stays "
@@ -129,7 +129,7 @@ EXPERIMENT = Experiment(
             "rates": paths.table("rates"),
         },
         parameters=class_counts,
-        sentence="Test accuracy under each norm, network by network. BN keeps up with the others "
-        "on random batches and fails on label-pure ones.",
+        sentence="Test accuracy under each norm, network by network. BN does as well as LN on "
+        "random batches and worse on label-pure ones: in `head` it falls to chance.",
     ),
 )

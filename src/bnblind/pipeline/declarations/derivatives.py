@@ -65,7 +65,9 @@ EXPERIMENT = Experiment(
             "readings": "What passes each batch norm of the second-order terms, along training, "
             "read in three ways: of the terms' sum, in which diagonal and off-diagonal cancel, of "
             "both counted separately, and as a share of the whole gradient. Whether BN blocks most "
-            "of the second order depends on the reading and on the place.",
+            "of the second order depends on the reading and on the place. Relative to the whole "
+            "gradient the second order can exceed 1, since terms cancel. A band that reaches the "
+            "lower edge includes 0. Points on a kink are left out.",
             "positions": "Batch norm after training, probed with label-pure batches: shares of "
             "the squared gradient that are blocked and that pass. The theorems hold where a norm "
             "stands before vectors (head); before images (conv) BN blocks a part.",
@@ -74,11 +76,12 @@ EXPERIMENT = Experiment(
             "of a gradient that a batch shares and little of one that it does not.",
             "terms": "Each Taylor term's gradient after the first norm (dotted) and before it "
             "(line), along training on label-pure batches. Before vectors nothing of the first "
-            "order passes BN or centering alone.",
+            "order passes BN or centering alone; before images most of it passes the first norm.",
         },
         supplement=("blocked", "terms"),
         parameters=models,
-        sentence="What of each Taylor term's gradient passes the norms of trained networks. On "
-        "label-pure batches the first-order term reaches BN and does not pass it.",
+        sentence="What of each Taylor term's gradient passes the norms of trained networks. Before "
+        "vectors none of the first-order term passes BN on label-pure batches; before images most "
+        "of it passes the first norm.",
     ),
 )

@@ -56,15 +56,14 @@ EXPERIMENT = Experiment(
     page=Page(
         captions={
             "measures": "How well the features separate the classes, before training (bars) and "
-            "after it. On label-pure batches training moves BN's marks less far from its bars than "
-            "LN's.",
+            "after it. On label-pure batches training raises the silhouette less with BN than with "
+            "LN, or not at all.",
             "tsne": "t-SNE of the test images' features after training, evaluation mode, one seed; "
             "one colour and number per class. Clusters are as clear as the silhouette below says.",
         },
         parameters=models,
         supplement=("tsne",),
-        sentence="Silhouette, nearest class mean and linear probe of the penultimate features; "
-        "one mark per seed, grey bars before training. What to see: does training move a norm's "
-        "marks to the right of its bars, and BN's as far on label-pure batches as on random ones?",
+        sentence="How well the penultimate features separate the classes: on label-pure batches "
+        "training raises the silhouette with LN, and less or not at all with BN.",
     ),
 )

@@ -123,7 +123,6 @@ EXPERIMENT = Experiment(
         drawn=drawn,
         supplement=FIGURES[1:],
         inputs=inputs,
-        sentence="Log-likelihood of mixtures of two images, from one class to the other: it falls "
-        "in the middle if the flow tells real from interpolated images.",
+        sentence="How well a flow tells real images from mixtures of two.",
     ),
 )

@@ -74,7 +74,7 @@ EXPERIMENT = Experiment(
     page=Page(
         figures={name: f"{{dataset}}-{name}" for name in ("distances", "blocked", "samples")},
         captions={
-            "distances": "Frechet distance of generated from test images in a classifier's "
+            "distances": "Fréchet distance of generated from test images in a classifier's "
             "features (lower is better; dotted: training images), for each norm of the "
             "discriminator, with real and generated images in batches of their own (filled) or "
             "mixed (open). Images apart cost BN more than LN.",

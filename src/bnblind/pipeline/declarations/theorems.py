@@ -53,7 +53,7 @@ EXPERIMENT = Experiment(
         captions={
             "terms": "What becomes of each Taylor term's gradient at each norm, whatever the loss: "
             "the smallest and the largest share that passes, at the largest eps, y0 = 0. Blocked: "
-            "at most 1e-12 of its length passes; leaks: at most .01; passes: all of it. BN blocks "
+            "at most 10⁻¹² of its length passes; leaks: at most 0.01; passes: all of it. BN blocks "
             "the first order, and the diagonal but for a leak; no other norm blocks both.",
             "hessians": "What passes BN of the second-order terms if the entries of the Hessian "
             "are random and uncorrelated, for batches of n samples and D features. Most of the "

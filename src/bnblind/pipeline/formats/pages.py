@@ -9,11 +9,32 @@ from markupsafe import Markup, escape
 
 CONVENTION = (
     "In figures, small marks are seeds, and large marks and lines are their means. Bars and bands "
-    "are 95 % t intervals over the seeds, as in the ledger. A cross is a run that diverged; it "
-    "counts as chance. In tables, intervals stand in brackets. Unless stated otherwise, test "
-    "accuracy is measured in evaluation mode and averaged over the last three epochs."
+    "are 95 % t intervals over the seeds, as in the ledger. A cross is a run that diverged; in "
+    "accuracies it counts as chance. In tables, intervals stand in brackets. Unless stated "
+    "otherwise, test accuracy is measured in evaluation mode and averaged over the last three "
+    "epochs."
 )
 """How uncertainty is shown, everywhere."""
+SPACE = "\N{NO-BREAK SPACE}"
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def typeset(text: str) -> str:
+    """A text with numbers as a computer writes them, as books print it: ``-1e-12`` is ``−10⁻¹²``.
+    No line ends within a number.
+    """
+    text = re.sub(
+        r"(?<![\w.])(?:1e|([\d.]+)e)([+-]\d+)\b",
+        lambda n: (
+            (f"{n[1]}{SPACE}×{SPACE}" if n[1] else "") + f"10{str(int(n[2])).translate(RAISED)}"
+        ),
+        text,
+    )
+    return (
+        re.sub(r"(?<![\w.])-(?=\d)", "−", text)
+        .replace("<= ", f"≤{SPACE}")
+        .replace(">= ", f"≥{SPACE}")
+    )
 
 
 def prose(text: str) -> Markup:
@@ -29,6 +50,6 @@ def fill(template: str, **values: Any) -> bytes:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["prose"] = prose
+    environment.filters |= {"prose": prose, "typeset": typeset}
     environment.globals["convention"] = CONVENTION
     return environment.get_template(template).render(**values).encode()

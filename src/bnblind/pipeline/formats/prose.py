@@ -12,7 +12,7 @@ Contents = list[tuple[str, str]]
 """Anchor and text of the headings of second and third order."""
 
 _BOX = '<div class="scroll" tabindex="0" role="group"'
-_ORDINARY = {"cell", "feed", "grid", "job", "round", "row"}
+_ORDINARY = {"cell", "feed", "grid", "in", "job", "networks", "round", "row"}
 """Terms that pages use as plain words, too; their uses are not linked."""
 _TERM = re.compile(r"^- \*\*([^*]+)\*\*:", re.MULTILINE)
 

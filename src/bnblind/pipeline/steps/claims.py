@@ -1,12 +1,12 @@
 """Step: judge the claims by this run's results."""
 
-from collections.abc import Iterable, Mapping
-from itertools import groupby
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bnblind.figures.naming import in_runs
 from bnblind.pipeline.configuration.claims_file import read_claims
 from bnblind.pipeline.findings import macros, read_findings, told
 from bnblind.pipeline.formats.files import json_bytes, publish
@@ -26,13 +26,6 @@ def against_tolerance(row: Mapping[str, Any]) -> list[float]:
     away = [sign * (value - row["tolerance"]) for value in (low, row["value"], high)]
     scale = max(map(abs, away)) or 1.0
     return [round(50 + 46 * distance / scale, 2) for distance in away]
-
-
-def in_runs(numbers: Iterable[int]) -> str:
-    """The same numbers, those that follow each other by their ends: ``5, 50 to 59``."""
-    runs = groupby(enumerate(sorted(numbers)), key=lambda at: at[1] - at[0])
-    ends = [[number for _, number in run] for _, run in runs]
-    return ", ".join(f"{run[0]} to {run[-1]}" if run[1:] else str(run[0]) for run in ends)
 
 
 def main(argv: list[str]) -> None:

@@ -1,6 +1,7 @@
 """Step: the report's first page: what was found, the ledger of claims, where all else is."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,6 +27,11 @@ def pictures(figures: Iterable[Path], folder: Path) -> dict[str, dict[str, str]]
     }
 
 
+def short(theorems: Iterable[str]) -> list[str]:
+    """Of which of the paper's theorems these are cases, as ``T2_blocked`` and ``center_T2`` are."""
+    return sorted({*re.findall(r"T\d+", " ".join(theorems))})
+
+
 def main(argv: list[str]) -> None:
     args = parse(
         __name__,
@@ -46,7 +52,11 @@ def main(argv: list[str]) -> None:
         "index.html.j2",
         profile=args.profile,
         told={place: [one for one in findings if one["place"] == place] for place in PLACES},
-        claims=[row | {"counts": counts(parts[row["id"]])} for row in rows if row["id"] in parts],
+        claims=[
+            row | {"counts": counts(parts[row["id"]]), "theorem": short(row["theorem"])}
+            for row in rows
+            if row["id"] in parts
+        ],
         parts=parts,
         pictures=pictures(args.figures, args.folder),
         sections=args.sections,
