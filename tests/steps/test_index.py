@@ -45,6 +45,7 @@ def page_of(
     (folder / "claims.json").write_text(json.dumps(rows))
     (folder / "findings.json").write_text(json.dumps(findings or []))
     (folder / "data.json").write_bytes(sealed_json(data))
+    (folder / "glossary.md").write_text("- **Claim**: a statement.\n- **Script**: code.\n")
     figure = folder / "figures/causes/a.svg"
     figure.parent.mkdir(parents=True, exist_ok=True)
     figure.write_text('<svg width="100pt"><dc:description>To &lt;see&gt;</dc:description>')
@@ -53,6 +54,7 @@ def page_of(
         **{"profile": "quick", "ledger": folder / "claims.json", "folder": folder / "figures"},
         **{"sections": json.dumps(SECTIONS), "figures": figure, "manifests": folder / "data.json"},
         **{"findings": folder / "findings.json", "index": folder / "index.html"},
+        terms=folder / "glossary.md",
     )
     return (folder / "index.html").read_text()
 
@@ -154,6 +156,7 @@ def test_a_finding_stands_in_its_place_with_the_figure_that_this_run_has(tmp_pat
     assert text.index("The theorems hold") < text.index("What the paper claims")
     assert text.index("Beyond A text. Figure Claims: C1.") < text.index("What was easy. A text.")
     assert "<code>text</code>" in page
+    assert page.count('<a class="term" href="pages/glossary.html#claim">claims</a>') == 1
 
 
 def test_rows_that_do_not_hold_are_listed(tmp_path: Path) -> None:

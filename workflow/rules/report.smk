@@ -101,6 +101,7 @@ rule claims:
     input:
         code=code_of("claims"),
         templates=templates("claims.html.j2"),
+        terms="docs/glossary.md",
         claims="config/claims.yaml",
         findings="config/findings.yaml",
         schema=[
@@ -172,6 +173,7 @@ rule index:
         [PATHS.page(name) for name in SHOWN],
         code=code_of("index"),
         templates=templates("index.html.j2"),
+        terms="docs/glossary.md",
         ledger=PATHS.ledger(),
         findings=PATHS.findings(),
         figures=[

@@ -101,17 +101,17 @@ def glossary_of(text: str) -> tuple[str, Contents, dict[str, str]]:
     return body, renderer.contents, terms
 
 
-def with_terms(body: str, terms: Mapping[str, str]) -> str:
-    """The text in which the first use of each term leads to the glossary."""
+def with_terms(body: str, terms: Mapping[str, str], glossary: str = "glossary.html") -> str:
+    """The HTML in which the first use of each term leads to the glossary."""
     left = dict.fromkeys(terms.values(), True)
     words = "|".join(re.escape(term) for term in sorted(terms, key=len, reverse=True))
-    # Headings, captions, code and formulas stay as they are.
-    other = r"<(a|code|pre|math|h\d|table|figure)\b.*?</\1>|<[^>]*>"
+    # Headings, captions, code, formulas and what can be chosen stay as they are.
+    other = r"<(a|code|pre|math|h\d|table|figure|label|dl)\b.*?</\1>|<[^>]*>"
 
     def linked(found: re.Match[str]) -> str:
         name = terms.get((found[2] or "").lower(), "")
         if not left.pop(name, False):
             return found[0]
-        return f'<a class="term" href="glossary.html#{name}">{found[0]}</a>'
+        return f'<a class="term" href="{glossary}#{name}">{found[0]}</a>'
 
     return re.sub(rf"{other}|\b({words})s?\b", linked, body, flags=re.DOTALL | re.IGNORECASE)

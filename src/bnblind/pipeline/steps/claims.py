@@ -1,6 +1,7 @@
 """Step: judge the claims by this run's results."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from bnblind.pipeline.configuration.claims_file import read_claims
 from bnblind.pipeline.findings import macros, read_findings, told
 from bnblind.pipeline.formats.files import json_bytes, publish
 from bnblind.pipeline.formats.pages import fill
+from bnblind.pipeline.formats.prose import glossary_of, with_terms
 from bnblind.pipeline.formats.tables import read_table
 from bnblind.pipeline.ledger import VERDICTS, ledger
 from bnblind.pipeline.options import parse
@@ -35,7 +37,7 @@ def main(argv: list[str]) -> None:
         word="profile",
         words="kinds",
         settings="owners",
-        file="claims findings proofs results ledger verdicts told macros page",
+        file="claims findings proofs results ledger verdicts told macros page terms",
         files="tables",
     )
 
@@ -57,8 +59,10 @@ def main(argv: list[str]) -> None:
     rows = ledger(claims, tables.get, proofs, beside)
     named = {name: proofs.theorems[name] for row in rows for name in row["theorem"]}
     judged = [row for row in rows if "." in row["id"]]
+    _, _, terms = glossary_of(args.terms.read_text(encoding="utf-8"))
     page = fill(
         "claims.html.j2",
+        linked=partial(with_terms, terms=terms),
         profile=args.profile,
         rows=rows,
         judged=judged,

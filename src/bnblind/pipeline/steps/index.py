@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from bnblind.pipeline.formats.files import publish
 from bnblind.pipeline.formats.ledger import read_ledger
 from bnblind.pipeline.formats.pages import fill
+from bnblind.pipeline.formats.prose import glossary_of, with_terms
 from bnblind.pipeline.formats.publishing import caption_of, readable_width
 from bnblind.pipeline.formats.seal import read_sealed_json
 from bnblind.pipeline.ledger import counts
@@ -38,7 +40,7 @@ def main(argv: list[str]) -> None:
         argv,
         word="profile",
         settings="sections",
-        file="ledger findings folder index",
+        file="ledger findings folder index terms",
         files="figures manifests",
     )
     rows = read_ledger(args.ledger)
@@ -48,8 +50,10 @@ def main(argv: list[str]) -> None:
         for claim in rows
         if "." not in claim["id"]
     }
+    _, _, terms = glossary_of(args.terms.read_text(encoding="utf-8"))
     page = fill(
         "index.html.j2",
+        linked=partial(with_terms, terms=terms, glossary="pages/glossary.html"),
         profile=args.profile,
         told={place: [one for one in findings if one["place"] == place] for place in PLACES},
         claims=[
