@@ -19,6 +19,7 @@ from bnblind import BadInput
 from bnblind.pipeline.configuration import schema as schema_file
 from bnblind.pipeline.formats.ledger import KEYS
 from bnblind.pipeline.formats.tables import table_bytes
+from bnblind.pipeline.ledger import PARTLY, VERDICTS
 from bnblind.review import machine, receipt, runs
 from bnblind.review.comparison import ABSOLUTE, RELATIVE
 from tests.conftest import ROOT
@@ -455,3 +456,5 @@ def test_what_the_receipt_writes_fits_the_schema(finished: Path) -> None:
     assert schema_file.violations(written(), schema) == []
     changed = written() | {"numerics": ["guessed"], "more": 1}
     assert len(schema_file.violations(changed, schema)) == 2
+    allowed = schema["properties"]["rows"]["additionalProperties"]["properties"]["verdict"]["enum"]
+    assert {*allowed} == {PARTLY, *VERDICTS}
