@@ -128,14 +128,14 @@ def commands(prepared: Path) -> list[list[str]]:
         (
             "split_networks",
             {
-                **{"settings": json.dumps(PROBING), **data},
+                **{"settings": json.dumps(PROBING), "checkpoint": "split-checkpoint", **data},
                 **{name: name for name in ("weights", "terms", "blocked")},
             },
         ),
         (
             "measure_features",
             {
-                **{"settings": json.dumps(FEATURES), **data},
+                **{"settings": json.dumps(FEATURES), "checkpoint": "features-checkpoint", **data},
                 **{name: name for name in ("weights", "measures", "plane")},
             },
         ),

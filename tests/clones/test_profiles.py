@@ -36,7 +36,7 @@ def test_a_minimal_profile_and_one_of_two_grids(workspace: Clone) -> None:
     reports = workspace.path / "runs/minimal/reports"
     assert (reports / "figures/classification/digits-curves.svg").is_file()
     page = (reports / "pages/classification.html").read_text()
-    assert "Learning rate 1.0, seeds 0" in page
+    assert "Learning rate 1, seeds 0" in page
     assert "Learning rate 1e-05, seeds 0" in page
     assert not workspace.outputs(), "a profile wrote outside its root"
 
