@@ -44,7 +44,8 @@ def test_another_processor_of_the_default_level_computes_the_same_bytes(
     first: Clone, tmp_path: Path
 ) -> None:
     """Of another maker than this machine's, where there is one: a quarter of the steps, others for
-    each commit; here all of them. `make certify` takes all steps, all processors, and the other level.
+    each commit; all of them on this one. `make certify` takes all steps, all processors, and the
+    other level.
     """
     level = DEFAULT
     of_amd = "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
