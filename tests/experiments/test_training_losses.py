@@ -83,8 +83,8 @@ def test_evaluation_is_its_mean(digits: Dataset) -> None:
         expected = errors(model, part.images, part.labels).square().sum(1).mean().item()
     found, _ = evaluate(model, part, "eval", 16, seed=0, loss="squared")
     assert found == pytest.approx(expected, rel=1e-5)
-    rows = NetworkTrainer(settings, 3, digits).run.metrics
-    (reported,) = [row["value"] for row in rows if row["metric"] == "validation.eval.loss"]
+    rows = finished(NetworkTrainer(settings, 3, digits)).metrics
+    reported = next(row["value"] for row in rows if row["metric"] == "validation.eval.loss")
     assert reported == pytest.approx(expected, rel=1e-5)
 
 
@@ -110,8 +110,8 @@ def test_the_probe_sees_its_gradient(digits: Dataset) -> None:
         assert found[name] == pytest.approx(share.item(), rel=1e-9)
     plain = blocked_shares(model, part, dataclasses.replace(settings, loss="cross_entropy"), 3)
     assert plain["4.passing"] != pytest.approx(found["4.passing"], rel=1e-3)
-    start = NetworkTrainer(settings, 3, digits).run
-    rows, _ = judge(settings, start, digits)
+    run = finished(NetworkTrainer(settings, 3, digits))
+    rows, _ = judge(settings, run, digits)
     judged = {row["metric"]: row["value"] for row in rows if row["epoch"] == 0}
     assert {name: judged[name] for name in found} == found
 

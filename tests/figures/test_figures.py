@@ -239,10 +239,10 @@ def test_a_figure_is_published_in_four_files(
 
 
 def test_seeds_are_said_of_each_batching_that_has_its_own(results: pd.DataFrame) -> None:
-    assert seeds_by_batching(results) == "seeds 0, 1"
+    assert seeds_by_batching(results) == "seeds 0 to 1"
     own = results[results["batching"] == "label"].assign(batching="label_shuffled", seed=10)
     assert seeds_by_batching(pd.concat([own, results])) == (
-        "seeds 0, 1 (trained on random batches, trained on label-pure batches); "
+        "seeds 0 to 1 (trained on random batches, trained on label-pure batches); "
         "seeds 10 (label-pure, shuffled order)"
     )
 
