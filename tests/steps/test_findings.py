@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from bnblind import BadInput
+from bnblind.figures.typesetting import SPACE, typeset
 from bnblind.pipeline.findings import macros, read_findings, told
-from bnblind.pipeline.formats.pages import typeset
 from bnblind.pipeline.ledger import NO_NUMBER, REFUTED, REPRODUCED
 from bnblind.pipeline.steps.claims import against_tolerance
 from tests.conftest import ROOT
@@ -32,13 +32,14 @@ LEDGER: list[dict[str, Any]] = [
 
 def text(template: str, table: pd.DataFrame | None = TABLE, **more: Any) -> list[str]:
     finding = {"place": "beyond", "title": "A", "text": template, **more}
-    return [one["text"] for one in told([finding], lambda name: table, LEDGER)]
+    found = told([finding], lambda name: table, LEDGER)
+    return [one["text"].replace(SPACE, " ") for one in found]
 
 
 def test_numbers_are_measured_and_told_as_asked() -> None:
     numbers = {"x": NUMBER}
     assert text("{x:.2f}, {x:%}, {x:.1f+}", numbers=numbers) == ["0.50, 50 %, 0.5 (−0.1 to 1.1)"]
-    assert text("{found:.1e}", row="C1.a") == [typeset("2.0e-16")]
+    assert text("{found:.1e}", row="C1.a") == ["2.0 × 10⁻¹⁶"]
     assert text("{x:%+}", numbers=numbers) == ["50 % (−12 % to 112 %)"]
     assert text("{theorems_held} of {theorems}, {measured_held} of {measured}") == [
         "1 of 1, 0 of 1"
@@ -53,12 +54,14 @@ def test_numbers_are_measured_and_told_as_asked() -> None:
         ("1.3e-15 (1e-16 to 1e+02)", "1.3 × 10⁻¹⁵ (10⁻¹⁶ to 10²)"),
         ("-0.02 (-1e-05 to -2e-05)", "−0.02 (−10⁻⁵ to −2 × 10⁻⁵)"),
         ("largest <= 1e-12, |leak - 1| >= 0.5", "largest ≤ 10⁻¹², |leak - 1| ≥ 0.5"),
+        ("-0.00 (-0.000 to -0.001), 13 %", "0.00 (0.000 to −0.001), 13 %"),
         ("x86-64, VGG-11, ResNet-18, 2e", "x86-64, VGG-11, ResNet-18, 2e"),
     ],
 )
 def test_numbers_are_printed_as_in_books(written: str, printed: str) -> None:
-    assert typeset(written).replace("\N{NO-BREAK SPACE}", " ") == printed
-    assert "× " not in typeset(written)
+    assert typeset(written).replace(SPACE, " ") == printed
+    for broken in ("× ", " to", " %"):
+        assert broken not in typeset(written)
 
 
 def test_what_a_run_cannot_tell_is_left_out() -> None:

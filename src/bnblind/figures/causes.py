@@ -76,7 +76,7 @@ def _feature(results: pd.DataFrame, metric: str, when: str, keys: list[str]) -> 
 
 def causes_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
     """The same as numbers, with what is blocked and what becomes of the features before the norm:
-    one row for each norm, batching and weight decay.
+    one row for each norm, batching and weight decay; how many diverged, if any did.
     """
     keys = ["batching", "weight_decay", "norm"]
     ended = outcomes(results, 1 / classes).groupby(keys)
@@ -91,6 +91,8 @@ def causes_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
         / _feature(results, "features.variance", "after", keys),
     }
     table = pd.DataFrame(columns).reset_index()
+    if not table["diverged"].any():
+        del table["diverged"]
     decays = sorted(table["weight_decay"].unique(), reverse=True)
     orders = {"batching": pure_first(table), "weight_decay": decays, "norm": PASSES}
     table = rows_in_order(table, orders)

@@ -17,6 +17,7 @@ from matplotlib.transforms import offset_copy
 from bnblind.experiments.intervals import t_interval
 from bnblind.figures.naming import norms_in, where
 from bnblind.figures.style import COLUMN, LOOKS
+from bnblind.figures.typesetting import typeset
 from bnblind.probe_figures import SHARES
 
 
@@ -31,14 +32,13 @@ LEVEL: dict[str, Any] = {"color": "grey", "lw": 0.8, "ls": ":", "zorder": 0}
 """The look of a line at the level of chance."""
 SEED: dict[str, Any] = {"ms": 2.2, "alpha": 0.6, "ls": "", "label": None}
 """The look of a mark that is one seed's."""
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def log_scale(axes: Axes, name: str) -> None:
     """Make an axis, ``x`` or ``y``, logarithmic; its labels are text, which formulas are not."""
     axes.set(**{f"{name}scale": "log"})
     axis = getattr(axes, f"{name}axis")
-    axis.set_major_formatter(lambda value, _: f"10{str(round(log10(value))).translate(_RAISED)}")
+    axis.set_major_formatter(lambda value, _: typeset(f"1e{round(log10(value)):+d}"))
     axis.set_minor_formatter(NullFormatter())
 
 

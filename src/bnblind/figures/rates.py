@@ -53,4 +53,6 @@ def rate_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
     text = (cells["value"].agg(interval_text, digits=".2f") + lost).unstack("norm")
     table = text[norms_in(drawn)].rename(columns=lambda norm: LOOKS[norm].label).reset_index()
     orders = {"batching": batchings_in(drawn), "lr": sorted(drawn["lr"].unique())}
-    return with_labels(rows_in_order(table, orders)).rename_axis(None, axis=1)
+    table = rows_in_order(table, orders)
+    table["lr"] = table["lr"].map("{:g}".format)
+    return with_labels(table).rename_axis(None, axis=1)

@@ -85,4 +85,7 @@ def remedies_table(results: pd.DataFrame, purity: pd.DataFrame, classes: int) ->
             {"norm": f"{LOOKS['bn'].label}, {others}", batch_title(batchings[0]): found}
             | {"blocks": blocks("bn"), "passes over the features": forward_passes("bn")}
         )
-    return pd.DataFrame(rows).astype(object).fillna("")
+    table = pd.DataFrame(rows)
+    if not drawn["diverged"].any():
+        del table["diverged"]
+    return table.astype(object).fillna("")

@@ -16,6 +16,7 @@ from bnblind.figures.naming import in_order, norms_in, where
 from bnblind.figures.outcomes import draw_interval
 from bnblind.figures.panels import legend_below, log_scale, panel_grid
 from bnblind.figures.style import COLUMN, FLOOR, LOOKS, TERM_COLORS, TERM_LABELS
+from bnblind.figures.typesetting import typeset
 
 LOSS_LABELS = {
     "linear": "linear",
@@ -156,7 +157,7 @@ def passing_categories(passing: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     figure, panels = panel_grid(1, len(eps_values), 1.5 + 0.14 * len(tables[0]))
     for i, (axes, eps) in enumerate(zip(panels[0], eps_values, strict=True)):
         _draw_categories(axes, tables[i], LOSS_LABELS, named=i == 0)
-        axes.set_title(f"eps = {eps:g}")
+        axes.set_title(typeset(f"eps = {eps:g}"))
     legend_below(figure, panels[0][0])
     return figure, drawn
 
@@ -228,7 +229,8 @@ def leak_curve(leak: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     for eps, line in shades.items():
         rows = leak[leak["eps"] == eps].sort_values("std")
         std = np.geomspace(rows["std"].min(), rows["std"].max(), 200)
-        axes.plot(std, eps / (std**2 + eps), color="black", linestyle=line, label=f"eps = {eps:g}")
+        label = typeset(f"eps = {eps:g}")
+        axes.plot(std, eps / (std**2 + eps), color="black", linestyle=line, label=label)
     points = LOOKS["bn"].points | {"marker": "o", "ms": 3, "zorder": 3}
     axes.plot(leak["std"], leak["measured"], **points, label="measured")
     log_scale(axes, "x")

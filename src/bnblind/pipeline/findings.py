@@ -6,9 +6,9 @@ from string import Formatter
 from typing import Any
 
 from bnblind.errors import BadInput
+from bnblind.figures.typesetting import typeset
 from bnblind.pipeline.configuration.claims_file import SCHEMA as CLAIMS_SCHEMA
 from bnblind.pipeline.configuration.schema import read_yaml, violations
-from bnblind.pipeline.formats.pages import typeset
 from bnblind.pipeline.ledger import REPRODUCED, ReadTable, Row
 from bnblind.pipeline.measurement import Unjudged, measure
 

@@ -58,8 +58,9 @@ EXPERIMENT = Experiment(
             "measures": "How well the features separate the classes, before training (bars) and "
             "after it. On label-pure batches training raises the silhouette less with BN than with "
             "LN, or not at all.",
-            "tsne": "t-SNE of the test images' features after training, evaluation mode, one seed; "
-            "one colour and number per class. Clusters are as clear as the silhouette below says.",
+            "tsne": "The test images' features after training in the plane of t-SNE, evaluation "
+            "mode, one seed; one colour and number per class. Clusters are as clear as the "
+            "silhouette below says.",
         },
         parameters=models,
         supplement=("tsne",),

@@ -80,7 +80,7 @@ EXPERIMENT = Experiment(
             "mixed (open). Images apart cost BN more than LN.",
             "blocked": "share of the squared gradient of the discriminator's loss that its last "
             "norm blocks, along training. Mixed images make BN block little.",
-            "samples": "images drawn after training, first seed. Distances in pictures.",
+            "samples": "images drawn after training, first seed: what the distances look like.",
         },
         drawn=drawn,
         supplement=("blocked", "samples"),

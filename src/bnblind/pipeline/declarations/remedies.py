@@ -30,7 +30,7 @@ EXPERIMENT = Experiment(
         figures={"norms": "{comparison}"},
         captions={
             "norms": "test accuracy under each norm. On label-pure batches norms that block no "
-            "gradient over the batch do as well as no norm.",
+            "gradient over the batch come close to no norm.",
         },
         drawn=TRAINING.compared("norms"),
         inputs=lambda config, paths: {

@@ -7,6 +7,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from bnblind.figures.typesetting import typeset
+
 CONVENTION = (
     "In figures, small marks are seeds, and large marks and lines are their means. Bars and bands "
     "are 95 % t intervals over the seeds, as in the ledger. A cross is a run that diverged; in "
@@ -15,26 +17,6 @@ CONVENTION = (
     "epochs."
 )
 """How uncertainty is shown, everywhere."""
-SPACE = "\N{NO-BREAK SPACE}"
-RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def typeset(text: str) -> str:
-    """A text with numbers as a computer writes them, as books print it: ``-1e-12`` is ``−10⁻¹²``.
-    No line ends within a number.
-    """
-    text = re.sub(
-        r"(?<![\w.])(?:1e|([\d.]+)e)([+-]\d+)\b",
-        lambda n: (
-            (f"{n[1]}{SPACE}×{SPACE}" if n[1] else "") + f"10{str(int(n[2])).translate(RAISED)}"
-        ),
-        text,
-    )
-    return (
-        re.sub(r"(?<![\w.])-(?=\d)", "−", text)
-        .replace("<= ", f"≤{SPACE}")
-        .replace(">= ", f"≥{SPACE}")
-    )
 
 
 def prose(text: str) -> Markup:

@@ -8,6 +8,8 @@ import mistune
 from latex2mathml.converter import convert
 from nbformat import NotebookNode
 
+from bnblind.figures.typesetting import typeset
+
 Contents = list[tuple[str, str]]
 """Anchor and text of the headings of second and third order."""
 
@@ -80,6 +82,7 @@ def body_of(notebook: NotebookNode) -> tuple[str, Contents]:
     body = re.sub(r' (id="T_[^"]*"|class="(data|col_heading|blank)[^"]*")', "", body)
     body = body.replace('<div class="scroll">', f'{_BOX} aria-label="Figure">')
     body = re.sub(r"<table\b", rf'{_BOX} aria-label="Table"><table', body)
+    body = re.sub(r"(<td[^>]*>)([^<]*)(?=</td>)", lambda cell: cell[1] + typeset(cell[2]), body)
     return re.sub(r"</table>", "</table></div>", body), renderer.contents
 
 
