@@ -131,10 +131,9 @@ def words() -> None:
             "plain": cell,
             "bfloat16": replace(cell, precision="bfloat16"),
             "compiled": replace(cell, execution="compiled"),
-            "channels first": cell,
+            "channels first": replace(cell, execution="channels_first"),
         }
         trainers = {way: NetworkTrainer(own, 0, data) for way, own in ways.items()}
-        trainers["channels first"].model.to(memory_format=torch.contiguous_format)
         calls: dict[str, Call] = {}
         for way, trainer in trainers.items():
             trainer.model.train()

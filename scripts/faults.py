@@ -111,18 +111,23 @@ KINDS = {
 }
 
 
+def point(kind: str, seed: int, jobs: int) -> tuple[int, float]:
+    """After how many finished jobs, fewer than ``jobs``, and after how many seconds more."""
+    draw = random.Random(f"{kind} {seed}")
+    return draw.randrange(jobs), draw.uniform(0, 3)
+
+
 def attempt(
     kind: str, seed: int, clone: Path, root: Path, options: Sequence[str], expected: dict[str, str]
 ) -> Try:
-    """One fault, in the clone, at a point that the seed draws; then one repetition.
+    """One fault, in the clone, at the :func:`point` that the seed draws; then one repetition.
 
     Args:
         root: where the run's data, reports and logs lie.
         options: for Snakemake.
         expected: the hashes of an uninterrupted run.
     """
-    draw = random.Random(f"{kind} {seed}")
-    jobs, pause = draw.randrange(max(1, len(expected) // 6)), draw.uniform(0, 3)
+    jobs, pause = point(kind, seed, max(1, len(expected) // 6))
     run = start(clone, options)
     deadline = time.monotonic() + PATIENCE
     while run.poll() is None and finished_jobs(root) < jobs and time.monotonic() < deadline:

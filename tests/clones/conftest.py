@@ -1,12 +1,13 @@
 """Two finished clones, made at the same time under different circumstances."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from tests.helpers.clones import Clone, copy_of, make_clone, user_environment
+from tests.helpers.clones import Clone, commit_hashes, copy_of, make_clone, user_environment
 from tests.helpers.machines import namespace, path_without
 
 FIRST = user_environment(PYTHONHASHSEED="1")
@@ -43,18 +44,22 @@ def run_both(folder: Path) -> None:
         assert process.returncode == 0, printed
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder made once for all of pytest's processes; so no test may change it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            make(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def clones(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Clone]:
     """The pipeline finished twice: other directory, cores, time zone, language, umask, hashes;
     the second without a network and without git.
-
-    Made once for all of pytest's processes; so no test may change one of them.
     """
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "clones"
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            run_both(folder)
+    folder = made_once(tmp_path_factory, "clones", run_both)
     first = Clone(folder / "first", environment=FIRST)
     return first, Clone(second_place(folder), environment=SECOND, umask=0o077)
 
@@ -67,6 +72,18 @@ def first(clones: tuple[Clone, Clone]) -> Clone:
 @pytest.fixture(scope="session")
 def second(clones: tuple[Clone, Clone]) -> Clone:
     return clones[1]
+
+
+@pytest.fixture(scope="session")
+def committed(second: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A copy of the second clone whose hashes DVC has taken up and git holds."""
+
+    def make(folder: Path) -> None:
+        clone = copy_of(second, folder)
+        clone.run("dvc", "repro")
+        commit_hashes(clone)
+
+    return Clone(made_once(tmp_path_factory, "committed", make), environment=FIRST)
 
 
 @pytest.fixture

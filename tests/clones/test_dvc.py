@@ -9,30 +9,21 @@ import yaml
 from bnblind.pipeline.artifacts import artifacts
 from bnblind.pipeline.configuration.schema import datasets, read_yaml
 from bnblind.pipeline.discovery import experiments
-from tests.helpers.clones import ROOT, Clone, copy_of
-
-
-def publish(clone: Clone) -> str:
-    """Bring ``dvc.lock`` up to date and commit it; its text."""
-    clone.run("dvc", "repro")
-    author = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
-    clone.run("git", "add", "dvc.lock")
-    clone.run("git", *author, "commit", "--quiet", "--message", "hashes")
-    return (clone.path / "dvc.lock").read_text()
+from tests.helpers.clones import ROOT, Clone, commit_hashes, copy_of
 
 
 def test_repro_after_snakemake_runs_no_job_and_publishes_the_same_hashes(
-    first: Clone, finished: Clone, tmp_path: Path
+    first: Clone, committed: Clone, tmp_path: Path
 ) -> None:
     clone = copy_of(first, tmp_path / "of the first")
     printed = clone.run("dvc", "repro")
     stages = yaml.safe_load((clone.path / "dvc.yaml").read_text())["stages"]
     assert printed.count("Nothing to be done") == len(stages)
     assert "Finished jobid" not in printed
-    lock = publish(clone)
+    commit_hashes(clone)
     assert "up to date" in clone.run("dvc", "status")
     assert clone.run("git", "status", "--porcelain") == ""
-    assert publish(finished) == lock
+    assert (clone.path / "dvc.lock").read_text() == (committed.path / "dvc.lock").read_text()
 
 
 def test_the_receipt_reads_the_bytes_that_snakemake_does_not(finished: Clone) -> None:
@@ -93,13 +84,14 @@ def test_metrics_and_plots_of_the_published_run_exist(first: Clone) -> None:
         assert (first.path / file).is_file(), file
 
 
-def test_an_experiment_of_dvc_varies_the_profile(finished: Clone) -> None:
-    publish(finished)
-    before = finished.hashes()
-    finished.run("dvc", "exp", "run", "--set-param", "config/config.yaml:theorems.dims=[16]")
-    changed = json.loads(finished.run("dvc", "params", "diff", "--json"))
+def test_an_experiment_of_dvc_varies_the_profile(committed: Clone, tmp_path: Path) -> None:
+    clone = copy_of(committed, tmp_path / "varied")
+    before = clone.hashes()
+    dims = "config/config.yaml:theorems.dims=[16]"
+    clone.run("dvc", "exp", "run", "--set-param", dims, "analysis")
+    changed = json.loads(clone.run("dvc", "params", "diff", "--json"))
     assert changed["config/config.yaml"] == {"theorems.dims": {"old": "[8]", "new": "[16]"}}
-    after = finished.hashes()
+    after = clone.hashes()
     assert "data/results/theorems/errors.parquet" in {n for n in after if before[n] != after[n]}
     models = [name for name in before if name.startswith("data/models")]
     assert models

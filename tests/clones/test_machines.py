@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from tests.helpers.clones import Clone, user_environment
+from tests.helpers.clones import AUTHOR, Clone, user_environment
 from tests.helpers.commit import by_commit
 from tests.helpers.machines import namespace, path_without
 
@@ -42,9 +42,8 @@ def test_a_downloaded_tree_without_history(finished: Clone, tmp_path: Path) -> N
     """Unpacked inside another's repository, whose commit is not the tree's."""
     shutil.rmtree(finished.path / ".git")
     outer = Clone(tmp_path)
-    author = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
     outer.run("git", "init", "--quiet")
-    outer.run("git", *author, "commit", "--quiet", "--allow-empty", "--message", "another")
+    outer.run("git", *AUTHOR, "commit", "--quiet", "--allow-empty", "--message", "another")
     assert finished.run("git", "rev-parse", "HEAD")
 
     printed = finished.run(*RUN)

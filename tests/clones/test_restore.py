@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 
 from bnblind.review import restore
-from tests.clones.test_dvc import publish
-from tests.helpers.clones import Clone, copy_of
+from tests.helpers.clones import AUTHOR, Clone, copy_of
 from tests.helpers.server import PASSWORD, USER, answers, free_port, nginx
 
 BNBLIND = ("env", "PYTHONPATH=src", "python", "-m", "bnblind")
-AUTHOR = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
 
 needs_nginx = pytest.mark.skipif(
     shutil.which("nginx") is None, reason="needs nginx (Debian package nginx-light)"
@@ -22,11 +20,10 @@ needs_nginx = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def published(first: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def published(committed: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A finished clone whose hashes are committed, and a remote ``store`` that holds its files."""
     folder = tmp_path_factory.mktemp("published")
-    clone = copy_of(first, folder / "clone")
-    publish(clone)
+    clone = copy_of(committed, folder / "clone")
     clone.run(*BNBLIND, "receipt", "--record")
     clone.run("git", "add", "--all")
     clone.run("git", *AUTHOR, "commit", "--quiet", "--message", "published")

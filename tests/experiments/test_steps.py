@@ -48,6 +48,26 @@ def test_a_step_in_bfloat16_is_near_the_plain_one(digits: Dataset) -> None:
     assert 1e-7 < max((plain[name] - other[name]).abs().max().item() for name in plain) < 1e-2
 
 
+def test_images_are_channels_last_unless_they_are_asked_to_be_channels_first(
+    digits: Dataset,
+) -> None:
+    plain = after_one_step(CELL, digits)
+    cell = dataclasses.replace(CELL, execution="channels_first")
+    orders = []
+    for own in (CELL, cell):
+        trainer = NetworkTrainer(own, 0, digits)
+        orders.append(
+            {
+                p.is_contiguous()
+                for p in trainer.model.parameters()
+                if p.dim() == 4 and p.shape[1] > 1
+            }
+        )
+    assert orders == [{False}, {True}]
+    for name, tensor in after_one_step(cell, digits).items():
+        assert torch.allclose(tensor, plain[name], atol=1e-5), name
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++")
 @pytest.mark.starts_interpreter  # the compiler of C++, given Python's headers
 def test_a_compiled_step_is_compiled_and_the_plain_one(digits: Dataset) -> None:

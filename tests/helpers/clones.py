@@ -15,6 +15,7 @@ from bnblind.pipeline.configuration.schema import read_yaml
 from bnblind.pipeline.discovery import experiments
 
 ROOT = Path(__file__).parents[2]
+AUTHOR = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
 SMOKE = read_yaml(ROOT / "config/smoke.yaml")
 PAGES = {
     f"{name}_page": 1
@@ -150,9 +151,14 @@ def make_clone(path: Path, **settings: object) -> Clone:
     clone = Clone(path, **settings)  # type: ignore[arg-type]
     clone.run("git", "init", "--quiet")
     clone.run("git", "add", "--all")
-    author = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
-    clone.run("git", *author, "commit", "--quiet", "--message", "clone")
+    clone.run("git", *AUTHOR, "commit", "--quiet", "--message", "clone")
     return clone
+
+
+def commit_hashes(clone: Clone) -> None:
+    """Commit ``dvc.lock``."""
+    clone.run("git", "add", "dvc.lock")
+    clone.run("git", *AUTHOR, "commit", "--quiet", "--message", "hashes")
 
 
 def copy_of(clone: Clone, path: Path) -> Clone:

@@ -43,12 +43,13 @@ def imported_modules(path: Path, typing_too: bool = False) -> frozenset[str]:
     return frozenset(name for name in names if name.split(".")[0] == PACKAGE)
 
 
-def _files_of(name: str, source: Path) -> set[Path]:
+@cache
+def _files_of(name: str, source: Path) -> frozenset[Path]:
     """The files that run when ``name`` is imported: its module and the packages around it."""
     parts = name.split(".")
     stems = (source.joinpath(*parts[: i + 1]) for i in range(len(parts)))
     candidates = {f for stem in stems for f in (stem.with_suffix(".py"), stem / "__init__.py")}
-    return {file for file in candidates if file.is_file()}
+    return frozenset(file for file in candidates if file.is_file())
 
 
 def _is_public_name(name: str, source: Path) -> bool:

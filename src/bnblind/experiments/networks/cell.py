@@ -12,8 +12,9 @@ CHUNK = 2048
 PRECISIONS = ("float32", "bfloat16")
 """In which a training step multiplies matrices and convolves; weights and norms are float32."""
 
-EXECUTIONS = ("eager", "compiled")
-"""How a training step runs: operation by operation, or as torch's compiler fuses it."""
+EXECUTIONS = ("eager", "compiled", "channels_first")
+"""How a training step runs: operation by operation, as torch's compiler fuses it, or operation by
+operation with images in memory channel by channel, which are otherwise pixel by pixel."""
 
 MODES = ("eval", "random", "label")
 """Of measuring a classifier, see :mod:`bnblind.experiments.networks.evaluation`."""

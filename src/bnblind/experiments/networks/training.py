@@ -57,6 +57,8 @@ class NetworkTrainer(Trainer):
         self.low_precision = cell.precision != NetworkCell.precision
         if self.low_precision:
             keep_norms_exact(model)
+        if cell.execution == "channels_first":
+            model.to(memory_format=torch.contiguous_format)
         self.forward = torch.compile(model) if cell.execution == "compiled" else model
         super().__init__(cell, seed, data.train.labels, model)
 

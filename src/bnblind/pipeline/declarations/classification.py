@@ -61,7 +61,9 @@ SECTION = keys.grids(
             PRECISIONS, "of the products in training steps; weights and norms stay float32"
         ),
         "execution": keys.word(
-            EXECUTIONS, "of training steps: one operation after the other, or by torch's compiler"
+            EXECUTIONS,
+            "of training steps: one operation after the other, by torch's compiler, or with images "
+            "channel by channel in memory (otherwise channels-last)",
         ),
         "jobs": keys.jobs(),
         "device": keys.device(),
