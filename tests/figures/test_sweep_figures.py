@@ -93,6 +93,7 @@ def test_accuracy_and_blocked_share_are_drawn_against_purity(purities: pd.DataFr
     assert open_marks.get_ydata().tolist() == pytest.approx([0.7])
     table = purity_table(purities, 10)
     assert table["purity"].tolist() == [0.5, 0.9375, 1.0]
+    assert table["others per batch"].tolist() == ["", 1, ""]
     assert table["blocked by BN before training"].tolist()[2] == "1.00 (1.00 to 1.00)"
 
 

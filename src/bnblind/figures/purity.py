@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bnblind.experiments.words import foreign_of, purity_of
-from bnblind.figures.naming import interval_text, norms_in, where, with_labels
+from bnblind.figures.naming import interval_text, norms_in, where
 from bnblind.figures.outcomes import outcomes
 from bnblind.figures.panels import draw_against, draw_band, draw_seeds, mark_level
 from bnblind.figures.style import COLUMN, LOOKS
@@ -116,7 +116,9 @@ def mixture_shares(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def purity_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
-    """The same as numbers: one row per purity and batching."""
+    """The same as numbers: one row per purity and batching; of batches that hold exactly as many
+    samples of other classes each, how many.
+    """
     accuracy = outcomes(results, 1 / classes)
     columns = {
         f"accuracy, {LOOKS[norm].label}": where(accuracy, norm=norm) for norm in norms_in(accuracy)
@@ -132,4 +134,6 @@ def purity_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
             for name, rows in columns.items()
         }
     )
-    return with_labels(table.reset_index()).astype(object).fillna("")
+    table = table.reset_index().rename(columns={"batching": "others per batch"})
+    table["others per batch"] = table["others per batch"].map(foreign_of).astype("Int64")
+    return table.astype(object).fillna("")

@@ -8,7 +8,7 @@ RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def typeset(text: str) -> str:
     """A text with numbers as a computer writes them, as books print it: ``-1e-12`` is ``−10⁻¹²``,
-    ``-0.0`` is ``0.0``. No line ends within a number, a percentage or an interval.
+    ``-0.0`` is ``0.0``. No line ends within a number, a percentage or a short interval.
     """
     text = re.sub(
         r"(?<![\w.])(?:1e|([\d.]+)e)([+-]\d+)\b",
@@ -20,5 +20,5 @@ def typeset(text: str) -> str:
     text = re.sub(r"(?<![\w.])-(?=0(?:\.0+)?(?!\.?\d))", "", text)
     text = re.sub(r"(?<![\w.])-(?=\d)", "−", text)
     text = re.sub(r"([<≤>≥]=?) (?=[\d−])", rf"\1{SPACE}", text)
-    text = re.sub(r"(?<=[\d⁻⁰-⁹¹²³]) (to) (?=[\d−+])", rf"{SPACE}\1{SPACE}", text)
+    text = re.sub(r"(?<=\d) to (?=[\d−+])", f"{SPACE}to{SPACE}", text)
     return re.sub(r"(?<=\d) %", f"{SPACE}%", text).replace("<=", "≤").replace(">=", "≥")
