@@ -48,9 +48,11 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     """A folder made once for all of pytest's processes; so no test may change it."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    made = folder.with_name(f"{name} is made")
     with FileLock(f"{folder}.lock"):
-        if not folder.exists():
+        if not made.exists():
             make(folder)
+            made.touch()
     return folder
 
 
@@ -76,7 +78,9 @@ def second(clones: tuple[Clone, Clone]) -> Clone:
 
 @pytest.fixture(scope="session")
 def committed(second: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A copy of the second clone whose hashes DVC has taken up and git holds."""
+    """A copy of the second clone whose hashes DVC has taken up and git holds, for a user of the
+    first one's language.
+    """
 
     def make(folder: Path) -> None:
         clone = copy_of(second, folder)

@@ -278,6 +278,7 @@ def test_one_repetition_mends_a_kill(kind: str, first: Clone, tmp_path: Path) ->
     words = ("--cores", "1", "reports/pages/theorems.html")
     hashes = faults.hashes(first.path).items()
     expected = {name: found for name, found in hashes if "/theorems" in name}
+    # A later kill would find a run of so few jobs at its end.
     jobs = max(1, len(expected) // 6)
     early = [seed for seed in range(100) if faults.point(kind, seed, jobs)[0] < 2]
     for seed in early[:10]:

@@ -25,7 +25,11 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 WHOLE = by_commit(("a part", "whole", "a part"), 1) == ["whole"]
 """A whole run takes six minutes: every third commit, by its hash."""
-PART = ("data/results/classification.parquet", "reports/pages/linear_signal.html")
+PART = (
+    "reports/pages/classification.html",
+    "data/results/causes.parquet",
+    "data/results/gan.parquet",
+)
 
 
 def test_the_same_bytes_though_the_controller_is_killed_meanwhile(

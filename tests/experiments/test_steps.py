@@ -1,4 +1,4 @@
-"""How a training step runs: in which precision, and compiled or not."""
+"""How a training step runs: in which precision, compiled or not, in which order of memory."""
 
 import dataclasses
 import shutil

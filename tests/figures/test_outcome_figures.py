@@ -97,6 +97,7 @@ def test_every_pass_is_a_row_and_every_seed_a_mark() -> None:
     assert (row["between / within before"], row["between / within after"]) == (1.0, 6.0)
     second = table[(table["forward"] == "identity") & (table["backward"] == "BN's")]
     assert second["diverged"].tolist() == [1, 1, 0, 0]
+    assert "diverged" not in causes_table(runs[runs["norm"] == "none"], 10), "of none that did"
 
 
 def test_remedies_are_ordered_by_what_label_pure_batches_leave() -> None:
@@ -117,6 +118,7 @@ def test_remedies_are_ordered_by_what_label_pure_batches_leave() -> None:
     assert passes == {"BN": 2, other: 2, "LN": 2, "DyT": 1}
     assert table["label-pure batches"].to_dict()[other].startswith("0.410 (")
     assert table["diverged"].to_dict() == {"BN": "0", "DyT": "1", "LN": "0", other: ""}
+    assert "diverged" not in remedies_table(runs[runs["norm"] == "ln"], mixed, 10)
 
 
 PASSES_OVER = {

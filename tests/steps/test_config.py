@@ -350,7 +350,7 @@ def test_the_projects_claims_are_judged_by_tables_that_a_profile_has() -> None:
     ("content", "found"),
     [
         (b"profile: quick\nroot: [\n", "line 3, column 1"),
-        (b"root: \xff\n", "invalid (start byte|leading UTF-8 octet)"),
+        (b"root: \xff\n", "invalid start byte"),
     ],
 )
 def test_a_file_that_is_no_yaml_is_named_with_the_place(

@@ -9,6 +9,7 @@ import pytest
 from nbformat import NotebookNode
 
 from bnblind.errors import BadInput
+from bnblind.figures.typesetting import SPACE
 from bnblind.pipeline.steps import reading, render
 from bnblind.pipeline.steps.notebook import execute, normalize
 from tests.steps.conftest import call
@@ -112,6 +113,13 @@ def test_formulas_are_mathml_and_long_pages_list_their_contents(tmp_path: Path) 
     assert re.findall('<h2 id="(.*?)">', page) == names
     assert 'class="contents"' in page_of(tmp_path, written(*headings[:2]))
     assert 'class="contents"' not in page_of(tmp_path, written(headings[0]))
+
+
+def test_cells_of_tables_hold_numbers_as_books_print_them(tmp_path: Path) -> None:
+    cells = "| x | y |\n|---|---|\n| -0.00 (-0.1 to 0.2) | &lt;= 1e-05 &amp; x-1 |"
+    page = page_of(tmp_path, written(cells)).replace(SPACE, " ")
+    assert "<td>0.00 (−0.1 to 0.2)</td>" in page
+    assert "<td>≤ 10⁻⁵ &amp; x-1</td>" in page
 
 
 @pytest.mark.starts_interpreter

@@ -116,8 +116,8 @@ def mixture_shares(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def purity_table(results: pd.DataFrame, classes: int) -> pd.DataFrame:
-    """The same as numbers: one row per purity and batching; of batches that hold exactly as many
-    samples of other classes each, how many.
+    """The same as numbers: one row per purity and batching. ``others per batch``: of how many
+    samples of other classes every batch has, where that is the same number in each.
     """
     accuracy = outcomes(results, 1 / classes)
     columns = {

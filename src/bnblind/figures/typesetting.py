@@ -8,7 +8,8 @@ RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def typeset(text: str) -> str:
     """A text with numbers as a computer writes them, as books print it: ``-1e-12`` is ``−10⁻¹²``,
-    ``-0.0`` is ``0.0``. No line ends within a number, a percentage or a short interval.
+    ``-0.0`` is ``0.0``. No line ends within a number, a percentage or an interval of
+    plain numbers (those with powers of ten are too long for a column).
     """
     text = re.sub(
         r"(?<![\w.])(?:1e|([\d.]+)e)([+-]\d+)\b",
@@ -17,8 +18,8 @@ def typeset(text: str) -> str:
         ),
         text,
     )
-    text = re.sub(r"(?<![\w.])-(?=0(?:\.0+)?(?!\.?\d))", "", text)
-    text = re.sub(r"(?<![\w.])-(?=\d)", "−", text)
+    text = re.sub(r"(?<![\w.)])-(?=0(?:\.0+)?(?!\.?\d))", "", text)
+    text = re.sub(r"(?<![\w.)])-(?=\d)", "−", text)
     text = re.sub(r"([<≤>≥]=?) (?=[\d−])", rf"\1{SPACE}", text)
     text = re.sub(r"(?<=\d) to (?=[\d−+])", f"{SPACE}to{SPACE}", text)
     return re.sub(r"(?<=\d) %", f"{SPACE}%", text).replace("<=", "≤").replace(">=", "≥")

@@ -14,7 +14,8 @@ PRECISIONS = ("float32", "bfloat16")
 
 EXECUTIONS = ("eager", "compiled", "channels_first")
 """How a training step runs: operation by operation, as torch's compiler fuses it, or operation by
-operation with images in memory channel by channel, which are otherwise pixel by pixel."""
+operation with images, also where they are measured meanwhile, in memory channel by channel
+(torch.contiguous_format), which are otherwise channels-last."""
 
 MODES = ("eval", "random", "label")
 """Of measuring a classifier, see :mod:`bnblind.experiments.networks.evaluation`."""

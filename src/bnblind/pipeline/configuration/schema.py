@@ -36,15 +36,11 @@ REGISTRIES = {
 }
 
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Reads the same, ten times as fast where PyYAML was built with libyaml."""
-
-
 def read_yaml(path: Path) -> Any:
     """Raises BadInput with the place where the file is not valid YAML."""
     try:
         with path.open("rb") as file:  # not a text: yaml then names the file, and the wrong bytes
-            return yaml.load(file, _LOADER)
+            return yaml.safe_load(file)
     except RecursionError as error:
         raise BadInput(f"{path} is not valid YAML: nested too deeply") from error
     except (yaml.YAMLError, ValueError) as error:

@@ -63,7 +63,7 @@ SECTION = keys.grids(
         "execution": keys.word(
             EXECUTIONS,
             "of training steps: one operation after the other, by torch's compiler, or with images "
-            "channel by channel in memory (otherwise channels-last)",
+            "channel by channel in memory, otherwise channels-last",
         ),
         "jobs": keys.jobs(),
         "device": keys.device(),

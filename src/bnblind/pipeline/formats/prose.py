@@ -82,7 +82,11 @@ def body_of(notebook: NotebookNode) -> tuple[str, Contents]:
     body = re.sub(r' (id="T_[^"]*"|class="(data|col_heading|blank)[^"]*")', "", body)
     body = body.replace('<div class="scroll">', f'{_BOX} aria-label="Figure">')
     body = re.sub(r"<table\b", rf'{_BOX} aria-label="Table"><table', body)
-    body = re.sub(r"(<td[^>]*>)([^<]*)(?=</td>)", lambda cell: cell[1] + typeset(cell[2]), body)
+    body = re.sub(
+        r"(<td[^>]*>)([^<]*)(?=</td>)",
+        lambda cell: cell[1] + escape(typeset(unescape(cell[2])), quote=False),
+        body,
+    )
     return re.sub(r"</table>", "</table></div>", body), renderer.contents
 
 
