@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.helpers.clones import AUTHOR, Clone, user_environment
-from tests.helpers.commit import by_commit
+from tests.helpers.commit import TURN
 from tests.helpers.machines import namespace, path_without
 
 NO_HISTORY = "without git or its history the receipt names no commit"
@@ -106,7 +106,7 @@ def test_a_refusal_is_one_error_where_shared_memory_is_read_only(
     reason="needs root, mmdebstrap and namespaces",
 )
 @pytest.mark.skipif(
-    by_commit(("in turn", "waits", "waits"), 1) != ["in turn"],
+    TURN != "fresh machine",
     reason="takes ten minutes: every third commit, by its hash; `make fresh-machine` at any time",
 )
 def test_a_fresh_machine_makes_the_same_bytes(finished: Clone, tmp_path: Path) -> None:

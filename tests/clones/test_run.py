@@ -278,10 +278,10 @@ def test_one_repetition_mends_a_kill(kind: str, first: Clone, tmp_path: Path) ->
     words = ("--cores", "1", "reports/pages/theorems.html")
     hashes = faults.hashes(first.path).items()
     expected = {name: found for name, found in hashes if "/theorems" in name}
-    # A later kill would find a run of so few jobs at its end.
-    jobs = max(1, len(expected) // 6)
-    early = [seed for seed in range(100) if faults.point(kind, seed, jobs)[0] < 2]
-    for seed in early[:10]:
+    # While the page is drawn: a later kill would find a run of so few jobs at its end.
+    points = {seed: faults.point(kind, seed, max(1, len(expected) // 6)) for seed in range(100)}
+    drawing = [seed for seed, (jobs, pause) in points.items() if jobs == 1 and pause < 1.5]
+    for seed in drawing[:5]:
         path = make_clone(tmp_path / str(seed)).path
         tried = faults.attempt(kind, seed, path, path, words, expected)
         if tried.hit:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.helpers.clones import Clone
-from tests.helpers.commit import by_commit
+from tests.helpers.clones import PAGES, Clone
+from tests.helpers.commit import TURN
 from tests.helpers.slurm import Cluster, cluster, lacking
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
@@ -23,13 +23,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield running
 
 
-WHOLE = by_commit(("a part", "whole", "a part"), 1) == ["whole"]
-"""A whole run takes six minutes: every third commit, by its hash."""
-PART = (
-    "reports/pages/classification.html",
-    "data/results/causes.parquet",
-    "data/results/gan.parquet",
-)
+WHOLE = TURN == "cluster"
+PART = [f"reports/pages/{rule.removesuffix('_page')}.html" for rule in [*PAGES][:4]]
 
 
 def test_the_same_bytes_though_the_controller_is_killed_meanwhile(

@@ -21,3 +21,9 @@ def by_commit(items: Sequence[T], count: int) -> list[T]:
         return [*items[:count]]
     chosen = random.Random(commit).sample(range(len(items)), min(count, len(items)))
     return [items[place] for place in sorted(chosen)]
+
+
+TURN = by_commit(("fresh machine", "cluster", "profiles"), 1)[0]
+"""What takes longest takes turns, by the commit's hash: a fresh machine; the whole run on a cluster,
+of which otherwise a part runs; profiles that run to their end, which do so but for the first.
+"""
