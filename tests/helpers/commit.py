@@ -24,6 +24,6 @@ def by_commit(items: Sequence[T], count: int) -> list[T]:
 
 
 TURN = by_commit(("fresh machine", "cluster", "profiles"), 1)[0]
-"""What takes longest takes turns, by the commit's hash: a fresh machine; the whole run on a cluster,
-of which otherwise a part runs; profiles that run to their end, which do so but for the first.
+"""What takes longest takes turns, by the commit's hash: a fresh machine; the whole run on a cluster
+(otherwise a part of it); profiles that run to their end (always, but beside a fresh machine).
 """
