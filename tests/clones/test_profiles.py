@@ -3,16 +3,13 @@
 import json
 import re
 
-import pytest
 import yaml
 
 from tests.helpers.clones import Clone
-from tests.helpers.commit import TURN
+from tests.helpers.commit import beside_no_fresh_machine
 
 
-@pytest.mark.skipif(
-    TURN == "fresh machine", reason="two commits of three, by the hash; the third tries a machine"
-)
+@beside_no_fresh_machine
 def test_a_minimal_profile_and_one_of_two_grids(workspace: Clone) -> None:
     """One norm, one batching, one eps, a rate given as an integer; two grids of other lengths; and
     no more experiments than need each other.

@@ -17,13 +17,10 @@ from bnblind.pipeline.paths import Paths
 from bnblind.pipeline.sources import Missing, fetch
 from tests.conftest import ROOT
 from tests.helpers.clones import Clone
-from tests.helpers.commit import TURN, by_commit
+from tests.helpers.commit import beside_no_fresh_machine, by_commit
 
 LONGEST_JOB, LONGEST_SEED = 30, 60
 """CPU seconds of a job, and of a seed of one, that are run anew here."""
-waits = pytest.mark.skipif(
-    TURN == "fresh machine", reason="two commits of three, by the hash; the third tries a machine"
-)
 
 
 def available(dataset: str) -> bool:
@@ -57,7 +54,7 @@ def short_jobs(profile: str) -> Iterator[tuple[str, list[str]]]:
             yield name, [paths.trained(kind, experiment.name, grid, job) for kind in kept]
 
 
-@waits
+@beside_no_fresh_machine
 def test_a_job_of_another_profile_ends_in_the_published_bytes(
     workspace: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:

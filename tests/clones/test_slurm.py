@@ -46,6 +46,7 @@ def test_the_same_bytes_though_the_controller_is_killed_meanwhile(
     assert printed.count("has been submitted with SLURM jobid") >= (30 if WHOLE else 10)
     made, expected = workspace.hashes(), first.hashes()
     assert made == expected if WHOLE else made.items() <= expected.items()
+    assert {*PART} <= {*made}
 
 
 def test_a_failing_job_is_reported_with_its_message(slurm: Cluster, finished: Clone) -> None:

@@ -65,6 +65,7 @@ def test_every_seed_and_every_mean_is_drawn(rates: pd.DataFrame) -> None:
     assert kept.startswith("0.06 (")
     assert lost == "0.10 (0.10 to 0.10), 1 diverged", "a run that diverged counts as chance"
     assert table.columns.tolist() == ["batches", "learning rate", "BN", "LN"]
+    assert table["learning rate"].tolist()[:2] == ["0.01", "0.1"], "not 0.010000"
 
 
 def test_blocked_is_what_does_not_pass_the_first_norm(purities: pd.DataFrame) -> None:

@@ -5,6 +5,8 @@ import subprocess
 from collections.abc import Sequence
 from typing import TypeVar
 
+import pytest
+
 from tests.conftest import ROOT
 
 T = TypeVar("T")
@@ -27,3 +29,7 @@ TURN = by_commit(("fresh machine", "cluster", "profiles"), 1)[0]
 """What takes longest takes turns, by the commit's hash: a fresh machine; the whole run on a cluster
 (otherwise a part of it); profiles that run to their end (always, but beside a fresh machine).
 """
+
+beside_no_fresh_machine = pytest.mark.skipif(
+    TURN == "fresh machine", reason="two commits of three, by the hash; the third tries a machine"
+)
