@@ -59,10 +59,10 @@ def results(trained: list[tuple[Cell, Run]]) -> list[object]:
 
 STEPS = 20
 """Label-pure batches of 64 in an epoch."""
-MEASURED = 6
-"""Two parts in three modes, measured at the start and after each epoch."""
+MEASURED = 1 + 5 + 10 + 1 + 6 + 10
+"""Batches of two parts in three modes, measured at the start and after each epoch."""
 SAVES = STEPS + MEASURED + 1
-"""One after each step, one after each of what is measured, one after the epoch."""
+"""One after each step, one after each batch that is measured, one after the epoch."""
 RUN = MEASURED + 2 * SAVES
 
 
@@ -81,32 +81,31 @@ def interrupt_after(saves: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "saves",
+    ("saves", "augment"),
     [
-        *range(1, MEASURED + 2),
-        *range(MEASURED + STEPS, MEASURED + SAVES + 2),
-        *range(RUN - MEASURED, RUN + 2),
-        RUN + MEASURED + STEPS,
+        *((saves, "none") for saves in (1, 4, 12, 17, 21, MEASURED - 1, MEASURED)),
+        *((MEASURED + saves, "crop_flip") for saves in (1, STEPS - 1, STEPS)),
+        *((RUN - saves, "none") for saves in (MEASURED + 1, MEASURED, 15, 2, 1, 0, -1)),
+        (RUN + MEASURED + STEPS, "crop_flip"),
     ],
 )
-@pytest.mark.parametrize("augment", ["none", "crop_flip"])
 def test_an_interrupted_job_ends_with_the_same_bits(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int, augment: str
 ) -> None:
-    """Interrupted while the start is measured, within an epoch, after its last step, after each of
-    what is measured then, between epochs, between the seeds and in the second; with a network that
-    draws random numbers in every step.
+    """Interrupted while the start is measured, within an epoch, after its last step, within and
+    after each of what is measured then, between epochs, between the seeds and in the second; with a
+    network that draws random numbers in every step, and a norm whose training mode reads buffers.
     """
     monkeypatch.setattr(
         training, "build_model", lambda *args, **options: with_dropout(*args, **options)
     )
-    cell = dataclasses.replace(CELL, augment=augment)
+    cell = dataclasses.replace(CELL, norm="bn_renorm", augment=augment)
     checkpoint = Checkpoint(tmp_path / "c", "this job", interval=0)
     saved = interrupt_after(saves, monkeypatch)
     with pytest.raises(Interrupted):
         train_cells([cell], digits, checkpoint)
     resumed = train_cells([cell], digits, checkpoint)
-    assert len(saved) == RUN * len(cell.seeds), "a step was trained or a part measured twice"
+    assert len(saved) == RUN * len(cell.seeds), "a batch was trained or measured twice"
 
     uninterrupted = [(cell, finished(NetworkTrainer(cell, seed, digits))) for seed in cell.seeds]
     assert results(resumed) == results(uninterrupted)

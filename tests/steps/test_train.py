@@ -2,6 +2,9 @@
 wrong input leaves what was there before.
 """
 
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import torch
 
 from bnblind import BadInput
 from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.networks import kind
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.training import NetworkTrainer
 from bnblind.pipeline.checkpoint import Checkpoint
@@ -182,6 +186,28 @@ def test_the_norms_code_is_loaded_before_the_checkpoint_is_looked_for(
     cells = [NETWORK | {"norm": norm} for norm in norms]
     with pytest.raises(InterruptedError):
         train_in(tmp_path, "networks", cells, prepared=prepared)
+
+
+def test_a_device_is_free_again_while_what_was_trained_is_judged(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed, judge, held = train.claimed, kind.KIND.judge, list[bool]()
+
+    @contextmanager
+    def noting(word: str) -> Iterator[torch.device]:
+        with claimed(word) as place:
+            held.append(True)
+            yield place
+        held.append(False)
+
+    def judging(*args: Any) -> Any:
+        assert held == [True, False]
+        return judge(*args)
+
+    monkeypatch.setattr(train, "claimed", noting)
+    monkeypatch.setattr(kind, "KIND", dataclasses.replace(kind.KIND, judge=judging))
+    train_in(tmp_path, "networks", [NETWORK], prepared=prepared)
+    assert held
 
 
 def test_an_epoch_is_a_line_of_the_log(

@@ -44,6 +44,7 @@ def claimed(word: str) -> Iterator[torch.device]:
         torch.cuda.set_device(place)  # whose random numbers are saved and restored
         yield place
     finally:
+        torch.cuda.empty_cache()  # or the next job would lack what this process keeps in reserve
         for file in files.values():
             file.close()
 

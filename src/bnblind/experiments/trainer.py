@@ -55,6 +55,7 @@ class Trainer(ABC):
         self.steps: list[Step] = []  # of an epoch under way
         self.random: Weights = {}  # the global generators' states where it is taken up
         self.unmeasured = True  # the present epoch, in whole or in part
+        self.under_way: Weights = {}  # of a measurement that is being made
 
     def new_optimizers(self) -> dict[str, Optimizer]:
         settings = {"lr": self.planned.lr, **self.planned.optimizer_settings}
@@ -84,7 +85,8 @@ class Trainer(ABC):
     @abstractmethod
     def measure(self) -> None:
         """Measure the epoch just ended, and keep its weights if they are asked for. May call
-        ``after_step`` on the way, and then passes over what the run has recorded already.
+        ``after_step`` on the way, and then goes on with ``under_way`` and passes over what the run
+        has recorded already.
         """
 
     @abstractmethod
@@ -174,8 +176,9 @@ class Trainer(ABC):
         return {name: tensor.detach().clone().cpu() for name, tensor in state}
 
     def state(self) -> Weights:
-        """What comes next depends on, besides the run: weights, buffers, the optimizers', and of an
-        epoch under way what its steps recorded and the generators' states.
+        """What comes next depends on, besides the run: weights, buffers, the optimizers', of an
+        epoch under way what its steps recorded and the generators' states, and of a measurement
+        under way what it has found.
         """
         parts = {"model": self.model.state_dict()}
         parts |= {f"optimizer of {name}": own.state() for name, own in self.optimizers.items()}
@@ -190,6 +193,7 @@ class Trainer(ABC):
             parts["random"] = random_state()
         if self.unmeasured:
             parts["unmeasured"] = {"": torch.ones(())}
+            parts["under way"] = self.under_way
         return {f"{part}/{n}": t.cpu() for part, own in parts.items() for n, t in own.items()}
 
     def resume(self, state: Weights, run: Run, epoch: int) -> None:
@@ -199,6 +203,7 @@ class Trainer(ABC):
         for part, optimizer in self.optimizers.items():
             optimizer.load(parts.get(f"optimizer of {part}", {}))
         self.run, self.epoch, self.unmeasured = run, epoch, "unmeasured" in parts
+        self.under_way = parts.get("under way", {})
         if "losses" in parts:
             place = self.labels.device  # that of the steps to come
             recorded = {

@@ -150,7 +150,7 @@ class GanTrainer(Trainer):
         if not last.blocks_as_bn:
             return None
         real = self.data.train[: self.cell.batch_size]
-        with preserved(self.model), watched(last) as seen:
+        with preserved(self.model, {}), watched(last) as seen:
             self.model.train()
             fake = self.generated(len(real), stream(self.run.seed, "probed")).detach()
             self.discriminator_loss(real, fake).backward()

@@ -92,11 +92,11 @@ class NetworkTrainer(Trainer):
                 if cell.evaluated and self.epoch < cell.epochs:
                     samples = samples.first(cell.evaluated)
                 loss, accuracy = evaluate(
-                    self.model, samples, mode, cell.batch_size, run.seed, cell.loss, cell.chunk
-                )
+                    self.model, samples, mode, cell.batch_size, run.seed, cell.loss, cell.chunk,
+                    self.under_way, self.after_step,
+                )  # fmt: skip
                 self._check_finite(loss, f"after its last step: the {part} loss in mode {mode}")
                 run.record(self.epoch, f"{part}.{mode}", loss=loss, accuracy=accuracy)
-                self.after_step()
         if self.epoch in cell.kept_epochs([]):
             run.weights[self.epoch] = self.copied_weights()
 

@@ -88,12 +88,12 @@ def main(argv: list[str]) -> float:
     rows: list[dict[str, Any]] = []
     samples: dict[str, Tensor] = {}
     (device,) = {cell.device for cell in cells}
-    with exclusive_lock(args.checkpoint), claimed(device) as place:
-        settings = json.dumps(args.cells, sort_keys=True)
-        checkpoint = Checkpoint(
-            args.checkpoint, identity_of(settings, args.prepared, device=str(place))
-        )
-        trained = train_all(cells, partial(kind.start, data=data.to(place)), checkpoint, note)
+    with exclusive_lock(args.checkpoint):
+        with claimed(device) as place:
+            settings = json.dumps(args.cells, sort_keys=True)
+            identity = identity_of(settings, args.prepared, device=str(place))
+            checkpoint = Checkpoint(args.checkpoint, identity)
+            trained = train_all(cells, partial(kind.start, data=data.to(place)), checkpoint, note)
         for cell, run in trained:
             judged, drawn = kind.judge(cell, run, data)
             what = cell.identity | {"seed": run.seed, "batch_order": run.batch_order}
