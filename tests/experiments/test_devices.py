@@ -92,11 +92,13 @@ def test_training_stops_and_goes_on_to_the_same_bits(
     whole.advance()
     first.advance()
     taken = [copy.deepcopy((first.state(), first.run, first.epoch))]
-    first.after_step = lambda: taken.append(copy.deepcopy((first.state(), first.run, first.epoch)))
+    first.after_step = lambda _: taken.append(
+        copy.deepcopy((first.state(), first.run, first.epoch))
+    )
     first.advance()
     state, run, epoch = taken[min(2, len(taken) - 1)]  # within the second epoch, where it may stop
     second.resume(state, run, epoch)
-    second.after_step = second.state
+    second.after_step = type(second).state
     second.advance()
     assert {tensor.device.type for tensor in state.values()} == {"cpu"}
     assert next(second.model.parameters()).device.type == device.type

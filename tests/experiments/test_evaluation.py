@@ -89,8 +89,10 @@ def test_the_model_is_left_as_it_was_after_an_error(digits):
     labels = torch.zeros(33, dtype=torch.int64)
     broken = scaled_part(torch.cat([digits.test.images[:32], digits.test.images[:1]]), labels)
     model[5].register_forward_hook(lambda *_: 1 / 0)
+    under_way: dict[str, torch.Tensor] = {}
     with pytest.raises(ZeroDivisionError):
-        evaluate(model, broken, "random", 16, seed=0)
+        evaluate(model, broken, "random", 16, seed=0, under_way=under_way)
+    assert not under_way
     assert all(map(torch.equal, model.buffers(), buffers))
     assert not any(m.training for m in model.modules())
 

@@ -129,6 +129,10 @@ def test_before_the_last_epoch_a_part_of_the_images_can_be_measured(digits):
     for epoch in (0, 1, 2, 3):
         own, complete = (values(run, "test.eval.loss")[epoch] for run in (few, whole))
         assert (own == complete) == (epoch == 3)
+    ended = {f"test.{mode}.{figure}" for mode in MODES[1:] for figure in ("loss", "accuracy")}
+    others = [row for row in few.metrics if any(f".{m}." in row["metric"] for m in MODES[1:])]
+    assert {(row["epoch"], row["metric"]) for row in others} == {(3, name) for name in ended}
+    assert all(row in whole.metrics for row in others)
     assert all((50 * found).is_integer() for found in values(few, "test.eval.accuracy")[:3])
     assert same_weights(few.weights[3], whole.weights[3])
 

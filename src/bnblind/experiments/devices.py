@@ -43,8 +43,8 @@ def claimed(word: str) -> Iterator[torch.device]:
         place = torch.device(_first_free(files))
         torch.cuda.set_device(place)  # whose random numbers are saved and restored
         yield place
-    finally:
         torch.cuda.empty_cache()  # or the next job would lack what this process keeps in reserve
+    finally:
         for file in files.values():
             file.close()
 

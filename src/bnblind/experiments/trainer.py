@@ -51,7 +51,7 @@ class Trainer(ABC):
         self.run, self.epoch, self.name = Run(seed), 0, cell.name(seed)
         self.planned, self.labels, self.model = cell, labels, model
         self.optimizers = self.new_optimizers()
-        self.after_step: Callable[[], object] = lambda: None
+        self.after_step: Callable[[Trainer], object] = lambda trainer: None
         self.steps: list[Step] = []  # of an epoch under way
         self.random: Weights = {}  # the global generators' states where it is taken up
         self.unmeasured = True  # the present epoch, in whole or in part
@@ -150,7 +150,7 @@ class Trainer(ABC):
                     optimizer.step()
                 found.append((loss.detach(), recorded))
                 if not part:
-                    self.after_step()
+                    self.after_step(self)
         # Numbers are read at the end: a GPU would have to finish each step for it.
         totals = dict[str, float]()
         for step, (batch, (loss, recorded)) in enumerate(zip(batches, found, strict=True)):

@@ -98,7 +98,7 @@ class Checkpoint:
     the CPU seconds of the processes before this one, until each last saved.
     """
 
-    def __init__(self, path: Path, identity: str, interval: float = 30.0) -> None:
+    def __init__(self, path: Path, identity: str, interval: float = 20.0) -> None:
         self.path, self.identity, self.interval = path, identity, interval
         self.last, self.written, self.spent = time.monotonic(), 0, 0.0
 

@@ -41,7 +41,8 @@ class NetworkCell(Cell):
         course: whether every epoch is measured, and those whose weights are kept in all modes;
             otherwise the last three are, in evaluation mode.
         chunk: samples that go through the network at once where nothing is trained.
-        evaluated: of a part that are measured before the last epoch, its first ones; all if None.
+        evaluated: of a part that are measured before the last epoch, its first ones, all if None;
+            other modes than ``eval`` are then left to the test images at the end.
     """
 
     model: str = identity(1)
@@ -78,9 +79,10 @@ class NetworkCell(Cell):
         own = {} if self.weight_decay is None else {"weight_decay": self.weight_decay}
         return {**self.optimizer, **own}
 
-    def modes(self, epoch: int) -> tuple[str, ...]:
-        """In which to measure after an epoch, names of ``MODES``."""
-        if self.course and epoch in self.kept_epochs([]):
+    def modes(self, part: str, epoch: int) -> tuple[str, ...]:
+        """In which to measure a part after an epoch, names of ``MODES``."""
+        ended = part == "test" and epoch == self.epochs
+        if self.course and (ended if self.evaluated else epoch in self.kept_epochs([])):
             return MODES
         return MODES[:1] if self.course or epoch > self.epochs - LAST else ()
 

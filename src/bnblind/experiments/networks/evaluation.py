@@ -22,7 +22,7 @@ from bnblind.experiments.runs import Weights
 @contextmanager
 def preserved(model: nn.Module, before: Weights) -> Iterator[None]:
     """Put back every module's mode afterwards, and every buffer: as ``before`` holds it, or else as
-    it is now, which ``before`` then holds.
+    it is now, which ``before`` then holds; ``before`` is empty afterwards.
     """
     modes = [(m, m.training) for m in model.modules()]
     for name, buffer in model.named_buffers():
@@ -33,6 +33,7 @@ def preserved(model: nn.Module, before: Weights) -> Iterator[None]:
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(before[f"before/{name}"])
+        before.clear()
         for module, training in modes:
             module.training = training
 
@@ -81,6 +82,5 @@ def evaluate(
             found = of_logits(logits, labels, "sum").item()
             sums += torch.tensor([1, found, (logits.argmax(1) == labels).sum()], dtype=sums.dtype)
             after_batch()
-    under_way.clear()
     _, total, correct = sums.tolist()
     return total / len(part), correct / len(part)

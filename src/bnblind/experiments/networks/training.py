@@ -85,7 +85,7 @@ class NetworkTrainer(Trainer):
         run, cell = self.run, self.cell
         measured = {row["metric"] for row in run.metrics if row["epoch"] == self.epoch}
         for part in ("validation", "test"):
-            for mode in cell.modes(self.epoch):
+            for mode in cell.modes(part, self.epoch):
                 if f"{part}.{mode}.loss" in measured:
                     continue
                 samples: Part = getattr(self.data, part)
@@ -93,7 +93,7 @@ class NetworkTrainer(Trainer):
                     samples = samples.first(cell.evaluated)
                 loss, accuracy = evaluate(
                     self.model, samples, mode, cell.batch_size, run.seed, cell.loss, cell.chunk,
-                    self.under_way, self.after_step,
+                    self.under_way, lambda: self.after_step(self),
                 )  # fmt: skip
                 self._check_finite(loss, f"after its last step: the {part} loss in mode {mode}")
                 run.record(self.epoch, f"{part}.{mode}", loss=loss, accuracy=accuracy)
@@ -102,7 +102,7 @@ class NetworkTrainer(Trainer):
 
     def report(self) -> str:
         told = f"train loss {self.latest('train.loss'):.4f}"
-        if not self.cell.modes(self.epoch):
+        if not self.cell.modes("validation", self.epoch):
             return told
         return f"{told}, validation accuracy {self.latest('validation.eval.accuracy'):.3f}"
 

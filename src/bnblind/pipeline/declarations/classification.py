@@ -55,7 +55,12 @@ SECTION = keys.grids(
             keys.name("augmentation", "random changes of the training images"), NetworkCell.augment
         ),
         "evaluated": keys.default(
-            keys.integer("samples of a part that are measured before the last epoch"), None, "all"
+            keys.integer(
+                "samples of a part that are measured before the last epoch; other modes than that "
+                "of evaluation are then left to the test images at the end"
+            ),
+            None,
+            "all",
         ),
         "precision": keys.word(
             PRECISIONS, "of the products in training steps; weights and norms stay float32"

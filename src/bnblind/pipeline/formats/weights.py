@@ -1,6 +1,7 @@
 """The weights that a training job keeps, as a file; and read back from it."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from bnblind.pipeline.formats.tensors import read_tensors, tensors_bytes
 
 
 def weights_bytes(trained: Iterable[tuple[Cell, Run]]) -> bytes:
-    """All kept weights of a job's cells, and the cells' settings. Tensors are named
-    ``KEY/seed10/epoch012/NAME``, KEY the cell's.
+    """All kept weights of a job's cells, and the cells' settings but for the device. Tensors are
+    named ``KEY/seed10/epoch012/NAME``, KEY the cell's.
     """
     tensors, cells = {}, {}
     for cell, run in trained:
-        cells[cell.key] = cell.settings()
+        cells[cell.key] = replace(cell, device=Cell.device).settings()
         for epoch, weights in run.weights.items():
             for name, tensor in weights.items():
                 tensors[f"{cell.key}/seed{run.seed}/epoch{epoch:03d}/{name}"] = tensor

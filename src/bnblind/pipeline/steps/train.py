@@ -48,7 +48,7 @@ def train_all(
             within = f"step {len(trainer.steps)} of " if trainer.steps else ""
             print(f"{trainer.name}: going on after {within}epoch {epoch}", flush=True)
             state = None
-        trainer.after_step = partial(checkpoint.save_if_due, runs, trainer)
+        trainer.after_step = partial(checkpoint.save_if_due, runs)
         try:
             while not trainer.finished:
                 trainer.advance()
@@ -60,6 +60,7 @@ def train_all(
             print(error, flush=True)
             trainer.run.metrics.append({"epoch": trainer.epoch, "metric": "diverged", "value": 1.0})
         runs.append(trainer.run)
+        del trainer  # and with it what it keeps in memory, before the next one
     return [(cell, run) for (cell, _), run in zip(planned, runs, strict=True)]
 
 
