@@ -238,20 +238,21 @@ def datasets_keys() -> str:
 
 def receipts_table() -> str:
     """One line for each receipt: the machine, and how its files and verdicts stand to the published
-    ones, by their hashes and by the ledgers.
+    ones of its profile, by their hashes and by the ledgers.
     """
-    published = published_run("quick")
     rows = []
     for path in sorted(RECEIPTS.glob("*.json")):
         receipt, run = read_receipt(path), run_of_receipt(path)
+        published = published_run(receipt["profile"])
         found = compared(run, published).values()
         identical = sum(file["verdict"] == IDENTICAL for file in found)
         moved = flips(run, published)
         so = f"overturned: {', '.join(moved)}" if moved else "verdict-identical"
         so = "bit-identical" if identical == len(found) else so
         told = [receipt["machine"][key] for key in ("processor", "libc", "torch")]
+        told.insert(0, f"`{receipt['profile']}`")
         rows.append([*told, ", ".join(run.numerics), f"{identical} of {len(found)}", so])
-    header = ["processor", "C library", "torch", "numerics", "files identical", "so"]
+    header = ["profile", "processor", "C library", "torch", "numerics", "files identical", "so"]
     return "\n".join(table(header, rows))
 
 

@@ -12,11 +12,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
+from bnblind.experiments.datasets import Dataset, Part
 from bnblind.numerics import environment
+from bnblind.pipeline.formats.prepared import dataset_bytes, read_dataset
 
 NATIVE = "native"
 PROCESSORS = {"x86-64-v2": ("Nehalem",), "x86-64-v3": ("Haswell", "EPYC")}
@@ -35,6 +38,10 @@ CELL = {
     "optimizer": {"name": "sgd", "momentum": 0.9},
 }
 CONVOLUTIONS = {**CELL, "model": "conv", "batch_size": 200, "course": False, "seeds": [1]}
+DEEP = [
+    {**CELL, "model": model, "norm": norm, "width": width, "batch_size": 8, "course": False}
+    for model, norm, width in (("vgg11", "gn", 2), ("resnet18", "ln", 8), ("densenet121", "bn", 1))
+]
 PROBING = {"batchings": ["label", "random"], "batch_size": 32, "batches": 1}
 TOY = {
     "norms": ["none", "bn", "ln"],
@@ -49,6 +56,7 @@ FLOW = {
     **{"scale_regularization": 5e-5, "epochs": 2, "patience": 2, "mixtures": 8, "samples": 4},
     "seeds": [0],
 }
+CONVOLUTIONAL = {**FLOW, "coupling": "conv", "couplings": 1, "width": 4, "norm": "ln", "epochs": 1}
 GAN = {
     **{"dataset": "digits", "norm": "bn", "batching": "random", "feed": "apart", "width": 16},
     **{"latent": 4, "lr": 0.001, "optimizer": {"name": "adam"}, "batch_size": 64, "epochs": 2},
@@ -105,7 +113,14 @@ def commands(prepared: Path) -> list[list[str]]:
         (
             "train",
             {
-                **{"kind": "flows", "cells": json.dumps([FLOW]), **data},
+                **{"kind": "networks", "cells": json.dumps(DEEP), "prepared": "images"},
+                **{name: f"deep-{name}" for name in ("checkpoint", "weights", "results")},
+            },
+        ),
+        (
+            "train",
+            {
+                **{"kind": "flows", "cells": json.dumps([FLOW, CONVOLUTIONAL]), **data},
                 "checkpoint": "flow-checkpoint",
                 **{name: f"flow-{name}" for name in ("weights", "results", "samples")},
             },
@@ -154,6 +169,17 @@ def commands(prepared: Path) -> list[list[str]]:
     ]
 
 
+def enlarged(digits: Dataset, count: int) -> Dataset:
+    """The first ``count`` images of each part, of 32 x 32 pixels: large enough for any network."""
+
+    def part(whole: Part) -> Part:
+        few = whole.first(count)
+        pixels = few.pixels.repeat_interleave(4, 2).repeat_interleave(4, 3)
+        return replace(few, pixels=pixels)
+
+    return Dataset(*map(part, (digits.train, digits.validation, digits.test)))
+
+
 def interpreter(processor: str) -> list[str]:
     """The command that starts this Python on that processor."""
     emulator = [] if processor == NATIVE else ["qemu-x86_64", "-cpu", processor]
@@ -180,6 +206,7 @@ def run_steps(
         CalledProcessError: a step failed, or the processor is not of the level; with its stderr.
     """
     folder.mkdir()
+    (folder / "images").write_bytes(dataset_bytes(enlarged(read_dataset(prepared), 16), {}))
     steps = [
         step for number, step in enumerate(commands(prepared)) if chosen is None or number in chosen
     ]

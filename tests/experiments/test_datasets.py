@@ -1,8 +1,6 @@
 """Data sets: the split is fixed, stratified and disjoint; the test part leaks into nothing."""
 
-import io
 import struct
-import tarfile
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from bnblind import BadInput
 from bnblind.experiments.datasets import SPLITS, SPLITTINGS, Dataset, Part, Scale
 from bnblind.experiments.preparation import read_samples, split_dataset
 from bnblind.experiments.randomness import stream
+from tests.helpers.cifar import archive
 
 SHARES = {"validation": 0.15, "test": 0.2}
 
@@ -237,31 +236,16 @@ def test_a_damaged_idx_file_is_refused_by_name(idx_files, change):
         read_samples("idx", {**idx_files, name: change(idx_files[name])})
 
 
-def cifar(batches: int = 5, length: int = 3073) -> bytes:
-    """An archive of CIFAR-10's layout: in each file three records."""
-    generator = np.random.default_rng(0)
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w:gz") as archive:
-        for name in [*(f"data_batch_{n + 1}" for n in range(batches)), "test_batch"]:
-            records = generator.integers(0, 256, (3, length)).astype(np.uint8)
-            records[:, 0] = [len(name), 1, 2]
-            content = records.tobytes()
-            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return target.getvalue()
-
-
 def test_cifars_records_are_a_label_and_three_channels():
-    images, labels = read_samples("cifar_binary", {"a.tar.gz": cifar()})
+    images, labels = read_samples("cifar_binary", {"a.tar.gz": archive()})
     assert images.shape == (18, 3, 32, 32)
-    assert labels.tolist() == [12, 1, 2] * 5 + [10, 1, 2]  # the test file last
+    assert labels.tolist() == [2, 3, 4] * 5 + [0, 1, 2]  # the test file last
     generator = np.random.default_rng(0)
     first = generator.integers(0, 256, (3, 3073)).astype(np.uint8)[1, 1:]
     assert images[1, 2].flatten().tolist() == first[2048:].tolist()
 
 
-@pytest.mark.parametrize("raw", [cifar(4), cifar(length=3072), cifar()[:2000], b"<html>"])
+@pytest.mark.parametrize("raw", [archive(4), archive(length=3072), archive()[:2000], b"<html>"])
 def test_a_damaged_archive_is_refused_by_name(raw):
     with pytest.raises(BadInput, match=r"a\.tar\.gz is no archive of CIFAR-10's binary files: "):
         read_samples("cifar_binary", {"a.tar.gz": raw})

@@ -15,7 +15,7 @@ SIZES = {
     "resnet18": {"none": 11_164_362, "bn": 11_173_962, "ln": 12_393_162},
     "densenet121": {"none": 6_872_778, "bn": 6_956_298, "ln": 16_580_298},
 }
-SMALL = {"vgg11": 4, "resnet18": 4, "densenet121": 2}
+SMALL = {"vgg11": 4, "resnet18": 8, "densenet121": 2}
 
 
 def small(model: str, norm: str = "none", side: int = 32) -> nn.Module:
@@ -101,6 +101,11 @@ def test_a_network_too_deep_for_the_images_is_refused(model: str, least: int) ->
     message = f"{model} halves .* images of {found} pixels; allowed: at least {allowed}"
     with pytest.raises(BadInput, match=message):
         small(model, "bn", least - 1)
+
+
+def test_a_residual_network_is_not_so_narrow_that_its_gradients_are_wrong() -> None:
+    with pytest.raises(BadInput, match="resnet18: found width 7; allowed: at least 8, since"):
+        build_model("resnet18", "bn", (1, 28, 28), 10, width=7)
 
 
 def test_a_width_scales_every_layer() -> None:

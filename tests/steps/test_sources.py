@@ -14,9 +14,16 @@ from typing import Any
 import pytest
 
 from bnblind import BadInput
+from bnblind.pipeline.configuration.schema import read_yaml
+from bnblind.pipeline.formats.prepared import read_dataset
 from bnblind.pipeline.sources import FOLDER, TRIES, fetch, obtain, set_own_folder
+from bnblind.pipeline.steps import export_data, prepare_data
+from tests.conftest import ROOT
+from tests.helpers.cifar import archive
+from tests.steps.conftest import call
 
 CONTENT = bytes(range(256)) * 40
+CIFAR = archive(count=20)
 PAGE = b"<!DOCTYPE html><html>Please log in</html>"
 
 
@@ -26,19 +33,20 @@ def entry(*sources: str, content: bytes = CONTENT) -> dict[str, Any]:
 
 
 class Answers(BaseHTTPRequestHandler):
-    """What the path asks for; of ``/flaky`` the first two answers break off."""
+    """What the path asks for; of one that ends in ``flaky`` the first two answers break off."""
 
     broken = 0
 
     def do_GET(self) -> None:
-        body = {"/page": PAGE, "/gz": gzip.compress(CONTENT)}.get(self.path, CONTENT)
+        bodies = {"/page": PAGE, "/gz": gzip.compress(CONTENT), "/cifar": CIFAR}
+        body = bodies.get(self.path.removesuffix("-flaky"), CONTENT)
         if self.path == "/missing":
             self.send_error(404)
             return
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.path == "/cut" or (self.path == "/flaky" and Answers.broken < 2):
+        if self.path == "/cut" or (self.path.endswith("flaky") and Answers.broken < 2):
             Answers.broken += 1
             body = body[:100]
         self.wfile.write(body)
@@ -164,6 +172,54 @@ def test_an_md5_is_a_hash_as_well(tmp_path: Path) -> None:
     assert get(found)[0] == CONTENT
     with pytest.raises(BadInput, match=r"md5 is .*, expected 0000"):
         get(found | {"md5": "0" * 32})
+
+
+def exported(address: str, folder: Path, **changes: str) -> tuple[dict[str, Any], Path]:
+    """CIFAR-10 as it is registered, but for the archive, and where that lies as a raw file."""
+    registered = read_yaml(ROOT / "config/datasets.yaml")["cifar10"]
+    (name,) = registered["files"]
+    own = {"bytes": len(CIFAR), "md5": hashlib.md5(CIFAR).hexdigest(), "sources": [address]}
+    registered = registered | {"tested": 20, "files": {name: own | changes}}
+    call(export_data, dataset="cifar10", registered=registered["files"][name], raw=folder / name)
+    return registered, folder / name
+
+
+@pytest.mark.parametrize("page", ["cifar", "cifar-flaky"])
+def test_cifar_10s_archive_goes_from_its_address_through_its_reader(
+    page: str, address: str, tmp_path: Path
+) -> None:
+    registered, raw = exported(f"{address}/{page}", tmp_path)
+    assert Answers.broken == (2 if page == "cifar-flaky" else 0)
+    call(
+        prepare_data,
+        dataset="cifar10",
+        registered=registered,
+        split={"seed": 0, "validation": 0.2},
+        raw=[raw],
+        prepared=tmp_path / "prepared",
+        manifest=tmp_path / "manifest",
+    )
+    data = read_dataset(tmp_path / "prepared")
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [80, 20, 20]
+    assert data.train.pixels.shape[1:] == (3, 32, 32)
+    assert data.test.labels.bincount().tolist() == [2] * 10
+
+
+@pytest.mark.parametrize(
+    ("page", "changes", "message"),
+    [
+        ("cifar", {"md5": "0" * 32}, r"/cifar: md5 is \w+, expected 0+; \d+ bytes, expected"),
+        ("page", {}, "/page: md5 is .*; it is a web page"),
+        ("cut", {}, "/cut: not loaded"),
+        ("missing", {}, "/missing: not loaded: 404"),
+    ],
+)
+def test_what_is_not_cifar_10s_archive_is_refused(
+    page: str, changes: dict[str, str], message: str, address: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        exported(f"{address}/{page}", tmp_path, **changes)
+    assert not [*tmp_path.glob("cifar*")]
 
 
 @pytest.mark.parametrize(

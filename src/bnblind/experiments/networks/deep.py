@@ -112,13 +112,25 @@ def residual(
     )
 
 
+NARROWEST = 8
+"""Channels of a residual network's first stage, at least. With fewer, the gradient of a 1x1
+convolution with a stride is written beyond its memory, where images are channels-last and the
+processor's level is x86-64-v3: oneDNN's issue 6035 (github.com/uxlfoundation/oneDNN).
+"""
+
+
 def resnet18(
     input_shape: Sequence[int], classes: int, norm: NormFactory, *, width: int = 64
 ) -> nn.Sequential:
     """``resnet18``: ResNet-18 (He et al. 2016) for small images: its first convolution is 3x3 with
-    stride 1, without pooling.
+    stride 1, without pooling. Raises BadInput if ``width`` is less than ``NARROWEST``.
     """
     check_size("resnet18", input_shape, 3, least=5)
+    if width < NARROWEST:
+        raise BadInput(
+            f"resnet18: found width {width}; allowed: at least {NARROWEST}, since a gradient of "
+            "narrower ones is wrong or ends the process (oneDNN's issue 6035)"
+        )
     return residual(input_shape, classes, norm, [width * 2**stage for stage in range(4)], 2)
 
 
