@@ -10,6 +10,7 @@ import torch
 from bnblind import BadInput
 from bnblind.errors import Diverged
 from bnblind.experiments.batching import make_batches
+from bnblind.experiments.flows import training
 from bnblind.experiments.flows.cell import FlowCell
 from bnblind.experiments.flows.judging import (
     AVERAGING,
@@ -401,6 +402,16 @@ def test_a_frozen_norm_starts_with_the_statistics_of_the_training_images(digits)
         flow(images)
     torch.testing.assert_close(first.running_mean, seen[0].mean(0), rtol=1e-4, atol=1e-5)
     assert first.running_mean.abs().max() > 1e-3
+
+
+def test_statistics_are_frozen_on_a_chunk_of_images_at_once(digits, monkeypatch):
+    seen = []
+    monkeypatch.setattr(training, "CHUNK", 64)
+    monkeypatch.setattr(training, "freeze_statistics", lambda _, chunks: seen.extend(chunks))
+    images = noisy(pair_parts(cell(), digits)["train"], 0)
+    initial_flow(cell(norm="bn_frozen"), 0, images)
+    assert max(map(len, seen)) == 64
+    assert torch.equal(torch.cat(seen), images)
 
 
 def test_without_patience_the_last_epoch_is_judged(digits):

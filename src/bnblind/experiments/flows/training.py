@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bnblind.errors import BadInput
-from bnblind.experiments.datasets import SPLITS, Dataset, Part
+from bnblind.experiments.datasets import CHUNK, SPLITS, Dataset, Part
 from bnblind.experiments.flows.cell import FlowCell
 from bnblind.experiments.flows.pixels import bits_per_dimension, dequantize, select_pair
 from bnblind.experiments.flows.realnvp import RealNVP, build_flow
@@ -33,7 +33,7 @@ def initial_flow(cell: FlowCell, seed: int, images: Tensor) -> RealNVP:
         sizes = {name: getattr(cell, name) for name in names}
         flow = build_flow(cell.coupling, images.shape[1:], **sizes)
     flow = flow.to(images.device)
-    freeze_statistics(flow, images)
+    freeze_statistics(flow, images.split(CHUNK))
     return flow
 
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnblind.experiments.batching import Batches
-from bnblind.experiments.datasets import Dataset
+from bnblind.experiments.datasets import CHUNK, Dataset
 from bnblind.experiments.gans.cell import GENERATOR_NORM, GanCell
 from bnblind.experiments.gans.frechet import classifier, features, frechet_distance
 from bnblind.experiments.networks.causes import share_blocked_by, watched
@@ -61,7 +61,7 @@ class GanTrainer(Trainer):
         networks = {name: network.to(data.device) for name, network in networks.items()}
         self.shape = shape
         self.mean, self.std = data.scale.mean.float(), data.scale.std.float()
-        freeze_statistics(networks["discriminator"], data.train.images)
+        freeze_statistics(networks["discriminator"], data.train.chunks(CHUNK))
         self.classifier = classifier(data)
         self.real = features(self.classifier, data.test.images)
         super().__init__(cell, seed, data.train.labels, nn.ModuleDict(networks), **networks)

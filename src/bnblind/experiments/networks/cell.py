@@ -5,9 +5,7 @@ from typing import Any
 
 from bnblind.errors import BadInput
 from bnblind.experiments.cells import LAST, Cell, identity
-
-CHUNK = 2048
-"""Samples that go through a network at once where nothing is trained."""
+from bnblind.experiments.datasets import CHUNK
 
 PRECISIONS = ("float32", "bfloat16")
 """In which a training step multiplies matrices and convolves; weights and norms are float32."""

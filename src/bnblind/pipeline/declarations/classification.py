@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bnblind.experiments.networks.cell import CHUNK, EXECUTIONS, PRECISIONS, NetworkCell
+from bnblind.experiments.networks.cell import EXECUTIONS, PRECISIONS, NetworkCell
 from bnblind.pipeline.configuration import keys
 from bnblind.pipeline.configuration.relations import unfit, unprepared
 from bnblind.pipeline.configuration.schema import class_counts
@@ -72,7 +72,9 @@ SECTION = keys.grids(
         ),
         "jobs": keys.jobs(),
         "device": keys.device(),
-        "chunk": keys.default(keys.integer("samples at once where nothing is trained"), CHUNK),
+        "chunk": keys.default(
+            keys.integer("samples at once where nothing is trained"), NetworkCell.chunk
+        ),
         "seeds": keys.seeds("of initialization and batches"),
     },
 )
