@@ -17,6 +17,9 @@ from bnblind.errors import BadInput
 JOBS = ("norm", "cell", "seed")
 """What one job may train."""
 
+CHUNK = 2048
+"""Samples that go through a network at once where nothing is trained."""
+
 LAST = 3
 """Epochs over which a final accuracy is averaged, the last ones."""
 

@@ -13,8 +13,6 @@ from torch import Tensor
 from bnblind.errors import BadInput
 
 SPLITS = ("train", "validation", "test")
-CHUNK = 2048
-"""Samples that go through a network at once where nothing is trained."""
 WHOLE = 2**24
 """A part of at most so many values is scaled once, 64 MB; a larger one batch by batch."""
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from bnblind.errors import BadInput
 from bnblind.experiments.batching import make_batches, order_hash
-from bnblind.experiments.datasets import CHUNK, Dataset
+from bnblind.experiments.cells import CHUNK
+from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.federations.cell import FederatedCell
 from bnblind.experiments.networks.evaluation import evaluate
 from bnblind.experiments.networks.losses import cross_entropy

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from bnblind.errors import BadInput
-from bnblind.experiments.datasets import CHUNK, SPLITS, Dataset, Part
+from bnblind.experiments.cells import CHUNK
+from bnblind.experiments.datasets import SPLITS, Dataset, Part
 from bnblind.experiments.flows.cell import FlowCell
 from bnblind.experiments.flows.pixels import bits_per_dimension, dequantize, select_pair
 from bnblind.experiments.flows.realnvp import RealNVP, build_flow

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnblind.experiments.batching import Batches
-from bnblind.experiments.datasets import CHUNK, Dataset
+from bnblind.experiments.cells import CHUNK
+from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.gans.cell import GENERATOR_NORM, GanCell
 from bnblind.experiments.gans.frechet import classifier, features, frechet_distance
 from bnblind.experiments.networks.causes import share_blocked_by, watched

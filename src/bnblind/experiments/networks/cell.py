@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bnblind.errors import BadInput
-from bnblind.experiments.cells import LAST, Cell, identity
-from bnblind.experiments.datasets import CHUNK
+from bnblind.experiments.cells import CHUNK, LAST, Cell, identity
 
 PRECISIONS = ("float32", "bfloat16")
 """In which a training step multiplies matrices and convolves; weights and norms are float32."""

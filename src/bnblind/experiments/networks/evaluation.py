@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from bnblind.experiments.batching import Batches, make_batches
-from bnblind.experiments.datasets import CHUNK, Part
+from bnblind.experiments.cells import CHUNK
+from bnblind.experiments.datasets import Part
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.losses import training_loss
 from bnblind.experiments.randomness import stream

@@ -17,7 +17,8 @@ from sklearn.metrics import silhouette_score
 from torch import Tensor, nn
 
 from bnblind.errors import BadInput
-from bnblind.experiments.datasets import CHUNK, Dataset, Part
+from bnblind.experiments.cells import CHUNK
+from bnblind.experiments.datasets import Dataset, Part
 from bnblind.experiments.networks.evaluation import batches_of, measured_in_training
 from bnblind.experiments.randomness import stream_seed
 from bnblind.norms import BatchStatistics, RunningAverages
