@@ -39,7 +39,10 @@ CELL = {
 }
 CONVOLUTIONS = {**CELL, "model": "conv", "batch_size": 200, "course": False, "seeds": [1]}
 DEEP = [
-    {**CELL, "model": model, "norm": norm, "width": width, "batch_size": 8, "course": False}
+    {
+        **{**CELL, "model": model, "norm": norm, "width": width},
+        **{"batching": "random", "batch_size": 8, "course": False},
+    }
     for model, norm, width in (("vgg11", "gn", 2), ("resnet18", "ln", 8), ("densenet121", "bn", 1))
 ]
 PROBING = {"batchings": ["label", "random"], "batch_size": 32, "batches": 1}
