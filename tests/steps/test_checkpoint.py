@@ -198,6 +198,12 @@ def test_a_checkpoint_without_one_of_its_finished_runs_is_not_taken_up(
     assert Checkpoint(tmp_path / "c", "job").load() is None
 
 
+def test_weights_are_the_same_bytes_whatever_the_device(digits: Dataset) -> None:
+    run = finished(NetworkTrainer(dataclasses.replace(CELL, epochs=1), 0, digits))
+    cells = [dataclasses.replace(CELL, device=device) for device in ("cpu", "cuda", "cuda:1")]
+    assert len({weights_bytes([(cell, run)]) for cell in cells}) == 1
+
+
 def test_without_the_optimizers_state_the_bits_would_differ(digits: Dataset) -> None:
     """So the test above sees a checkpoint that forgets it."""
     ended = finished(NetworkTrainer(CELL, 0, digits)).weights[2]
