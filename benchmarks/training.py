@@ -8,6 +8,7 @@ against the plain one; ``augmentation``: an epoch of crops and flips against the
 of torchvision, image by image, as the authors use them; ``memory``: at full width.
 """
 
+import copy
 import statistics
 import subprocess
 import sys
@@ -15,21 +16,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from memory import peak
 from timing import Call, Spread, ratio, rounds, seconds
+from torch import Tensor
 from torch.nn import functional as F
 from torchvision import transforms
 
 from bnblind import numerics
+from bnblind.experiments.cells import Cell
 from bnblind.experiments.datasets import Dataset, Part, scale_of
+from bnblind.experiments.flows.cell import FlowCell
+from bnblind.experiments.flows.training import FlowTrainer
 from bnblind.experiments.networks.augmentation import Augmented, crop_flip
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.evaluation import evaluate
 from bnblind.experiments.networks.training import NetworkTrainer, initial_model
+from bnblind.experiments.trainer import Trainer
 from bnblind.pipeline.configuration.schema import read_yaml
-from bnblind.pipeline.declarations.classification import TRAINING
+from bnblind.pipeline.declarations import classification, flows
 
 PROFILE = Path("config/images.yaml")
 ROUNDS = 9
@@ -37,8 +44,9 @@ BATCHES = 2
 """Steps for one measurement."""
 FULL = ("vgg11", "resnet18", "densenet121")
 BATCH = 128
-EVALUATED = 2_560
-"""A whole chunk of 2,048 and a rest: more images take no more memory, but that of their pixels."""
+IMAGES = 10_000
+STEPS = 3
+"""The first makes the optimizer's state; those after it take the most, all alike."""
 EPOCH = 50_000
 BY_IMAGE = 5_000
 """Images of the epoch that go through torchvision's transforms, which take the same for each."""
@@ -52,44 +60,65 @@ def noise(shape: tuple[int, ...], count: int) -> Dataset:
     return Dataset(part, part, part)
 
 
-def cells() -> dict[str, NetworkCell]:
+def cells() -> dict[str, Cell]:
     """A cell of each network and norm of the profile."""
-    found: dict[str, NetworkCell] = {}
-    for cell in TRAINING.all_cells(read_yaml(PROFILE)):
-        assert isinstance(cell, NetworkCell)
-        if cell.norm in ("none", "bn", "ln"):
-            found.setdefault(f"{cell.model} {cell.norm}", cell)
+    found: dict[str, Cell] = {}
+    for training in (classification.TRAINING, flows.TRAINING):
+        for cell in training.all_cells(read_yaml(PROFILE)):
+            if cell.norm in ("none", "bn", "ln"):
+                found.setdefault(f"{getattr(cell, 'model', 'realnvp')} {cell.norm}", cell)
     return found
 
 
-class Loop:
-    """What anyone would write: the same network and batches, torch's optimizer and no records."""
+def trainer_of(cell: Cell, batches: int = BATCHES) -> Trainer:
+    """In training mode, on random images of the profile's size, so many batches of them."""
+    trainer: Trainer
+    if isinstance(cell, NetworkCell):
+        trainer = NetworkTrainer(cell, 0, noise((1, 28, 28), batches * cell.batch_size))
+    else:
+        assert isinstance(cell, FlowCell)
+        # A pair is two of ten classes.
+        trainer = FlowTrainer(cell, 0, noise((1, 14, 14), 5 * batches * cell.batch_size))
+    trainer.model.train()
+    return trainer
 
-    def __init__(self, cell: NetworkCell, data: Dataset) -> None:
-        self.model, self.images = initial_model(cell, 0, data), data.train.images
-        self.labels = data.train.labels
-        settings = {name: v for name, v in cell.optimizer_settings.items() if name != "name"}
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=cell.lr, **settings)
 
-    def __call__(self, batches: list[torch.Tensor]) -> None:
-        self.model.train()
+def bare(trainer: Trainer) -> Callable[[list[Tensor]], None]:
+    """What anyone would write: the trainer's network, torch's optimizer and no records."""
+    cell, model = trainer.planned, copy.deepcopy(trainer.model)
+    settings = cell.optimizer_settings
+    kind = {"sgd": torch.optim.SGD, "adamax": torch.optim.Adamax}[settings.pop("name")]
+    optimizer = kind(model.parameters(), lr=cell.lr, **settings)
+    images, loss_of = losses(trainer, model)
+
+    def loop(batches: list[Tensor]) -> None:
         for batch in batches:
-            loss = F.cross_entropy(self.model(self.images[batch]), self.labels[batch])
-            self.optimizer.zero_grad()
+            loss = loss_of(images[batch], batch)
+            optimizer.zero_grad()
             loss.backward()
-            self.optimizer.step()
+            optimizer.step()
+
+    return loop
+
+
+def losses(trainer: Trainer, model: Any) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
+    """All images, and the loss of some of them at their positions."""
+    if isinstance(trainer, FlowTrainer):
+        weight = trainer.cell.scale_regularization
+        return trainer.inputs(), lambda x, _: weight * model.scale_penalty() - model(x).mean()
+    assert isinstance(trainer, NetworkTrainer)
+    images, labels = trainer.data.train.images, trainer.labels
+    return images, lambda x, batch: F.cross_entropy(model(x), labels[batch])
 
 
 def step() -> None:
     print("| network | ms a step | to a bare loop |\n| --- | --- | --- |")
     for name, cell in cells().items():
-        data = noise((1, 28, 28), BATCHES * cell.batch_size)
-        trainer, loop = NetworkTrainer(cell, 0, data), Loop(cell, data)
-        trainer.model.train()
+        trainer = trainer_of(cell)
         batches = trainer.epoch_batches()
         calls: dict[str, Call] = {
             "ours": partial(trainer.train_on, batches),
-            "bare": partial(loop, batches),
+            "bare": partial(bare(trainer), batches),
         }
         times = rounds(calls, ROUNDS, times=1)
         ours = 1000 * Spread.of(times["ours"]).median / BATCHES
@@ -100,10 +129,7 @@ def step() -> None:
 
 def one(name: str) -> None:
     """Seconds of a step, the fastest of five; for :func:`levels`."""
-    cell = cells()[name]
-    data = noise((1, 28, 28), cell.batch_size)
-    trainer = NetworkTrainer(cell, 0, data)
-    trainer.model.train()
+    trainer = trainer_of(cells()[name], batches=1)
     batches = trainer.epoch_batches()
     print(min(seconds(partial(trainer.train_on, batches)) for _ in range(5)))
 
@@ -126,17 +152,17 @@ def words() -> None:
     """Each in place of what the pipeline does if nothing is said."""
     print("| network | bfloat16 | compiled | channels first |\n| --- | --- | --- | --- |")
     for name, cell in cells().items():
-        data = noise((1, 28, 28), BATCHES * cell.batch_size)
+        if not isinstance(cell, NetworkCell):
+            continue
         ways = {
             "plain": cell,
             "bfloat16": replace(cell, precision="bfloat16"),
             "compiled": replace(cell, execution="compiled"),
             "channels first": replace(cell, execution="channels_first"),
         }
-        trainers = {way: NetworkTrainer(own, 0, data) for way, own in ways.items()}
         calls: dict[str, Call] = {}
-        for way, trainer in trainers.items():
-            trainer.model.train()
+        for way, own in ways.items():
+            trainer = trainer_of(own)
             calls[way] = partial(trainer.train_on, trainer.epoch_batches())
         times = rounds(calls, ROUNDS, times=1)
         spreads = [ratio(times[way], times["plain"]) for way in list(ways)[1:]]
@@ -180,26 +206,27 @@ def full(model: str) -> NetworkCell:
     )  # fmt: skip
 
 
-def training_step(model: str) -> Callable[[], object]:
-    trainer = NetworkTrainer(full(model), 0, noise((3, 32, 32), BATCH))
+def training(model: str) -> Callable[[], object]:
+    trainer = NetworkTrainer(full(model), 0, noise((3, 32, 32), IMAGES))
     trainer.model.train()
-    return partial(trainer.train_on, trainer.epoch_batches())
+    return partial(trainer.train_on, trainer.epoch_batches()[:STEPS])
 
 
 def evaluation(model: str) -> Callable[[], object]:
-    data, cell = noise((3, 32, 32), EVALUATED), full(model)
+    data, cell = noise((3, 32, 32), IMAGES), full(model)
     network = initial_model(cell, 0, data)
     return partial(evaluate, network, data.test, "eval", BATCH, 0, chunk=cell.chunk)
 
 
 def memory() -> None:
-    print("| full width, 3 x 32 x 32 | a step of 128, MiB | seconds | evaluating, MiB |")
-    print("| --- | --- | --- | --- |")
+    print("| full width, 3 x 32 x 32 | training, MiB | s a step | evaluating, MiB | s |")
+    print("| --- | --- | --- | --- | --- |")
     for model in FULL:
-        used = [peak(partial(measured, model)) for measured in (training_step, evaluation)]
-        call = training_step(model)
-        took = min(seconds(call) for _ in range(3))
-        print(f"| {model} | {used[0]:.0f} | {took:.1f} | {used[1]:.0f} |", flush=True)
+        told = [model]
+        for measured, parts in ((training, STEPS), (evaluation, 1)):
+            used = peak(partial(measured, model))
+            told += [f"{used:.0f}", f"{seconds(measured(model)) / parts:.1f}"]
+        print(f"| {' | '.join(told)} |", flush=True)
 
 
 SECTIONS = {f.__name__: f for f in (step, levels, words, augmentation, memory)}

@@ -12,49 +12,10 @@ import torch
 
 from bnblind import BadInput
 from bnblind.experiments import devices
-from bnblind.experiments.cells import Cell
 from bnblind.experiments.datasets import Dataset, split_anew
 from bnblind.experiments.devices import claimed
-from bnblind.experiments.federations.cell import FederatedCell
-from bnblind.experiments.federations.training import FederatedTrainer
-from bnblind.experiments.flows.cell import FlowCell
-from bnblind.experiments.flows.training import FlowTrainer
-from bnblind.experiments.gans.cell import GanCell
-from bnblind.experiments.gans.training import GanTrainer
-from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.training import NetworkTrainer
-from bnblind.experiments.trainer import Trainer
-
-COMMON: dict[str, Any] = {
-    "dataset": "digits",
-    "norm": "bn",
-    "batching": "label",
-    "lr": 0.001,
-    "optimizer": {"name": "adam"},
-    "batch_size": 64,
-    "epochs": 2,
-    "seeds": (0,),
-}
-CELLS: dict[str, tuple[type[Trainer], Cell]] = {
-    "networks": (
-        NetworkTrainer,
-        NetworkCell(model="mini_vgg", snapshots=(), augment="crop_flip", **COMMON),
-    ),
-    "flows": (
-        FlowTrainer,
-        FlowCell(
-            pair=(9, 8), coupling="conv", couplings=2, width=4, depth=1, constraint=0.9,
-            coupling_norm="bn", scale_regularization=1e-4, patience=0, mixtures=8, samples=2,
-            **COMMON,
-        ),
-    ),
-    "gans": (
-        GanTrainer, GanCell(feed="apart", width=8, latent=4, interval=1, samples=2, **COMMON),
-    ),
-    "federations": (
-        FederatedTrainer, FederatedCell(model="mlp", classes_per_client=2, clients=10, **COMMON),
-    ),
-}  # fmt: skip
+from tests.helpers.training import CELLS
 
 DEVICES = [
     "cpu",
@@ -150,6 +111,22 @@ def test_a_job_takes_the_first_free_gpu_and_waits_where_none_is(two_gpus: list[s
         assert str(named) == "cuda:1"
         with pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_gpu_is_given_back_with_the_memory_kept_in_reserve(
+    two_gpus: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def emptied() -> None:
+        path = devices.LOCKS / "bnblind-GPU-a.lock"
+        with path.open() as other, pytest.raises(BlockingIOError):  # nobody else has it yet
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        calls.append("emptied")
+
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", emptied)
+    with claimed("cuda:0"):
+        assert not calls
+    assert calls == ["emptied"]
 
 
 def test_another_user_can_open_the_lock_of_a_gpu(two_gpus: list[str]) -> None:

@@ -1,20 +1,25 @@
 """How a training step runs: in which precision, compiled or not, in which order of memory."""
 
+import copy
 import dataclasses
 import shutil
+from typing import Any
 
 import pytest
 import torch
 
 from bnblind.experiments.datasets import Dataset
 from bnblind.experiments.networks.cell import NetworkCell
-from bnblind.experiments.networks.training import NetworkTrainer
+from bnblind.experiments.networks.training import NetworkTrainer, tf32
 from bnblind.norms import Norm
 
 CELL = NetworkCell(
     dataset="digits", model="mini_vgg", norm="bn", batching="random", lr=0.01, batch_size=64,
     optimizer={"name": "sgd"}, epochs=1, seeds=(0,), snapshots=(), init="he",
 )  # fmt: skip
+
+KINDS: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+"""Of products on a GPU."""
 
 
 def after_one_step(cell: NetworkCell, data: Dataset) -> dict[str, torch.Tensor]:
@@ -46,6 +51,28 @@ def test_a_step_in_bfloat16_is_near_the_plain_one(digits: Dataset) -> None:
     plain = after_one_step(CELL, digits)
     other = after_one_step(dataclasses.replace(CELL, precision="bfloat16"), digits)
     assert 1e-7 < max((plain[name] - other[name]).abs().max().item() for name in plain) < 1e-2
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_tf32_is_allowed_in_training_steps_that_ask_for_it_and_nowhere_else(
+    precision: str, digits: Dataset
+) -> None:
+    trainer = NetworkTrainer(dataclasses.replace(CELL, precision=precision), 0, digits)
+    found: dict[str, set[bool]] = {"forward": set(), "backward": set()}
+
+    def note(when: str) -> None:
+        found[when] |= {kind.allow_tf32 for kind in KINDS}
+
+    layer = next(m for m in trainer.model.modules() if isinstance(m, torch.nn.Conv2d))
+    layer.register_forward_hook(lambda *_: note("forward"))
+    layer.weight.register_hook(lambda _: note("backward"))
+    with tf32(False):  # as numerics.check leaves it
+        trainer.train_on(trainer.epoch_batches()[:1])
+        trained = copy.deepcopy(found)
+        found["forward"].clear()
+        trainer.measure()
+    assert trained == {"forward": {precision == "tf32"}, "backward": {precision == "tf32"}}
+    assert found["forward"] == {False}
 
 
 def test_images_are_channels_last_unless_they_are_asked_to_be_channels_first(

@@ -8,15 +8,12 @@ import torch
 import torchvision
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import weight_norm
 
 from bnblind import BadInput, swap_norm
 from bnblind.norms import BatchStatistics, Norm, norm_class, norm_names
 from bnblind.norms.bn import BatchNorm
 from tests.helpers.norms import FOR_VECTORS, POSITIONAL
-
-IMAGES = torch.randn(6, 3, 40, 40, generator=torch.Generator().manual_seed(0))
-LABELS = torch.arange(6) % 4
+from tests.helpers.swapping import IMAGES, LABELS, outputs_and_gradients, trained
 
 
 class Net(nn.Module):
@@ -37,30 +34,15 @@ class Net(nn.Module):
         return self.head(self.drop(x.flatten(1)))
 
 
-def trained(model=None):
-    """The model after a few steps, so that no parameter and no statistic is at its start."""
+def trained_net():
     torch.manual_seed(0)
-    model = model or Net()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for _ in range(3):
-        optimizer.zero_grad()
-        F.cross_entropy(model(IMAGES), LABELS).backward()
-        optimizer.step()
-    model.zero_grad()
-    return model
-
-
-def outputs_and_gradients(model):
-    torch.manual_seed(1)  # for dropout
-    z = model(IMAGES.double())
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return [z, *torch.autograd.grad(z.square().sum(), parameters)]
+    return trained(Net())
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_swapping_to_bn_changes_nothing(training):
     """Also over several batches: the momentum moves the averages in the same way."""
-    model = trained().double()
+    model = trained_net().double()
     model.first[1].momentum = 0.7
     model.second[1].weight.requires_grad_(False)
     model.train(training)
@@ -74,7 +56,7 @@ def test_swapping_to_bn_changes_nothing(training):
 
 @pytest.mark.parametrize("norm", norm_names())
 def test_every_variant_trains_a_step(norm):
-    model = trained()
+    model = trained_net()
     if norm in POSITIONAL:  # not defined for the features of the last layer
         model.head[1] = nn.Identity()
     swapped = swap_norm(model, norm, example_input=IMAGES)
@@ -114,7 +96,7 @@ def state(model):
 
 @pytest.mark.parametrize("norm", ["bn", "ln", "bn_frozen"])
 def test_the_original_the_input_and_the_random_state_are_untouched(norm):
-    model, x = nn.Sequential(nn.ReLU(inplace=True), trained()), IMAGES.clone()
+    model, x = nn.Sequential(nn.ReLU(inplace=True), trained_net()), IMAGES.clone()
     model[1].second.eval()
     (tensors, *rest, rng) = state(model)
     swapped = swap_norm(model, norm, example_input=x)
@@ -132,7 +114,7 @@ def test_the_original_the_input_and_the_random_state_are_untouched(norm):
 
 def test_the_copy_is_not_moved_by_the_trial_run():
     """Its running statistics are the original's; dropout keeps its mode; no hook stays."""
-    model = trained()
+    model = trained_net()
     model.drop.eval()
     swapped = swap_norm(model, "bn_center", example_input=IMAGES)
     for name, buffer in swapped.named_buffers():
@@ -142,7 +124,7 @@ def test_the_copy_is_not_moved_by_the_trial_run():
 
 
 def test_the_affine_phase_is_carried_over_by_element_for_ln():
-    model = trained()
+    model = trained_net()
     model.first[1].bias.requires_grad_(False)
     layer = swap_norm(model, "ln", example_input=IMAGES).first[1]
     assert layer.weight.requires_grad
@@ -187,7 +169,7 @@ def test_without_parameters_and_statistics_the_dtype_is_the_features():
 
 
 def test_bn_frozen_has_the_statistics_of_the_example():
-    model = nn.Sequential(trained().first, nn.ReLU(), nn.BatchNorm2d(8))
+    model = nn.Sequential(trained_net().first, nn.ReLU(), nn.BatchNorm2d(8))
     swapped = swap_norm(model, "bn_frozen", example_input=IMAGES)
     y = swapped(IMAGES)
     torch.testing.assert_close(y.mean((0, 2, 3)), torch.zeros(8), rtol=0, atol=1e-5)
@@ -216,7 +198,7 @@ def test_shared_modules_and_shared_parameters_stay_shared():
 
 
 def test_the_copy_is_saved_copied_and_pickled_as_any_model():
-    swapped = swap_norm(trained(), "ln", example_input=IMAGES)
+    swapped = swap_norm(trained_net(), "ln", example_input=IMAGES)
     other = swap_norm(Net(), "ln", example_input=IMAGES)
     other.load_state_dict(swapped.state_dict())
     for model in (other, copy.deepcopy(swapped), pickle.loads(pickle.dumps(swapped))):
@@ -310,118 +292,3 @@ def test_a_momentum_of_none_is_no_hindrance_for_norms_without_averages():
     for norm in FOR_VECTORS:
         if not issubclass(norm_class(norm), BatchStatistics):
             swap_norm(Net(momentum=None), norm, example_input=IMAGES)
-
-
-class NormAct(nn.BatchNorm2d):
-    """As timm's BatchNormAct2d: it drops and activates what it has normalized."""
-
-    def __init__(self, channels, drop=0.0, **options):
-        super().__init__(channels, **options)
-        self.drop, self.act = nn.Dropout(drop), nn.SiLU(inplace=True)
-
-    def forward(self, x):
-        return self.act(self.drop(super().forward(x)))
-
-
-class Halved(nn.BatchNorm2d):
-    """Arithmetic of its own."""
-
-    def forward(self, x):
-        return super().forward(x) / 2
-
-
-def with_activations(layer):
-    torch.manual_seed(0)
-    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
-    first = nn.Sequential(nn.Conv2d(3, 8, 3), layer(8), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))
-    return trained(nn.Sequential(*first, *pooled))
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_what_a_subclass_does_after_normalizing_stays(training):
-    model = with_activations(lambda channels: NormAct(channels, drop=0.3)).double().train(training)
-    swapped = swap_norm(model, "bn", example_input=IMAGES.double())
-    for a, b in zip(outputs_and_gradients(model), outputs_and_gradients(swapped), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-    with_ln = swap_norm(model, "ln", example_input=IMAGES.double())
-    assert [type(module) for module in with_ln[1]] == [norm_class("ln"), nn.Dropout, nn.SiLU]
-    assert with_ln[1].training == with_ln[1].drop.training == training
-    assert sum(isinstance(module, nn.SiLU) for module in with_ln.modules()) == 1
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in with_ln.modules())
-
-
-def test_a_subclass_with_arithmetic_of_its_own_is_refused_by_name():
-    told = r"layer 1: its class Halved does more than normalizing \(it holds no modules\)"
-    with pytest.raises(BadInput, match=told):
-        swap_norm(with_activations(Halved), "gn", example_input=IMAGES)
-
-
-class Named(NormAct):
-    """Calls its activation ``norm``."""
-
-    def __init__(self, channels):
-        nn.BatchNorm2d.__init__(self, channels)
-        self.norm = nn.ReLU()
-
-    def forward(self, x):
-        return self.norm(nn.BatchNorm2d.forward(self, x))
-
-
-def test_a_module_called_norm_stays():
-    swapped = swap_norm(with_activations(Named), "gn", example_input=IMAGES)
-    assert [*dict(swapped[1].named_children())] == ["norm_", "norm"]
-    assert isinstance(swapped[1].norm_, norm_class("gn"))
-
-
-class Residual(nn.BatchNorm2d):
-    """Holds a parameter of its own that starts without effect."""
-
-    def __init__(self, channels):
-        super().__init__(channels)
-        self.alpha = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x):
-        return super().forward(x) + self.alpha * x
-
-
-class Moody(nn.BatchNorm2d):
-    """Activates in evaluation mode alone."""
-
-    def forward(self, x):
-        z = super().forward(x)
-        return z if self.training else z.relu()
-
-
-class Branching(nn.Module):
-    """Calls a layer in training mode alone."""
-
-    def __init__(self, channels):
-        super().__init__()
-        self.own = Halved(channels)
-
-    def forward(self, x):
-        return self.own(x) if self.training else x
-
-
-@pytest.mark.parametrize(
-    ("layer", "training", "told"),
-    [
-        (Residual, True, "does more than normalizing .*; it holds alpha"),
-        (Moody, True, "layer 1: its class Moody does more"),
-        (Moody, False, "layer 1: its class Moody does more"),
-        (Branching, False, "layer 1.own: example_input never reaches it, and its class Halved may"),
-        (lambda n: weight_norm(nn.BatchNorm2d(n), dim=None), True, "layer 1: .* does more"),
-    ],
-    ids=["parameter", "mode", "the other mode", "not reached", "parametrized"],
-)
-def test_what_a_subclass_does_and_does_not_show_is_refused(layer, training, told):
-    with pytest.raises(BadInput, match=told):
-        swap_norm(with_activations(layer).train(training), "gn", example_input=IMAGES)
-
-
-def test_a_replaced_forward_pass_is_refused():
-    model = with_activations(nn.BatchNorm2d)
-    forward = model[1].forward
-    model[1].forward = lambda x: 2 * forward(x)
-    with pytest.raises(BadInput, match="layer 1: its forward pass was replaced"):
-        swap_norm(model, "bn", example_input=IMAGES)

@@ -131,6 +131,7 @@ MISTAKES = {
     "a YAML number without a dot": (f"{GRID}/learning_rates", ["1e-3"], "allowed: finite number"),
     "a single value for a list": (f"{GRID}/seeds", 10, "found 10 (int); allowed: array"),
     "a batch of one": (f"{GRID}/batch_size", 1, "1 is less than the minimum of 2"),
+    "tf32 on a processor": (f"{GRID}/precision", "tf32", "precision: found tf32 on a processor"),
     "a snapshot after the end": (f"{GRID}/snapshots", [13], "snapshots: found [13]; allowed: 1 to"),
     "a size given twice": ("theorems/dims", [8, 8], "[8, 8] has non-unique elements"),
     "a rate that is no number": (

@@ -6,8 +6,9 @@ from typing import Any
 from bnblind.errors import BadInput
 from bnblind.experiments.cells import CHUNK, LAST, Cell, identity
 
-PRECISIONS = ("float32", "bfloat16")
-"""In which a training step multiplies matrices and convolves; weights and norms are float32."""
+PRECISIONS = ("float32", "tf32", "bfloat16")
+"""In which a training step multiplies matrices and convolves; weights and norms are float32. In
+TF32 a GPU rounds mantissas to 10 bits before it multiplies them."""
 
 EXECUTIONS = ("eager", "compiled", "channels_first")
 """How a training step runs: operation by operation, as torch's compiler fuses it, or operation by

@@ -3,9 +3,14 @@
 Nothing here knows a particular model, norm, loss or batching.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from bnblind.experiments.batching import Batches
 from bnblind.experiments.datasets import SPLITTINGS, Dataset, Part
 from bnblind.experiments.networks.augmentation import AUGMENTATIONS, Augmented
 from bnblind.experiments.networks.blocking import blocked_shares, mixture_shares
@@ -42,6 +47,20 @@ def keep_norms_exact(model: nn.Module) -> None:
             layer.register_forward_pre_hook(lambda _, args: (args[0].float(),))
 
 
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Let a GPU multiply in TF32, or not, as long as this lasts."""
+    kinds: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [kind.allow_tf32 for kind in kinds]
+    try:
+        for kind in kinds:
+            kind.allow_tf32 = allowed
+        yield
+    finally:
+        for kind, own in zip(kinds, before, strict=True):
+            kind.allow_tf32 = own
+
+
 class NetworkTrainer(Trainer):
     """One seed of a classifier.
 
@@ -54,13 +73,17 @@ class NetworkTrainer(Trainer):
         self.cell, self.of_logits = cell, training_loss(cell.loss)
         self.data = data = own_data(cell, seed, data)
         model = initial_model(cell, seed, data)
-        self.low_precision = cell.precision != NetworkCell.precision
+        self.low_precision = cell.precision == "bfloat16"
         if self.low_precision:
             keep_norms_exact(model)
         if cell.execution == "channels_first":
             model.to(memory_format=torch.contiguous_format)
         self.forward = torch.compile(model) if cell.execution == "compiled" else model
         super().__init__(cell, seed, data.train.labels, model)
+
+    def train_on(self, batches: Batches, *part: int) -> dict[str, float]:
+        with tf32(self.cell.precision == "tf32"):
+            return super().train_on(batches, *part)
 
     def inputs(self) -> Samples:
         if self.cell.augment == NetworkCell.augment:

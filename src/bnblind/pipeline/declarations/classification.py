@@ -63,7 +63,8 @@ SECTION = keys.grids(
             "all",
         ),
         "precision": keys.word(
-            PRECISIONS, "of the products in training steps; weights and norms stay float32"
+            PRECISIONS,
+            "of the products in training steps; weights and norms stay float32. `tf32` is for GPUs",
         ),
         "execution": keys.word(
             EXECUTIONS,
@@ -88,6 +89,8 @@ def contradictions(config: Config) -> Iterator[str]:
         if late:
             yield f"{place}.snapshots: found {late}; allowed: 1 to epochs, {grid['epochs']}"
         yield from unfit(f"{place}.batchings", grid["batchings"], grid)
+        if grid.get("precision") == "tf32" and grid.get("device", "cpu") == "cpu":
+            yield f"{place}.precision: found tf32 on a processor; allowed: on a GPU (device: cuda)"
 
 
 def trained_on(config: Config) -> dict[str, list[str]]:
