@@ -55,7 +55,7 @@ BY_IMAGE = 5_000
 def noise(shape: tuple[int, ...], count: int) -> Dataset:
     """Random grey values, ten classes in turn."""
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (count, *shape), generator=generator).byte()
+    pixels = torch.randint(256, (count, *shape), generator=generator, dtype=torch.uint8)
     part = Part(pixels, torch.arange(count) % 10, scale_of(pixels, 256))
     return Dataset(part, part, part)
 

@@ -2,8 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,10 @@ import psutil
 
 from bnblind.errors import BadInput
 from bnblind.experiments.cells import Cell
-from bnblind.experiments.federations.cell import FederatedCell
-from bnblind.experiments.flows.cell import FlowCell
-from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.pipeline.artifacts import Artifact
 from bnblind.pipeline.declaration import Config, Experiment
-from bnblind.pipeline.usage import Usage, sizes_for, usage_for
+from bnblind.pipeline.paths import Paths
+from bnblind.pipeline.usage import sizes_for, usage_for
 
 GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")
@@ -33,63 +31,36 @@ def memory() -> float:
 
 
 def too_large(
-    missing: Iterable[Artifact], usage: Usage, sizes: Mapping[str, int], *, here: bool
+    needs: Collection[tuple[float, str]], sizes: Mapping[str, int], *, here: bool
 ) -> Iterator[str]:
-    """A line if the jobs run ``here`` and the largest needs more memory than there is, one if the
-    ``missing`` files do not fit on the disk; nothing of what is not known. ``sizes``: their bytes.
+    """A line if the jobs run ``here`` and there is less memory than the largest of ``needs``, in
+    megabytes, each with what tells of it; one if the disk has no room for files of these ``sizes``,
+    in bytes.
     """
-    missing = list(missing)
-    peaks = {usage[a.rule]["peak_mb"]: a.rule for a in missing if a.rule in usage}
-    if here and peaks and max(peaks) > memory():
-        yield (
-            f"memory: found {memory():.0f} MB; {peaks[max(peaks)]} took {max(peaks):.0f} MB in a "
-            "published run; allowed: a machine that has them"
-        )
-    needed, free = sum(sizes.get(a.path, 0) for a in missing), shutil.disk_usage(Path.cwd()).free
+    most, told = max(needs, key=lambda need: need[0], default=(0, ""))
+    if here and most > memory():
+        yield f"memory: found {memory():.0f} MB; {told}; allowed: a machine that has them"
+    needed, free = sum(sizes.values()), shutil.disk_usage(Path.cwd()).free
     if needed > free:
         yield (
-            f"disk: found {free / 1e6:.0f} MB free; the files to make took {needed / 1e6:.0f} MB "
-            "in a published run; allowed: a disk that has them"
+            f"disk: found {free / 1e6:.0f} MB free; the files to make take about "
+            f"{needed / 1e6:.0f} MB; allowed: a disk that has them"
         )
 
 
-def unbuildable(
-    cells: Iterable[Cell], config: Mapping[str, Any], datasets: Mapping[str, Any]
-) -> Iterator[str]:
-    """A line for each network that cannot be built: too deep for the images, a norm that is not
-    defined for its features, a width that it does not have, images that a flow cannot halve.
+def to_train(
+    config: Config, running: Iterable[Experiment], missing: Collection[str]
+) -> Iterator[tuple[str, list[Cell]]]:
+    """Of each job that has not trained yet the file of its weights, whether it keeps them or not,
+    and its cells.
     """
-    import torch
-
-    from bnblind.experiments.flows.realnvp import build_flow
-    from bnblind.experiments.networks.models import build_model
-
-    known: dict[tuple[Any, ...], partial[Any]] = {}
-    for cell in cells:
-        (channels, *sides), classes = (datasets[cell.dataset][key] for key in ("shape", "classes"))
-        pool = config["data"][cell.dataset].get("pool", 1)
-        shape, sizes = (channels, *(side // pool for side in sides)), dict[str, Any]()
-        build: partial[Any]
-        if isinstance(cell, FlowCell):  # one coupling of each kind is like the others
-            sizes = {key: getattr(cell, key) for key in ("width", "coupling_norm", "constraint")}
-            sizes |= {"norm": cell.norm, "couplings": 1, "depth": 1}
-            build = partial(build_flow, cell.coupling, shape, **sizes)
-        elif isinstance(cell, NetworkCell | FederatedCell):
-            if isinstance(cell, NetworkCell):
-                sizes = {"init": cell.init, **cell.options}
-            build = partial(build_model, cell.model, cell.norm, shape, classes, **sizes)
-        else:
-            continue
-        known[cell.dataset, build.args[0], cell.norm, *sizes.items()] = build
-    told = set()
-    for (dataset, name, *_), build in known.items():
-        try:
-            # A flow reads its masks, which hold nothing on the meta device.
-            with torch.device("cpu" if build.func is build_flow else "meta"):
-                build()
-        except BadInput as error:
-            told.add(f"{dataset}, {name}: {error}")
-    yield from sorted(told)
+    paths = Paths(config["root"])
+    for experiment in running:
+        grids = experiment.training.jobs(config) if experiment.training else {}
+        for grid, jobs in grids.items():
+            for job, cells in jobs.items():
+                if paths.trained("results", experiment.name, grid, job) in missing:
+                    yield paths.trained("weights", experiment.name, grid, job), cells
 
 
 def unfilled(config: Config, datasets: Mapping[str, Any]) -> Iterator[str]:
@@ -130,15 +101,26 @@ def obstacles(
     """A line for each thing that would stop the run of a profile, of the experiments ``running``
     and all ``artifacts``; ``here``: on this machine, not on a cluster's nodes.
     """
-    missing = [artifact for artifact in artifacts if not Path(artifact.path).exists()]
+    missing = {a.path: a.rule for a in artifacts if not Path(a.path).exists()}
     try:
-        sizes = sizes_for(config, [artifact.path for artifact in missing])
+        usage, sizes = usage_for(config), sizes_for(config, missing)
     except BadInput as error:
         yield str(error)
         return
-    yield from too_large(missing, usage_for(config), sizes, here=here)
+    peaks = {rule: usage[rule]["peak_mb"] for rule in missing.values() if rule in usage}
+    needs = [(mb, f"{rule} took {mb:.0f} MB in a published run") for rule, mb in peaks.items()]
+    if training := dict(to_train(config, running, missing)):
+        from bnblind.pipeline.footprint import footprints  # loads torch
+
+        found, refused = footprints(training, config, datasets)
+        kept = Counter[str]()
+        for path, cell, own in found:
+            kept[path] += own.weights * len(cell.seeds) * len(cell.kept_epochs([]))
+            if cell.device == Cell.device:
+                mb = own.step / 1e6
+                needs.append((mb, f"{cell.name(cell.seeds[0])} takes over {mb:.0f} MB"))
+        sizes |= {path: size for path, size in kept.items() if path in missing}
+        yield from refused
+        yield from absent_devices(c for own in training.values() for c in own) if here else ()
+    yield from too_large(needs, sizes, here=here)
     yield from unfilled(config, datasets)
-    if any(artifact.stage == "trained" for artifact in missing):
-        cells = [c for e in running if e.training for c in e.training.all_cells(config)]
-        yield from unbuildable(cells, config, datasets)
-        yield from absent_devices(cells) if here else ()
