@@ -16,9 +16,10 @@ from tests.conftest import ROOT
 TRAINERS: dict[str, Any] = {"networks": NetworkTrainer, "flows": FlowTrainer}
 PAPER = read_yaml(ROOT / "config/paper.yaml")
 GRIDS = [
-    (section, grid)
+    (section, grid, norm)
     for section in ("classification", "flows")
     for grid in PAPER[section]
+    for norm in PAPER[section][grid]["norms"]
     if not grid.endswith("-random")  # the same flows, in fewer steps an epoch
 ]
 FEW = 4
@@ -38,12 +39,12 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-@pytest.mark.parametrize(("section", "grid"), GRIDS)
-def test_two_steps_at_full_width(section: str, grid: str) -> None:
+@pytest.mark.parametrize(("section", "grid", "norm"), GRIDS)
+def test_two_steps_at_full_width(section: str, grid: str, norm: str) -> None:
     """On batches of few images, which change neither the network nor the step."""
     training = experiments()[section].training
     assert training is not None
-    own = training.cells(PAPER)[grid][0]
+    own = next(cell for cell in training.cells(PAPER)[grid] if cell.norm == norm)
     cell = replace(own, batch_size=FEW)
     trainer = TRAINERS[training.kind](cell, cell.seeds[0], noise(cell.dataset, 12 * FEW))
     before = trainer.copied_weights()

@@ -1,21 +1,26 @@
 """How large training is, is known from shapes alone."""
 
 import json
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatch
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from bnblind.experiments.cells import Cell
 from bnblind.experiments.federations.cell import FederatedCell
 from bnblind.experiments.flows.cell import FlowCell
+from bnblind.experiments.flows.realnvp import build_flow
 from bnblind.experiments.networks.cell import NetworkCell
+from bnblind.experiments.networks.models import build_model
+from bnblind.pipeline import footprint
+from bnblind.pipeline.artifacts import TrainingJob, to_train
 from bnblind.pipeline.configuration.schema import datasets, read_yaml
 from bnblind.pipeline.discovery import experiments
-from bnblind.pipeline.footprint import Footprint, footprints, of_network
+from bnblind.pipeline.footprint import Expected, expected, measuring_bytes, step_bytes
 from tests.conftest import ROOT
 
 CELL = NetworkCell(
@@ -33,6 +38,11 @@ FLOW = FlowCell(
 CLIENTS = FederatedCell(model="vgg11", classes_per_client=2, clients=10, **OF_MNIST)
 
 
+def of(cells: list[Cell], data: dict[str, int]) -> Expected:
+    config = {"data": {cells[0].dataset: data}}
+    return expected([TrainingJob("train", "file", cells)], config, datasets())
+
+
 @pytest.mark.parametrize(
     ("change", "data", "found"),
     [
@@ -41,6 +51,7 @@ CLIENTS = FederatedCell(model="vgg11", classes_per_client=2, clients=10, **OF_MN
         ({"dataset": "mnist"}, {"pool": 2}, ["mnist, vgg11: vgg11 halves the image 5 times"]),
         ({"model": "head"}, {}, ["digits, head: model head has no width"]),
         ({"model": "conv", "norm": "none", "width": None}, {}, []),
+        ({"model": "conv", "width": None}, {"pool": 4}, ["digits, conv: RuntimeError: "]),
         (FLOW, {"pool": 2}, []),
         (FLOW, {"pool": 4}, ["mnist, conv: convolutional couplings need images of even sides"]),
         (CLIENTS, {}, []),
@@ -52,42 +63,110 @@ def test_a_network_that_cannot_be_built_is_said_once(
 ) -> None:
     cell = change if isinstance(change, Cell) else replace(CELL, **change)
     cells: list[Cell] = [cell, replace(cell, lr=0.2), replace(cell, norm="ln")]
-    sized, lines = footprints({"job": cells}, {"data": {cell.dataset: data}}, datasets())
-    assert len(sized) == (0 if found else 3)
+    lines = of(cells, data).refused
     assert len(lines) == len(found)
     assert all(line.startswith(start) for line, start in zip(lines, found, strict=True))
 
 
-def test_a_step_holds_parameters_and_what_the_backward_pass_needs() -> None:
+@pytest.fixture
+def small() -> nn.Module:
+    return nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5)).to("meta")
+
+
+def test_a_step_holds_parameters_and_what_the_backward_pass_needs(small: nn.Module) -> None:
     """Counted by hand: the input, and what the ReLU yields, which the next layer needs, too."""
-    model = nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5))
-    parameters = 4 * (10 * 20 + 20 + 20 * 5 + 5)
-    assert of_network(model, (8, 10)) == Footprint(parameters, parameters + 4 * 8 * (10 + 20))
+    parameters = 10 * 20 + 20 + 20 * 5 + 5
+    x = torch.empty(8, 10, device="meta")
+    assert step_bytes(small, x) == 4 * (parameters + 8 * (10 + 20))
+
+
+def test_measuring_holds_what_goes_into_a_layer_and_comes_out(small: nn.Module) -> None:
+    x = torch.empty(8, 10, device="meta")
+    assert measuring_bytes(small, x) == 4 * 8 * (20 + 20)
+    small[1].inplace = True
+    assert measuring_bytes(small, x) == 4 * 8 * (10 + 20)
+
+
+FLOW_SIZES = {"couplings": 2, "width": 4, "depth": 1, "constraint": 0.9}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "vgg11": lambda: build_model("vgg11", "bn", (1, 32, 32), 10, width=8),
+    "resnet18": lambda: build_model("resnet18", "ln", (1, 32, 32), 10, width=8),
+    "densenet121": lambda: build_model("densenet121", "gn", (1, 32, 32), 10, width=4),
+    "flow": lambda: build_flow("conv", (1, 32, 32), norm="bn", coupling_norm="bn", **FLOW_SIZES),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_step_on_the_processor_holds_as_much(name: str) -> None:
+    """What it saves there, by address; a copy of what shares memory elsewhere may come on top."""
+    x, model = torch.rand(16, 1, 32, 32), NETWORKS[name]()
+    held: list[Tensor] = [*model.parameters()]
+
+    def save(tensor: Tensor) -> Tensor:
+        held.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        model(x)
+    storages = [tensor.untyped_storage() for tensor in held]
+    real = sum({own.data_ptr(): own.nbytes() for own in storages}.values())
+    found = step_bytes(NETWORKS[name]().to("meta"), x.to("meta"))
+    assert found == pytest.approx(real, rel=0.001)
 
 
 class Reading(nn.Module):
+    """A network of one's own that looks at numbers."""
+
+    def __init__(self, *, early: bool = False) -> None:
+        super().__init__()
+        self.early, self.layer = early, nn.Linear(64, 10)
+        if early:
+            self.rates = [rate.item() for rate in torch.linspace(0, 0.1, 3)]
+
     def forward(self, x: Tensor) -> Tensor:
-        return x if x.sum() > 0 else -x
+        z: Tensor = self.layer(x.flatten(1))
+        return z if self.early or z.detach().numpy().sum() > 0 else -z
 
 
-def test_of_a_forward_pass_that_reads_numbers_what_comes_before_counts() -> None:
-    model = nn.Sequential(nn.Linear(10, 20), Reading(), nn.Linear(20, 5))
-    assert of_network(model, (8, 10)).step == 4 * (10 * 20 + 20 + 20 * 5 + 5 + 8 * 10)
+@pytest.mark.parametrize("early", [False, True])
+def test_a_network_that_reads_numbers_is_built_and_its_weights_counted(
+    early: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(footprint, "build_model", lambda *_, **__: Reading(early=early))
+    found = of([replace(CELL, model="own", width=None)], {})
+    size = 4 * (64 * 10 + 10)
+    assert (found.refused, dict(found.sizes)) == (set(), {"file": 2 * size})
+    assert found.needs["train"][0] == size / 1e6
+
+
+def needs(**changes: Any) -> float:
+    """Megabytes of a cell on Fashion-MNIST, of which ``train`` images are trained on."""
+    data = {"train": changes.pop("train")} if "train" in changes else {}
+    cell = replace(CELL, **{"dataset": "fashion_mnist", "batch_size": 5000, **changes})
+    return of([cell], data).needs.get("train", (0.0, ""))[0]
+
+
+def test_what_a_machine_may_do_without_is_not_asked_for() -> None:
+    """Batches are no larger than a class or than what a client has; half precision saves, and so
+    may a compiler; a GPU has memory of its own.
+    """
+    whole, measuring = needs(), needs(train=10)
+    assert measuring < 0.5 * whole
+    assert measuring < needs(train=20_000) < 0.5 * whole
+    assert needs(precision="bfloat16") == needs(execution="compiled") == measuring
+    assert needs(precision="tf32") == needs(execution="channels_first") == whole
+    assert needs(chunk=4096, train=10) == pytest.approx(2 * measuring)
+    assert needs(device="cuda") == 0
+    clients = of([replace(CLIENTS, batch_size=60_000)], {}).needs["train"][0]
+    assert clients == of([replace(CLIENTS, batch_size=2)], {}).needs["train"][0]
 
 
 def test_the_published_weights_have_the_size_that_was_to_be_expected() -> None:
     """But for the names of tensors, which are half a megabyte of a small DenseNet-121."""
-    config, expected = read_yaml(ROOT / "config/images.yaml"), Counter[str]()
+    config = read_yaml(ROOT / "config/images.yaml") | {"root": "."}
     published = json.loads((ROOT / "published/images.json").read_bytes())
-    for name in ("classification", "flows"):
-        training = experiments()[name].training
-        assert training is not None
-        for grid, jobs in training.jobs(config).items():
-            files = {
-                f"data/models/{name}/{grid}/{job}.safetensors": own for job, own in jobs.items()
-            }
-            for file, cell, own in footprints(files, config, datasets())[0]:
-                expected[file] += own.weights * len(cell.seeds) * len(cell.kept_epochs([]))
-    assert {*expected} == {name for name in published if fnmatch(name, "data/models/*.safetensors")}
-    for file, size in expected.items():
+    running = [experiment for experiment in experiments().values() if experiment.runs_in(config)]
+    sizes = expected(to_train(config, running, published.keys()), config, datasets()).sizes
+    assert {*sizes} == {name for name in published if fnmatch(name, "data/models/*.safetensors")}
+    for file, size in sizes.items():
         assert size <= published[file]["bytes"] <= 1.02 * size + 500_000, file

@@ -67,7 +67,7 @@ def test_memory_is_what_control_groups_leave(
     ("profile", "largest", "megabytes"),
     [
         ("images", "train_classification took 2536 MB in a published run", 752),
-        ("paper", "cifar10 densenet121 ln random lr 0.01 crop_flip seed 80 takes over", 23_000),
+        ("paper", "a training step of cifar10 densenet121 ln random lr 0.01 crop_flip", 23_000),
     ],
 )
 def test_a_profile_is_held_against_published_runs_and_its_own_networks(
@@ -89,23 +89,30 @@ def test_a_profile_is_held_against_published_runs_and_its_own_networks(
     assert float(needed.partition(" ")[0]) == pytest.approx(megabytes, rel=0.05)
 
 
-def test_what_is_there_counts_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_is_there_counts_no_more_and_what_trains_again_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also a job whose weights alone are gone, and where it wants to train."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda folder: Size(0, 0))
     config, declared = read_yaml(Path("config/images.yaml")), experiments().values()
     config["root"] = str(tmp_path)
+    for grid in config["classification"].values():
+        grid["device"] = "cuda:7"
     running = [experiment for experiment in declared if experiment.runs_in(config)]
     made = artifacts(config, declared, datasets())
     for artifact in made:
         Path(artifact.path).parent.mkdir(parents=True, exist_ok=True)
         Path(artifact.path).touch()
-    assert not [*obstacles(config, running, made, datasets(), here=False)]
-    gone = next(own for own in made if own.kind == "weights")
+    assert not [*obstacles(config, running, made, datasets(), here=True)]
+    gone = next(own for own in made if own.kind == "weights" and own.part)
     Path(gone.path).unlink()
     (line,) = obstacles(config, running, made, datasets(), here=False)
     published = json.loads(Path("published/images.json").read_bytes())
     size = published[gone.path.removeprefix(f"{tmp_path}/")]["bytes"] / 1e6
     assert line.startswith(f"disk: found 0 MB free; the files to make take about {size:.0f} MB")
+    device, *_ = obstacles(config, running, made, datasets(), here=True)
+    assert device.startswith("device: found cuda:7; allowed on this machine: cpu")
 
 
 def test_batches_larger_than_a_class_are_said() -> None:

@@ -1,12 +1,13 @@
 """Every file that a configuration makes: what it is, and what makes it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from os.path import normpath
 from typing import Any
 
 from bnblind.errors import BadInput
+from bnblind.experiments.cells import Cell
 from bnblind.pipeline.adoption import Shown, shown
 from bnblind.pipeline.declaration import Config, Experiment
 from bnblind.pipeline.paths import Paths
@@ -165,6 +166,39 @@ def artifacts(
         if other is not artifact:
             raise BadInput(f"{artifact.maker} and {other.maker} both claim {path}")
     return found
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A job that trains.
+
+    Attributes:
+        rule: Snakemake's name of it.
+        weights: the file of its weights; empty if it keeps none.
+        cells: that it trains.
+    """
+
+    rule: str
+    weights: str
+    cells: list[Cell]
+
+
+def to_train(
+    config: Config, running: Iterable[Experiment], missing: Set[str]
+) -> Iterator[TrainingJob]:
+    """The jobs of the experiments ``running`` of which a file is ``missing``."""
+    paths = Paths(config["root"])
+    for experiment in running:
+        if (training := experiment.training) is None:
+            continue
+        for grid, jobs in training.jobs(config).items():
+            for job, cells in jobs.items():
+                files = {
+                    kept: paths.trained(kept, experiment.name, grid, job)
+                    for kept in ("results", *training.keeps)
+                }
+                if not missing.isdisjoint(files.values()):
+                    yield TrainingJob(experiment.trains, files.get("weights", ""), cells)
 
 
 FLAGS = {"--", "-n", "--dry-run", "-F", "--forceall", "-k", "--keep-going", "-p", "-t", "--touch"}

@@ -1,11 +1,11 @@
-"""How large the training of a cell is, from shapes alone: on torch's meta device, which holds no
-numbers.
+"""How large the training of a cell is, from shapes alone: its network runs on torch's meta device,
+which holds no numbers.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -19,6 +19,10 @@ from bnblind.experiments.flows.cell import FlowCell
 from bnblind.experiments.flows.realnvp import build_flow
 from bnblind.experiments.networks.cell import NetworkCell
 from bnblind.experiments.networks.models import build_model
+from bnblind.pipeline.artifacts import TrainingJob
+
+FEW = 2
+"""Samples of a batch, where only whether a network runs is asked."""
 
 
 @dataclass(frozen=True)
@@ -27,36 +31,50 @@ class Footprint:
 
     Attributes:
         weights: parameters and buffers, as a run keeps them of an epoch.
-        step: what a training step holds at least, at the end of its forward pass: parameters, and
-            what is saved for the backward pass; without gradients, the optimizer's state, data
-            and program.
+        step: what a training step holds at least, when its forward pass ends: parameters, and what
+            is saved for the backward pass.
+        measuring: what a forward pass in evaluation mode holds at least: the inputs and outputs of
+            its largest layer.
     """
 
     weights: int
     step: int
+    measuring: int = 0
 
 
-def _bytes(tensors: Iterable[Tensor]) -> int:
+def _bytes(tensors: Iterable[Any]) -> int:
     """What lies in memory for these; once for all views of the same."""
-    storages = [tensor.untyped_storage() for tensor in tensors]
+    storages = [own.untyped_storage() for own in tensors if isinstance(own, Tensor)]
     return sum({StorageWeakRef(storage): storage.nbytes() for storage in storages}.values())
 
 
-def of_network(model: nn.Module, batch: tuple[int, ...]) -> Footprint:
-    """Of a model that is trained on batches of this shape; moves it to the meta device."""
-    model.to("meta").train()
+def step_bytes(model: nn.Module, x: Tensor) -> int:
+    """Of a training step on the inputs x: parameters, and what its forward pass saves."""
     held: list[Tensor] = [*model.parameters()]
 
     def save(tensor: Tensor) -> Tensor:
         held.append(tensor)
         return tensor
 
-    with (
-        suppress(RuntimeError),  # a forward pass that reads numbers: what came before it counts
-        torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor),
-    ):
-        model(torch.empty(batch, device="meta"))
-    return Footprint(_bytes(model.state_dict().values()), _bytes(held))
+    model.train()
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        model(x)
+    return _bytes(held)
+
+
+def measuring_bytes(model: nn.Module, x: Tensor) -> int:
+    """Of a forward pass in evaluation mode on the inputs x: the largest layer's."""
+    found = [0]
+    layers = [layer for layer in model.modules() if not [*layer.children()]]
+    hooks = [
+        layer.register_forward_hook(lambda _, args, z: found.append(_bytes([*args, z])))
+        for layer in layers
+    ]
+    with torch.no_grad():
+        model.eval()(x)
+    for hook in hooks:
+        hook.remove()
+    return max(found)
 
 
 @cache
@@ -64,62 +82,118 @@ def _built(
     build: Callable[..., nn.Module],
     words: tuple[Any, ...],
     options: tuple[tuple[str, Any], ...],
-    batch: tuple[int, ...],
+    shape: tuple[int, ...],
+    samples: int,
+    measured: int,
 ) -> Footprint | BadInput:
-    """Once for all cells with the network."""
-    # A flow reads its masks, which hold nothing on the meta device.
-    with torch.device("cpu" if build is build_flow else "meta"):
-        try:
-            return of_network(build(*words, **dict(options)), batch)
-        except BadInput as error:
-            return error
+    """Once for all cells with the network: in steps of so many samples, and so many ``measured`` at
+    once; or why there is no such network.
+    """
+    try:
+        # A flow reads its masks, which hold nothing on the meta device.
+        with torch.device("cpu" if build is build_flow else "meta"):
+            model = build(*words, **dict(options))
+        model.to("meta")
+        empty = [torch.empty(count, *shape, device="meta") for count in (samples, measured)]
+        step, measuring = step_bytes(model, empty[0]), measuring_bytes(model, empty[1])
+        return Footprint(_bytes(model.state_dict().values()), step, measuring)
+    except BadInput as error:
+        return error
+    except Exception:  # it may be that the network reads numbers, of which there are none
+        return _tried(partial(build, *words, **dict(options)), shape)
 
 
-def footprint(cell: Cell, dataset: Mapping[str, Any], pool: int) -> Footprint | None:
-    """Of a cell; None of a kind that is always small.
+def _tried(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> Footprint | BadInput:
+    """On the processor: whether the network runs; of what it holds the parameters alone."""
+    try:
+        model = build()
+        model(torch.rand(FEW, *shape))
+    except Exception as error:  # whatever a network of one's own may raise
+        return BadInput(f"{type(error).__name__}: {error}")
+    return Footprint(_bytes(model.state_dict().values()), _bytes(model.parameters()))
+
+
+def footprint(cell: Cell, data: Mapping[str, Any], dataset: Mapping[str, Any]) -> Footprint | None:
+    """Of a cell; None of a kind that is not counted.
 
     Args:
+        data: how the profile prepares the data set.
         dataset: as the registry describes it.
-        pool: by how much its images are reduced.
 
     Raises:
         BadInput: there is no such network: too deep for the images, a norm that is not defined for
             its features, a width that it does not have, images that a flow cannot halve.
     """
     channels, *sides = dataset["shape"]
-    shape = (channels, *(side // pool for side in sides))
-    batch = (cell.batch_size, *shape)
+    shape = (channels, *(side // data.get("pool", 1) for side in sides))
+    samples, measured, whole = cell.batch_size, FEW, True
+    if "train" in data:  # a batch may be no larger than a class
+        samples = min(samples, data["train"] // dataset["classes"])
     build: Callable[..., nn.Module]
     words: tuple[Any, ...]
+    options: dict[str, Any] = {}
     if isinstance(cell, FlowCell):
         build, words = build_flow, (cell.coupling, shape)
         names = ("couplings", "width", "depth", "norm", "coupling_norm", "constraint")
         options = {name: getattr(cell, name) for name in names}
-    elif isinstance(cell, NetworkCell | FederatedCell):
+    elif isinstance(cell, NetworkCell):
         build, words = build_model, (cell.model, cell.norm, shape, dataset["classes"])
-        options = {"init": cell.init, **cell.options} if isinstance(cell, NetworkCell) else {}
+        options = {"init": cell.init, **cell.options}
+        measured = min(cell.chunk, dataset.get("tested", FEW))
+        whole = cell.precision != "bfloat16" and cell.execution != "compiled"
+    elif isinstance(cell, FederatedCell):
+        build, words = build_model, (cell.model, cell.norm, shape, dataset["classes"])
+        samples = FEW  # a client may have no more
     else:
         return None
-    found = _built(build, words, tuple(options.items()), batch)
+    found = _built(build, words, tuple(options.items()), shape, max(samples, FEW), measured)
     if isinstance(found, BadInput):
         raise BadInput(f"{cell.dataset}, {words[0]}: {found}")
-    return found
+    return found if whole else replace(found, step=found.weights)
 
 
-def footprints(
-    training: Mapping[str, Iterable[Cell]], config: Mapping[str, Any], datasets: Mapping[str, Any]
-) -> tuple[list[tuple[str, Cell, Footprint]], list[str]]:
-    """Of the cells of each job, beside the job's name; and a line for each network that cannot be
-    built. ``datasets`` is the registry.
+@dataclass
+class Expected:
+    """Of jobs that train.
+
+    Attributes:
+        sizes: file of weights -> bytes.
+        needs: rule -> megabytes of memory that its largest job takes at least on the processor,
+            and what tells so.
+        refused: a line for each network that cannot be built.
     """
-    found, refused = list[tuple[str, Cell, Footprint]](), set[str]()
-    for job, cells in training.items():
-        for cell in cells:
-            pool = config["data"][cell.dataset].get("pool", 1)
+
+    sizes: Counter[str] = field(default_factory=Counter)
+    needs: dict[str, tuple[float, str]] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+
+    def add(self, job: TrainingJob, cell: Cell, own: Footprint) -> None:
+        if job.weights:
+            self.sizes[job.weights] += own.weights * len(cell.seeds) * len(cell.kept_epochs([]))
+        if cell.device != Cell.device:
+            return
+        step, measuring = own.step / 1e6, own.measuring / 1e6
+        name = cell.name(cell.seeds[0])
+        of_rule = [
+            self.needs.get(job.rule, (0.0, "")),
+            (step, f"a training step of {name} holds at least {step:.0f} MB"),
+            (measuring, f"a chunk of samples in {name} holds at least {measuring:.0f} MB"),
+        ]
+        self.needs[job.rule] = max(of_rule, key=lambda need: need[0])
+
+
+def expected(
+    jobs: Iterable[TrainingJob], config: Mapping[str, Any], datasets: Mapping[str, Any]
+) -> Expected:
+    """What the jobs take; ``datasets`` is the registry."""
+    found = Expected()
+    for job in jobs:
+        for cell in job.cells:
             try:
-                own = footprint(cell, datasets[cell.dataset], pool)
+                own = footprint(cell, config["data"][cell.dataset], datasets[cell.dataset])
             except BadInput as error:
-                refused.add(str(error))
+                found.refused.add(str(error))
             else:
-                found += [(job, cell, own)] if own else []
-    return found, sorted(refused)
+                if own:
+                    found.add(job, cell, own)
+    return found

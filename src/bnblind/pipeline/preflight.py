@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,9 @@ import psutil
 
 from bnblind.errors import BadInput
 from bnblind.experiments.cells import Cell
-from bnblind.pipeline.artifacts import Artifact
+from bnblind.pipeline.artifacts import Artifact, to_train
 from bnblind.pipeline.declaration import Config, Experiment
-from bnblind.pipeline.paths import Paths
-from bnblind.pipeline.usage import sizes_for, usage_for
+from bnblind.pipeline.usage import runs_for, sizes_for, usage_for
 
 GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")
@@ -39,28 +37,13 @@ def too_large(
     """
     most, told = max(needs, key=lambda need: need[0], default=(0, ""))
     if here and most > memory():
-        yield f"memory: found {memory():.0f} MB; {told}; allowed: a machine that has them"
+        yield f"memory: found {memory():.0f} MB; {told}; allowed: a machine with more"
     needed, free = sum(sizes.values()), shutil.disk_usage(Path.cwd()).free
     if needed > free:
         yield (
             f"disk: found {free / 1e6:.0f} MB free; the files to make take about "
             f"{needed / 1e6:.0f} MB; allowed: a disk that has them"
         )
-
-
-def to_train(
-    config: Config, running: Iterable[Experiment], missing: Collection[str]
-) -> Iterator[tuple[str, list[Cell]]]:
-    """Of each job that has not trained yet the file of its weights, whether it keeps them or not,
-    and its cells.
-    """
-    paths = Paths(config["root"])
-    for experiment in running:
-        grids = experiment.training.jobs(config) if experiment.training else {}
-        for grid, jobs in grids.items():
-            for job, cells in jobs.items():
-                if paths.trained("results", experiment.name, grid, job) in missing:
-                    yield paths.trained("weights", experiment.name, grid, job), cells
 
 
 def unfilled(config: Config, datasets: Mapping[str, Any]) -> Iterator[str]:
@@ -109,18 +92,14 @@ def obstacles(
         return
     peaks = {rule: usage[rule]["peak_mb"] for rule in missing.values() if rule in usage}
     needs = [(mb, f"{rule} took {mb:.0f} MB in a published run") for rule, mb in peaks.items()]
-    if training := dict(to_train(config, running, missing)):
-        from bnblind.pipeline.footprint import footprints  # loads torch
+    if training := [*to_train(config, running, missing.keys())]:
+        from bnblind.pipeline.footprint import expected  # loads torch
 
-        found, refused = footprints(training, config, datasets)
-        kept = Counter[str]()
-        for path, cell, own in found:
-            kept[path] += own.weights * len(cell.seeds) * len(cell.kept_epochs([]))
-            if cell.device == Cell.device:
-                mb = own.step / 1e6
-                needs.append((mb, f"{cell.name(cell.seeds[0])} takes over {mb:.0f} MB"))
-        sizes |= {path: size for path, size in kept.items() if path in missing}
-        yield from refused
-        yield from absent_devices(c for own in training.values() for c in own) if here else ()
+        found = expected(training, config, datasets)
+        yield from sorted(found.refused)
+        yield from absent_devices(cell for job in training for cell in job.cells) if here else ()
+        if config["profile"] not in runs_for(config):  # which tell more exactly
+            needs += found.needs.values()
+            sizes |= {path: found.sizes[path] for path in missing.keys() & found.sizes}
     yield from too_large(needs, sizes, here=here)
     yield from unfilled(config, datasets)

@@ -1,7 +1,8 @@
 """Say what would run and why, with the seconds, memory and disk that it may take.
 
 Estimates come from the mean and the largest job of each rule, and from the sizes of the files, in
-the published run of the profile or else in those with one of its data sets.
+the published run of the profile or else in those with one of its data sets; then memory and weights
+are those of its own networks.
 """
 
 import argparse
@@ -10,6 +11,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bnblind.pipeline.artifacts import Artifact, to_train
+from bnblind.pipeline.configuration.schema import datasets
+from bnblind.pipeline.declaration import Config, Experiment
 from bnblind.pipeline.usage import Usage, runs_for, sizes_for, usage_for
 from bnblind.review import add_profile
 from bnblind.review.terminal import within
@@ -71,16 +75,39 @@ def table(jobs: Iterable[Job], usage: Usage, sizes: Mapping[str, int]) -> str:
     return "\n".join(within(line, indent) for line in lines) if by_rule else "nothing to do"
 
 
+def with_networks(
+    usage: Usage, config: Config, declared: Iterable[Experiment], known: Iterable[Artifact]
+) -> tuple[Usage, Mapping[str, int]]:
+    """``usage`` with the memory that a profile's own networks take, and bytes of its weights."""
+    from bnblind.pipeline.footprint import expected
+
+    running = [experiment for experiment in declared if experiment.runs_in(config)]
+    jobs = to_train(config, running, {artifact.path for artifact in known})
+    found = expected(jobs, config, datasets())
+    none = {"mean_seconds": 0.0, "longest_seconds": 0.0, "peak_mb": 0.0}
+    raised = {}
+    for rule, (least, _) in found.needs.items():
+        of_rule = usage.get(rule, none)
+        raised[rule] = {**of_rule, "peak_mb": max(of_rule["peak_mb"], least)}
+    return {**usage, **raised}, found.sizes
+
+
 def run(args: argparse.Namespace) -> None:
     """Print the plan; nothing runs."""
     from bnblind.review.workflow import read_profile, snakemake
 
-    config, _, known = read_profile(args.configfile)
+    config, declared, known = read_profile(args.configfile)
     jobs = [*planned(snakemake(args.configfile, "--dry-run"))]
-    sizes = sizes_for(config, [artifact.path for artifact in known])
-    print(table(jobs, usage_for(config), sizes))
-    if jobs and config["profile"] not in (runs := runs_for(config)):
+    usage, sizes = usage_for(config), sizes_for(config, [artifact.path for artifact in known])
+    runs = runs_for(config)
+    own = config["profile"] in runs
+    if not own:
+        usage, weights = with_networks(usage, config, declared.values(), known)
+        sizes |= weights
+    print(table(jobs, usage, sizes))
+    if jobs and not own:
         print(
-            f"no run of the profile {config['profile']} is published: seconds, memory and disk are "
-            f"those of {', '.join(runs)}, whose networks may be far smaller"
+            f"no run of the profile {config['profile']} is published: seconds are those of "
+            f"{', '.join(runs)}, whose networks may be far smaller; memory is the least that "
+            "its own networks take"
         )
