@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,9 @@ from bnblind.pipeline.artifacts import TrainingJob, to_train
 from bnblind.pipeline.configuration.schema import datasets, read_yaml
 from bnblind.pipeline.discovery import experiments
 from bnblind.pipeline.footprint import Expected, expected, measuring_bytes, step_bytes
+from bnblind.pipeline.usage import usage_for
+from bnblind.review.plan import with_networks
+from bnblind.review.workflow import read_profile
 from tests.conftest import ROOT
 
 CELL = NetworkCell(
@@ -170,3 +174,18 @@ def test_the_published_weights_have_the_size_that_was_to_be_expected() -> None:
     assert {*sizes} == {name for name in published if fnmatch(name, "data/models/*.safetensors")}
     for file, size in sizes.items():
         assert size <= published[file]["bytes"] <= 1.02 * size + 500_000, file
+
+
+def test_the_plan_of_a_profile_that_was_never_run_counts_its_own_networks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    config, declared, known = read_profile(Path("config/paper.yaml"))
+    before = usage_for(config)
+    usage, weights = with_networks(before, config, declared.values(), known)
+    assert sum(weights.values()) == pytest.approx(22e9, rel=0.05)  # by hand in docs/scale.md
+    assert before["train_classification"]["peak_mb"] < 3000
+    assert usage["train_classification"]["peak_mb"] > 5000
+    seconds = before["train_classification"]["mean_seconds"]
+    assert usage["train_classification"]["mean_seconds"] == seconds
+    assert usage["features"] == before["features"]

@@ -10,13 +10,15 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bnblind.pipeline.artifacts import Artifact, to_train
-from bnblind.pipeline.configuration.schema import datasets
-from bnblind.pipeline.declaration import Config, Experiment
 from bnblind.pipeline.usage import Usage, runs_for, sizes_for, usage_for
 from bnblind.review import add_profile
 from bnblind.review.terminal import within
+
+if TYPE_CHECKING:
+    from bnblind.pipeline.artifacts import Artifact
+    from bnblind.pipeline.declaration import Config, Experiment
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,11 @@ def table(jobs: Iterable[Job], usage: Usage, sizes: Mapping[str, int]) -> str:
 
 
 def with_networks(
-    usage: Usage, config: Config, declared: Iterable[Experiment], known: Iterable[Artifact]
+    usage: Usage, config: "Config", declared: "Iterable[Experiment]", known: "Iterable[Artifact]"
 ) -> tuple[Usage, Mapping[str, int]]:
     """``usage`` with the memory that a profile's own networks take, and bytes of its weights."""
+    from bnblind.pipeline.artifacts import to_train
+    from bnblind.pipeline.configuration.schema import datasets
     from bnblind.pipeline.footprint import expected
 
     running = [experiment for experiment in declared if experiment.runs_in(config)]
@@ -100,12 +104,12 @@ def run(args: argparse.Namespace) -> None:
     jobs = [*planned(snakemake(args.configfile, "--dry-run"))]
     usage, sizes = usage_for(config), sizes_for(config, [artifact.path for artifact in known])
     runs = runs_for(config)
-    own = config["profile"] in runs
-    if not own:
+    estimated = jobs and config["profile"] not in runs
+    if estimated:
         usage, weights = with_networks(usage, config, declared.values(), known)
         sizes |= weights
     print(table(jobs, usage, sizes))
-    if jobs and not own:
+    if estimated:
         print(
             f"no run of the profile {config['profile']} is published: seconds are those of "
             f"{', '.join(runs)}, whose networks may be far smaller; memory is the least that "
