@@ -158,7 +158,7 @@ def rows(folder: Path, told: dict[str, list[str]]) -> Iterator[tuple[str, list[s
                     run_steps(level, on, Path("src").resolve(), prepared, folder / "steps" / on)
                     for on in (NATIVE, name)
                 )
-                of = "a training of a network and of a flow, every step of analysis"
+                of = "a training of each kind, of each deep network, every step of analysis"
                 yield words, [of, str(len(emulated)), str(differ(emulated, native))]
 
 
