@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn import functional as F
+from torch.nn.modules.module import register_module_forward_hook
+from torch.overrides import TorchFunctionMode
 
 from bnblind.errors import BadInput
 from bnblind.experiments.cells import Cell
@@ -23,6 +26,8 @@ from bnblind.pipeline.artifacts import TrainingJob
 
 FEW = 2
 """Samples of a batch, where only whether a network runs is asked."""
+MANY = 128
+"""Samples of a batch that count, where it is not known how many samples a class has."""
 
 
 @dataclass(frozen=True)
@@ -48,32 +53,40 @@ def _bytes(tensors: Iterable[Any]) -> int:
     return sum({StorageWeakRef(storage): storage.nbytes() for storage in storages}.values())
 
 
+class _Attention(TorchFunctionMode):
+    """Whether a network has any."""
+
+    seen = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen |= func in (F.scaled_dot_product_attention, F.multi_head_attention_forward)
+        return func(*args, **(kwargs or {}))
+
+
 def step_bytes(model: nn.Module, x: Tensor) -> int:
-    """Of a training step on the inputs x: parameters, and what its forward pass saves."""
-    held: list[Tensor] = [*model.parameters()]
+    """Of a training step on the inputs x: parameters, and what its forward pass saves; of a network
+    with attention the parameters alone, since the processor saves less than the meta device does.
+    """
+    saved: list[Tensor] = []
 
     def save(tensor: Tensor) -> Tensor:
-        held.append(tensor)
+        saved.append(tensor)
         return tensor
 
     model.train()
-    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda own: own), _Attention() as attention:
         model(x)
-    return _bytes(held)
+    return _bytes([*model.parameters(), *([] if attention.seen else saved)])
 
 
 def measuring_bytes(model: nn.Module, x: Tensor) -> int:
-    """Of a forward pass in evaluation mode on the inputs x: the largest layer's."""
+    """Of a forward pass in evaluation mode on the inputs x: the largest module's, which has its
+    inputs until it returns.
+    """
     found = [0]
-    layers = [layer for layer in model.modules() if not [*layer.children()]]
-    hooks = [
-        layer.register_forward_hook(lambda _, args, z: found.append(_bytes([*args, z])))
-        for layer in layers
-    ]
-    with torch.no_grad():
+    hook = register_module_forward_hook(lambda _, args, z: found.append(_bytes([*args, z])))
+    with hook, torch.no_grad():
         model.eval()(x)
-    for hook in hooks:
-        hook.remove()
     return max(found)
 
 
@@ -126,29 +139,31 @@ def footprint(cell: Cell, data: Mapping[str, Any], dataset: Mapping[str, Any]) -
     """
     channels, *sides = dataset["shape"]
     shape = (channels, *(side // data.get("pool", 1) for side in sides))
-    samples, measured, whole = cell.batch_size, FEW, True
-    if "train" in data:  # a batch may be no larger than a class
-        samples = min(samples, data["train"] // dataset["classes"])
+    # A batch may be no larger than a class.
+    of_class = data["train"] // dataset["classes"] if "train" in data else MANY
+    samples, measured, whole = min(cell.batch_size, of_class), FEW, True
     build: Callable[..., nn.Module]
     words: tuple[Any, ...]
     options: dict[str, Any] = {}
     if isinstance(cell, FlowCell):
-        build, words = build_flow, (cell.coupling, shape)
+        name, build, words = f"flow {cell.coupling}", build_flow, (cell.coupling, shape)
         names = ("couplings", "width", "depth", "norm", "coupling_norm", "constraint")
         options = {name: getattr(cell, name) for name in names}
     elif isinstance(cell, NetworkCell):
-        build, words = build_model, (cell.model, cell.norm, shape, dataset["classes"])
+        name, build = cell.model, build_model
+        words = (cell.model, cell.norm, shape, dataset["classes"])
         options = {"init": cell.init, **cell.options}
         measured = min(cell.chunk, dataset.get("tested", FEW))
         whole = cell.precision != "bfloat16" and cell.execution != "compiled"
     elif isinstance(cell, FederatedCell):
-        build, words = build_model, (cell.model, cell.norm, shape, dataset["classes"])
+        name, build = cell.model, build_model
+        words = (cell.model, cell.norm, shape, dataset["classes"])
         samples = FEW  # a client may have no more
     else:
         return None
     found = _built(build, words, tuple(options.items()), shape, max(samples, FEW), measured)
     if isinstance(found, BadInput):
-        raise BadInput(f"{cell.dataset}, {words[0]}: {found}")
+        raise BadInput(f"{cell.dataset}, {name}: {found}")
     return found if whole else replace(found, step=found.weights)
 
 
@@ -172,14 +187,15 @@ class Expected:
             self.sizes[job.weights] += own.weights * len(cell.seeds) * len(cell.kept_epochs([]))
         if cell.device != Cell.device:
             return
-        step, measuring = own.step / 1e6, own.measuring / 1e6
         name = cell.name(cell.seeds[0])
-        of_rule = [
-            self.needs.get(job.rule, (0.0, "")),
-            (step, f"a training step of {name} holds at least {step:.0f} MB"),
-            (measuring, f"a chunk of samples in {name} holds at least {measuring:.0f} MB"),
-        ]
-        self.needs[job.rule] = max(of_rule, key=lambda need: need[0])
+        ways = {
+            f"a training step of {name}": (own.step / 1e6, "batch_size"),
+            f"a chunk in the evaluation of {name}": (own.measuring / 1e6, "chunk"),
+        }
+        for what, (mb, word) in ways.items():
+            if mb > self.needs.get(job.rule, (0.0, ""))[0]:
+                told = f"{what} holds at least {mb:.0f} MB; allowed: a machine with more, or a "
+                self.needs[job.rule] = mb, f"{told}smaller {word}"
 
 
 def expected(

@@ -37,7 +37,7 @@ def too_large(
     """
     most, told = max(needs, key=lambda need: need[0], default=(0, ""))
     if here and most > memory():
-        yield f"memory: found {memory():.0f} MB; {told}; allowed: a machine with more"
+        yield f"memory: found {memory():.0f} MB; {told}"
     needed, free = sum(sizes.values()), shutil.disk_usage(Path.cwd()).free
     if needed > free:
         yield (
@@ -90,16 +90,18 @@ def obstacles(
     except BadInput as error:
         yield str(error)
         return
-    peaks = {rule: usage[rule]["peak_mb"] for rule in missing.values() if rule in usage}
-    needs = [(mb, f"{rule} took {mb:.0f} MB in a published run") for rule, mb in peaks.items()]
+    needs = list[tuple[float, str]]()
+    if (own := config["profile"]) in runs_for(config):
+        peaks = {rule: usage[rule]["peak_mb"] for rule in missing.values() if rule in usage}
+        told = f"MB in the published run of {own}; allowed: a machine with more"
+        needs = [(mb, f"{rule} took {mb:.0f} {told}") for rule, mb in peaks.items()]
     if training := [*to_train(config, running, missing.keys())]:
         from bnblind.pipeline.footprint import expected  # loads torch
 
         found = expected(training, config, datasets)
         yield from sorted(found.refused)
         yield from absent_devices(cell for job in training for cell in job.cells) if here else ()
-        if config["profile"] not in runs_for(config):  # which tell more exactly
-            needs += found.needs.values()
-            sizes |= {path: found.sizes[path] for path in missing.keys() & found.sizes}
+        needs += found.needs.values()
+        sizes |= {path: found.sizes[path] for path in missing.keys() & found.sizes}
     yield from too_large(needs, sizes, here=here)
     yield from unfilled(config, datasets)

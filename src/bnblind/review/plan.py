@@ -1,8 +1,8 @@
 """Say what would run and why, with the seconds, memory and disk that it may take.
 
 Estimates come from the mean and the largest job of each rule, and from the sizes of the files, in
-the published run of the profile or else in those with one of its data sets; then memory and weights
-are those of its own networks.
+the published run of the profile or else in those with one of its data sets; weights, and the least
+memory, from the shapes of its networks.
 """
 
 import argparse
@@ -17,7 +17,6 @@ from bnblind.review import add_profile
 from bnblind.review.terminal import within
 
 if TYPE_CHECKING:
-    from bnblind.pipeline.artifacts import Artifact
     from bnblind.pipeline.declaration import Config, Experiment
 
 
@@ -78,22 +77,24 @@ def table(jobs: Iterable[Job], usage: Usage, sizes: Mapping[str, int]) -> str:
 
 
 def with_networks(
-    usage: Usage, config: "Config", declared: "Iterable[Experiment]", known: "Iterable[Artifact]"
-) -> tuple[Usage, Mapping[str, int]]:
-    """``usage`` with the memory that a profile's own networks take, and bytes of its weights."""
+    usage: Usage, config: "Config", declared: "Iterable[Experiment]", jobs: Iterable[Job]
+) -> tuple[Usage, Mapping[str, int], Iterable[str]]:
+    """``usage``, with no less memory than the networks of the jobs take; bytes of their weights;
+    and a line for each network that cannot be built.
+    """
     from bnblind.pipeline.artifacts import to_train
     from bnblind.pipeline.configuration.schema import datasets
     from bnblind.pipeline.footprint import expected
 
     running = [experiment for experiment in declared if experiment.runs_in(config)]
-    jobs = to_train(config, running, {artifact.path for artifact in known})
-    found = expected(jobs, config, datasets())
+    made = {path for job in jobs for path in job.outputs}
+    found = expected(to_train(config, running, made), config, datasets())
     none = {"mean_seconds": 0.0, "longest_seconds": 0.0, "peak_mb": 0.0}
     raised = {}
     for rule, (least, _) in found.needs.items():
         of_rule = usage.get(rule, none)
         raised[rule] = {**of_rule, "peak_mb": max(of_rule["peak_mb"], least)}
-    return {**usage, **raised}, found.sizes
+    return {**usage, **raised}, found.sizes, sorted(found.refused)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -103,15 +104,16 @@ def run(args: argparse.Namespace) -> None:
     config, declared, known = read_profile(args.configfile)
     jobs = [*planned(snakemake(args.configfile, "--dry-run"))]
     usage, sizes = usage_for(config), sizes_for(config, [artifact.path for artifact in known])
-    runs = runs_for(config)
-    estimated = jobs and config["profile"] not in runs
-    if estimated:
-        usage, weights = with_networks(usage, config, declared.values(), known)
+    refused: Iterable[str] = ()
+    if jobs:
+        usage, weights, refused = with_networks(usage, config, declared.values(), jobs)
         sizes |= weights
     print(table(jobs, usage, sizes))
-    if estimated:
+    for line in refused:
+        print(f"would end in an error: {line}")
+    if jobs and config["profile"] not in (runs := runs_for(config)):
         print(
             f"no run of the profile {config['profile']} is published: seconds are those of "
-            f"{', '.join(runs)}, whose networks may be far smaller; memory is the least that "
-            "its own networks take"
+            f"{', '.join(runs)}, whose networks may be far smaller; memory is theirs, or the least "
+            "that its own networks take if that is more"
         )
