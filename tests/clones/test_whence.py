@@ -153,7 +153,7 @@ def planned(clone: Clone, *options: str) -> dict[str, tuple[int, str]]:
     """Rule -> number of jobs and the reasons, as ``bnblind plan`` tells."""
     _, *lines = clone.run(*BNBLIND, "plan", *options).splitlines()
     if options:
-        assert lines.pop().startswith("no run of the profile smoke is published: seconds, memory")
+        assert lines.pop().startswith("no run of the profile smoke is published: seconds are")
     total = lines.pop()
     rows = {words[0]: words for words in (line.split(maxsplit=5) for line in lines)}
     assert int(total.split()[1]) == sum(int(words[1]) for words in rows.values())
