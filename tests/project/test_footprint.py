@@ -217,3 +217,8 @@ def test_the_plan_counts_the_networks_that_are_still_to_train(
     usage, weights, _ = with_networks(before, config, declared.values(), few)
     assert sum(weights.values()) == pytest.approx(11e9, rel=0.05)
     assert usage["train_classification"] == before["train_classification"]
+    config["data"]["cifar10"]["pool"] = 4
+    _, _, refused = with_networks(before, config, declared.values(), few)
+    assert [line.partition(";")[0] for line in refused] == [
+        "cifar10, vgg11: vgg11 halves the image 5 times"
+    ]
